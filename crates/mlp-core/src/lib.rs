@@ -1,0 +1,1 @@
+//! The vocabulary of the mlp libraries: traits and nouns that capabilities exchange.

@@ -1,0 +1,1 @@
+//! Evaluations and their store: log, query, best model, comparison.

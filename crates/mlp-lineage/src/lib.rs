@@ -1,0 +1,1 @@
+//! What made a model: records, artifacts by content hash, diff and verification.

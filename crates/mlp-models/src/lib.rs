@@ -1,0 +1,1 @@
+//! Ready estimators: dummies, linear models, trees, forests, scalers, pipelines.

@@ -1,0 +1,1 @@
+//! Rules, drift, late labels and data quality, alerts routed by severity.

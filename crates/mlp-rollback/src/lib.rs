@@ -1,0 +1,1 @@
+//! Versions and their states: blue-green, canary, shadow, rollback with history.

@@ -1,0 +1,1 @@
+//! Cross-validation, the start-simple ladder, recursive feature elimination.

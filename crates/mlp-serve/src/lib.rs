@@ -1,0 +1,1 @@
+//! Replicated prediction servers in process: batching, caching, health, drain.

@@ -1,0 +1,1 @@
+//! Scores, two-sample tests, sequential evidence, streaming detectors and sketches, exact and fast.
