@@ -121,15 +121,17 @@ impl<'a> Samples<'a> {
         if let Some(&row) = rows.iter().find(|&&row| row >= self.features.nrows()) {
             return Err(SamplesError::UnknownRow { row, rows: self.features.nrows() });
         }
-        let Self { features, names, target, weights, groups, .. } = *self;
-        Ok(Samples {
-            features: features.reborrow(),
-            names,
-            target,
-            weights,
-            groups,
-            rows: Some(rows),
-        })
+        Ok(Samples { rows: Some(rows), ..self.reborrow() })
+    }
+
+    /// The same data for a shorter time: array views do not shorten their lifetime by themselves.
+    #[must_use]
+    pub fn reborrow<'b>(&self) -> Samples<'b>
+    where
+        'a: 'b,
+    {
+        let Self { features, names, target, weights, groups, rows } = *self;
+        Samples { features: features.reborrow(), names, target, weights, groups, rows }
     }
 
     /// How many rows are chosen.
