@@ -1,0 +1,322 @@
+//! Who hears of which alerts, and how often: data that can be read, checked and changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
+use mlp_core::{Alert, Labels, Severity};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{MonitorError, Result};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Picks alerts by severity and labels. One that names nothing picks every alert.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Matcher {
+    /// The severities; none means all of them.
+    pub severities: BTreeSet<Severity>,
+    /// Labels that the alert must have with these values.
+    pub labels: Labels,
+}
+
+impl Matcher {
+    /// Picks every alert.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Picks a severity, beside those picked before.
+    #[must_use]
+    pub fn with_severity(mut self, severity: Severity) -> Self {
+        self.severities.insert(severity);
+        self
+    }
+
+    /// Picks alerts that have a label with this value.
+    #[must_use]
+    pub fn with_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Whether an alert is picked.
+    #[must_use]
+    pub fn matches(&self, alert: &Alert) -> bool {
+        let severity = self.severities.is_empty() || self.severities.contains(&alert.severity);
+        severity && self.labels.iter().all(|(name, value)| alert.labels.get(name) == Some(value))
+    }
+
+    pub(crate) fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where the alerts that it picks are sent, in which groups, and how often.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct AlertRoute {
+    /// What it is called; part of the dedupe key of its notifications.
+    pub name: String,
+    /// The alerts that it takes.
+    #[serde(default)]
+    pub matcher: Matcher,
+    /// The sinks that hear of them.
+    pub sinks: Vec<String>,
+    /// The labels that alerts of a group have in common. Default `alertname`: one cause on many subjects is one notification.
+    #[serde(default = "by_name")]
+    pub group_by: Vec<String>,
+    /// How long a new group waits for more of the same. Default 30 s, and nothing for a route of P0 alone.
+    #[serde(with = "span", default = "default_wait")]
+    pub group_wait: Duration,
+    /// How long a group rests before it tells of what changed. Default 5 min.
+    #[serde(with = "span", default = "default_interval")]
+    pub group_interval: Duration,
+    /// How long until the same is told again while nobody has acknowledged it. Default 4 h.
+    #[serde(with = "span", default = "default_repeat")]
+    pub repeat_interval: Duration,
+}
+
+fn by_name() -> Vec<String> {
+    vec!["alertname".to_owned()]
+}
+
+fn default_wait() -> Duration {
+    MINUTE / 2
+}
+
+fn default_interval() -> Duration {
+    5 * MINUTE
+}
+
+fn default_repeat() -> Duration {
+    4 * HOUR
+}
+
+impl AlertRoute {
+    /// A route of the alerts that `matcher` picks to these sinks.
+    pub fn new<S: Into<String>>(
+        name: impl Into<String>,
+        matcher: Matcher,
+        sinks: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let page = matcher.severities.iter().eq([&Severity::P0]);
+        Self {
+            name: name.into(),
+            matcher,
+            sinks: sinks.into_iter().map(Into::into).collect(),
+            group_by: by_name(),
+            group_wait: if page { Duration::ZERO } else { default_wait() },
+            group_interval: default_interval(),
+            repeat_interval: default_repeat(),
+        }
+    }
+
+    /// A route of one severity, named after it. P0 does not wait for its group: it pages at once.
+    pub fn of<S: Into<String>>(severity: Severity, sinks: impl IntoIterator<Item = S>) -> Self {
+        Self::new(severity.to_string(), Matcher::all().with_severity(severity), sinks)
+    }
+
+    /// Sets the labels that alerts of a group have in common; none makes one group of all.
+    #[must_use]
+    pub fn with_group_by<S: Into<String>>(mut self, labels: impl IntoIterator<Item = S>) -> Self {
+        self.group_by = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets how long a new group waits for more of the same.
+    #[must_use]
+    pub fn with_group_wait(mut self, wait: Duration) -> Self {
+        self.group_wait = wait;
+        self
+    }
+
+    /// Sets how long a group rests before it tells of what changed.
+    #[must_use]
+    pub fn with_group_interval(mut self, interval: Duration) -> Self {
+        self.group_interval = interval;
+        self
+    }
+
+    /// Sets how long until the same is told again.
+    #[must_use]
+    pub fn with_repeat_interval(mut self, interval: Duration) -> Self {
+        self.repeat_interval = interval;
+        self
+    }
+
+    pub(crate) fn group_labels(&self, alert: &Alert) -> Labels {
+        let pair = |name: &String| Some((name.clone(), alert.labels.get(name)?.clone()));
+        self.group_by.iter().filter_map(pair).collect()
+    }
+}
+
+/// While an alert that `source` picks fires, those that `target` picks are not told, if the two agree in the labels `equal`.
+///
+/// An alert that `source` picks too is never inhibited by the same rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inhibition {
+    /// What speaks for both.
+    pub source: Matcher,
+    /// What is not told meanwhile.
+    pub target: Matcher,
+    /// The labels in which both must agree; a label that both lack agrees.
+    pub equal: Vec<String>,
+}
+
+/// How alerts become notifications.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct AlertConfig {
+    /// The routes; the first that takes an alert gets it.
+    #[serde(default)]
+    pub routes: Vec<AlertRoute>,
+    /// What becomes of alerts that no route takes: they go here, none is dropped.
+    pub default_route: AlertRoute,
+    /// Which alerts speak for others.
+    #[serde(default)]
+    pub inhibitions: Vec<Inhibition>,
+    /// After how long an alert that nobody acknowledged becomes more urgent by one. Default: P1 after its hour, P2 after its day.
+    #[serde(default = "default_escalation", with = "spans")]
+    pub escalate_after: BTreeMap<Severity, Duration>,
+    /// How many incidents are held, open or about to be told as resolved. Default 10,000: more are no help to anybody.
+    #[serde(default = "default_incidents")]
+    pub max_incidents: usize,
+    /// How many notifications may wait for one sink. Default 1,000; P0 is kept beyond it.
+    #[serde(default = "default_queue")]
+    pub max_queued: usize,
+}
+
+fn default_escalation() -> BTreeMap<Severity, Duration> {
+    BTreeMap::from([(Severity::P1, HOUR), (Severity::P2, 24 * HOUR)])
+}
+
+fn default_incidents() -> usize {
+    10_000
+}
+
+fn default_queue() -> usize {
+    1_000
+}
+
+/// Serde for a span per severity, written as "1h".
+mod spans {
+    use super::{BTreeMap, Deserialize, Duration, Serialize, Severity, span};
+    use serde::{Deserializer, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Span(#[serde(with = "span")] Duration);
+
+    pub(super) fn serialize<S: Serializer>(
+        spans: &BTreeMap<Severity, Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(spans.iter().map(|(severity, span)| (severity, Span(*span))))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Severity, Duration>, D::Error> {
+        let spans = BTreeMap::<Severity, Span>::deserialize(deserializer)?;
+        Ok(spans.into_iter().map(|(severity, span)| (severity, span.0)).collect())
+    }
+}
+
+impl AlertConfig {
+    /// Sends every alert to one sink, until routes are added.
+    #[must_use]
+    pub fn new(default_sink: impl Into<String>) -> Self {
+        Self {
+            routes: Vec::new(),
+            default_route: AlertRoute::new("default", Matcher::all(), [default_sink]),
+            inhibitions: Vec::new(),
+            escalate_after: default_escalation(),
+            max_incidents: default_incidents(),
+            max_queued: default_queue(),
+        }
+    }
+
+    /// Adds a route after those there are.
+    #[must_use]
+    pub fn with_route(mut self, route: AlertRoute) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Adds alerts that speak for others.
+    #[must_use]
+    pub fn with_inhibition(mut self, inhibition: Inhibition) -> Self {
+        self.inhibitions.push(inhibition);
+        self
+    }
+
+    /// Sets after how long an alert of a severity becomes more urgent when nobody acknowledges it.
+    #[must_use]
+    pub fn with_escalation(mut self, severity: Severity, after: Duration) -> Self {
+        self.escalate_after.insert(severity, after);
+        self
+    }
+
+    /// Lets no alert become more urgent by waiting.
+    #[must_use]
+    pub fn without_escalation(mut self) -> Self {
+        self.escalate_after.clear();
+        self
+    }
+
+    /// All routes, the default one last.
+    pub(crate) fn all_routes(&self) -> impl Iterator<Item = &AlertRoute> {
+        self.routes.iter().chain([&self.default_route])
+    }
+
+    /// The route that takes an alert.
+    pub(crate) fn route_of(&self, alert: &Alert) -> &AlertRoute {
+        self.routes.iter().find(|route| route.matcher.matches(alert)).unwrap_or(&self.default_route)
+    }
+
+    /// The route of this name; the default one if there is none any more.
+    pub(crate) fn route(&self, name: &str) -> &AlertRoute {
+        self.routes.iter().find(|route| route.name == name).unwrap_or(&self.default_route)
+    }
+
+    pub(crate) fn check(&self, sinks: &BTreeSet<String>) -> Result<()> {
+        let mut names = BTreeSet::new();
+        for route in self.all_routes() {
+            if !names.insert(&route.name) {
+                return Err(MonitorError::Duplicate { what: "routes", name: route.name.clone() });
+            }
+            if route.sinks.is_empty() {
+                let name = format!("sinks of route {:?}", route.name);
+                return Err(MonitorError::setting(name, "none", "at least one"));
+            }
+            if let Some(sink) = route.sinks.iter().find(|sink| !sinks.contains(*sink)) {
+                return Err(MonitorError::Unknown { what: "sink", name: sink.clone() });
+            }
+        }
+        if let Some(severity) =
+            self.escalate_after.keys().find(|severity| **severity == Severity::P0)
+        {
+            return Err(MonitorError::setting(
+                "escalate_after",
+                severity,
+                "P1, P2 or P3: nothing is above P0",
+            ));
+        }
+        for (name, given) in
+            [("max_incidents", self.max_incidents), ("max_queued", self.max_queued)]
+        {
+            if given == 0 {
+                return Err(MonitorError::setting(name, given, "at least 1"));
+            }
+        }
+        Ok(())
+    }
+}

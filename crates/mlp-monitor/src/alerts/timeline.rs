@@ -1,0 +1,31 @@
+//! The manager's own time: monotonic, and continued over a restart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlp_core::{Clock, Timestamp};
+
+/// Time since the manager first started, in which deadlines are kept.
+///
+/// It follows the monotonic clock, so turning the wall clock moves no deadline. Over a restart, where no monotonic clock exists, it goes
+/// on by what the wall clock says has passed, and never back.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    clock: Arc<dyn Clock>,
+    start: Duration,
+    base: Duration,
+}
+
+impl Timeline {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { start: clock.monotonic(), clock, base: Duration::ZERO }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.base.saturating_add(self.clock.monotonic().saturating_sub(self.start))
+    }
+
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,217 @@
+use super::*;
+use mlp_core::{ManualClock, Role, Timestamp};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const V1: VersionNumber = VersionNumber(1);
+
+fn monitor(config: PerformanceConfig) -> (Arc<ManualClock>, PerformanceMonitor) {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    (clock.clone(), PerformanceMonitor::new(config, clock).unwrap())
+}
+
+fn predict(
+    monitor: &PerformanceMonitor,
+    id: PredictionId,
+    version: VersionNumber,
+    outputs: &[f64],
+) {
+    let record = PredictionRecord::new(id, version, Role::Active, Timestamp::UNIX_EPOCH);
+    monitor.record(&record.with_data(None, Some(outputs)));
+}
+
+#[test]
+fn accuracy_is_over_matured_cohorts_only_and_coverage_is_reported() {
+    let (clock, monitor) = monitor(PerformanceConfig::default().with_window(2 * HOUR));
+    let ids: Vec<PredictionId> = (0..10).map(|_| PredictionId::generate()).collect();
+    ids.iter().for_each(|id| predict(&monitor, *id, V1, &[0.3, 0.7]));
+    // Bad news travels fast: the only two early outcomes say that the prediction was wrong.
+    ids[..2].iter().for_each(|id| monitor.outcome(*id, Truth::Class(0)));
+    let early = monitor.performance(V1).unwrap();
+    assert_eq!((early.scored.accuracy(), early.pending), (None, 10));
+    clock.advance(HOUR);
+    ids[2..8].iter().for_each(|id| monitor.outcome(*id, Truth::Class(1)));
+    clock.advance(2 * HOUR);
+    let matured = monitor.performance(V1).unwrap();
+    assert_eq!(matured.scored.accuracy(), Some(0.75));
+    assert_eq!(matured.scored.coverage(), Some(0.8));
+    assert_eq!((matured.pending, matured.cohorts.len()), (0, 1));
+    assert_eq!(monitor.counts().unlabelled, 2);
+}
+
+#[test]
+fn the_metric_source_tells_wrong_predictions_and_refuses_other_signals() {
+    let (_, monitor) = monitor(PerformanceConfig::default().with_scoring(Scoring::AtOnce));
+    let ids = [(); 4].map(|()| PredictionId::generate());
+    ids.iter().for_each(|id| predict(&monitor, *id, V1, &[0.3, 0.7]));
+    ids.iter().zip([1, 0, 1, 1]).for_each(|(id, class)| monitor.outcome(*id, Truth::Class(class)));
+    let reading = monitor.read(V1, &Signal::WrongPredictions).unwrap();
+    assert_eq!(reading, Reading::Proportion { events: 1, trials: 4 });
+    assert!(matches!(monitor.read(V1, &Signal::Errors), Err(SourceError::UnknownSignal { .. })));
+    let unknown = monitor.read(VersionNumber(2), &Signal::WrongPredictions);
+    assert!(matches!(unknown, Err(SourceError::UnknownVersion { .. })));
+}
+
+#[test]
+fn an_outcome_joins_every_version_that_saw_the_request() {
+    let (_, monitor) = monitor(PerformanceConfig::default().with_scoring(Scoring::AtOnce));
+    let id = PredictionId::generate();
+    predict(&monitor, id, V1, &[0.9, 0.1]);
+    monitor.outcome(id, Truth::Class(0));
+    predict(&monitor, id, VersionNumber(2), &[0.1, 0.9]);
+    let wrong: Vec<u64> = monitor.performances().iter().map(|p| p.scored.wrong).collect();
+    assert_eq!(wrong, [0, 1]);
+}
+
+#[test]
+fn numbers_are_right_within_the_tolerance_and_nan_is_wrong() {
+    let config = PerformanceConfig::default().with_scoring(Scoring::AtOnce).with_tolerance(0.5);
+    let (_, monitor) = monitor(config);
+    for (predicted, truth) in [(1.0, 1.5), (1.0, 1.75), (f64::NAN, 1.0), (1.0, f64::NAN)] {
+        let id = PredictionId::generate();
+        predict(&monitor, id, V1, &[predicted]);
+        monitor.outcome(id, Truth::Value(truth));
+    }
+    assert_eq!(monitor.performance(V1).unwrap().scored.wrong, 3);
+    predict(&monitor, PredictionId::generate(), V1, &[f64::NAN, 0.5]);
+    assert_eq!(monitor.counts().dropped_predictions, 1);
+}
+
+#[test]
+fn memory_is_bounded_by_the_open_window() {
+    let (_, monitor) = monitor(PerformanceConfig::default().with_max_open(160));
+    for _ in 0..10_000 {
+        predict(&monitor, PredictionId::generate(), V1, &[0.3, 0.7]);
+    }
+    let counts = monitor.counts();
+    assert!(counts.open <= 160, "{}", counts.open);
+    assert_eq!(counts.unlabelled + counts.open as u64, 10_000);
+}
+
+#[test]
+fn the_clock_going_backwards_changes_no_score() {
+    let (clock, monitor) = monitor(PerformanceConfig::default());
+    let id = PredictionId::generate();
+    predict(&monitor, id, V1, &[0.3, 0.7]);
+    clock.set_wall("2200-01-01T00:00:00Z".parse().unwrap());
+    monitor.outcome(id, Truth::Class(1));
+    clock.set_wall(Timestamp::UNIX_EPOCH);
+    assert_eq!(monitor.counts().joined, 1);
+    assert_eq!(monitor.performance(V1).unwrap().scored.accuracy(), None);
+}
+
+/// What happens in a random history: time passes, or an id is predicted (by one of two versions) or gets an outcome.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Pass(u64),
+    Predict { id: usize, version: u64, class: usize },
+    Outcome { id: usize, class: usize },
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (1_u64..7).prop_map(Event::Pass),
+        (0_usize..12, 1_u64..3, 0_usize..2).prop_map(|(id, version, class)| Event::Predict {
+            id,
+            version,
+            class
+        }),
+        (0_usize..12, 0_usize..2).prop_map(|(id, class)| Event::Outcome { id, class }),
+    ]
+}
+
+/// The slow truth: each id has a life that starts at its first event and lasts for the window; in one life the first prediction of each
+/// version and the first outcome make pairs.
+#[derive(Default)]
+struct Oracle {
+    lives: Vec<Life>,
+    duplicate_predictions: u64,
+    duplicate_outcomes: u64,
+}
+
+struct Life {
+    id: usize,
+    born: u64,
+    predictions: Vec<(u64, usize)>,
+    outcome: Option<usize>,
+}
+
+impl Oracle {
+    fn life(&mut self, id: usize, now: u64, window: u64) -> &mut Life {
+        let alive = |life: &Life| life.id == id && life.born + window >= now;
+        if !self.lives.iter().any(alive) {
+            self.lives.push(Life { id, born: now, predictions: Vec::new(), outcome: None });
+        }
+        self.lives.iter_mut().find(|life| alive(life)).unwrap()
+    }
+
+    fn scored(&self, version: u64) -> (u64, u64, u64) {
+        let mut sums = (0, 0, 0);
+        for life in &self.lives {
+            for (_, class) in life.predictions.iter().filter(|(v, _)| *v == version) {
+                sums.0 += 1;
+                sums.1 += u64::from(life.outcome.is_some());
+                sums.2 += u64::from(life.outcome.is_some_and(|outcome| outcome != *class));
+            }
+        }
+        sums
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn joins_equal_a_brute_force_oracle(events in prop::collection::vec(event(), 0..200)) {
+        let window = 10;
+        let config = PerformanceConfig::default()
+            .with_window(Duration::from_secs(window))
+            .with_cohort(Duration::from_secs(3));
+        let (clock, monitor) = monitor(config);
+        let ids: Vec<PredictionId> = (0..12).map(|_| PredictionId::generate()).collect();
+        let (mut oracle, mut now) = (Oracle::default(), 0);
+        for event in events {
+            match event {
+                Event::Pass(seconds) => {
+                    now += seconds;
+                    clock.advance(Duration::from_secs(seconds));
+                }
+                Event::Predict { id, version, class } => {
+                    let outputs = if class == 0 { [0.9, 0.1] } else { [0.1, 0.9] };
+                    predict(&monitor, ids[id], VersionNumber(version), &outputs);
+                    let life = oracle.life(id, now, window);
+                    if life.predictions.iter().any(|(v, _)| *v == version) {
+                        oracle.duplicate_predictions += 1;
+                    } else {
+                        life.predictions.push((version, class));
+                    }
+                }
+                Event::Outcome { id, class } => {
+                    monitor.outcome(ids[id], Truth::Class(class));
+                    let life = oracle.life(id, now, window);
+                    if life.outcome.is_some() {
+                        oracle.duplicate_outcomes += 1;
+                    } else {
+                        life.outcome = Some(class);
+                    }
+                }
+            }
+        }
+        clock.advance(Duration::from_secs(2 * window));
+        for version in [1, 2] {
+            let expected = oracle.scored(version);
+            let scored = monitor.performance(VersionNumber(version)).map(|p| p.scored).unwrap_or_default();
+            prop_assert_eq!((scored.predictions, scored.labelled, scored.wrong), expected);
+        }
+        let counts = monitor.counts();
+        prop_assert_eq!(counts.open, 0);
+        prop_assert_eq!(counts.duplicate_predictions, oracle.duplicate_predictions);
+        prop_assert_eq!(counts.duplicate_outcomes, oracle.duplicate_outcomes);
+        let lonely = oracle.lives.iter().filter(|l| l.predictions.is_empty() && l.outcome.is_some()).count();
+        prop_assert_eq!(counts.unknown_outcomes, lonely as u64);
+        let pairs: BTreeSet<_> = oracle.lives.iter().filter(|l| l.outcome.is_some())
+            .flat_map(|l| l.predictions.iter().map(|p| (l.id, l.born, p.0))).collect();
+        prop_assert_eq!(counts.joined, pairs.len() as u64);
+    }
+}

@@ -1,0 +1,9 @@
+//! Rules: when a signal is a matter for a person.
+
+mod engine;
+mod limit;
+mod rule;
+
+pub use engine::{Observation, RuleEngine};
+pub use limit::{ChangeDirection, ChangeMeasure, Limit};
+pub use rule::{Level, NoData, Rule};
