@@ -1,0 +1,106 @@
+//! The input policy in one place: lengths, NaN, ranges and weights.
+
+use crate::error::{StatsError, Undefined};
+
+pub(crate) fn same_length(
+    left: &'static str,
+    left_length: usize,
+    right: &'static str,
+    right_length: usize,
+) -> Result<(), StatsError> {
+    if left_length == right_length {
+        Ok(())
+    } else {
+        Err(StatsError::Length { left, left_length, right, right_length })
+    }
+}
+
+pub(crate) fn not_empty(quantity: &'static str, length: usize) -> Result<(), StatsError> {
+    if length == 0 { Err(StatsError::undefined(quantity, Undefined::Empty)) } else { Ok(()) }
+}
+
+pub(crate) fn at_least(quantity: &'static str, have: usize, need: usize) -> Result<(), StatsError> {
+    not_empty(quantity, have)?;
+    if have < need {
+        Err(StatsError::undefined(quantity, Undefined::TooFew { have, need }))
+    } else {
+        Ok(())
+    }
+}
+
+pub(crate) fn no_nan(input: &'static str, values: &[f64]) -> Result<(), StatsError> {
+    match values.iter().position(|value| value.is_nan()) {
+        None => Ok(()),
+        Some(index) => Err(StatsError::Nan { input, index }),
+    }
+}
+
+/// Every value is a number in the range; the range's name goes into the error.
+pub(crate) fn within(
+    input: &'static str,
+    values: &[f64],
+    allowed: &'static str,
+    accepts: impl Fn(f64) -> bool,
+) -> Result<(), StatsError> {
+    match values.iter().position(|&value| !accepts(value)) {
+        None => Ok(()),
+        Some(index) if values[index].is_nan() => Err(StatsError::Nan { input, index }),
+        Some(index) => Err(StatsError::OutOfRange { input, index, value: values[index], allowed }),
+    }
+}
+
+pub(crate) fn finite(input: &'static str, values: &[f64]) -> Result<(), StatsError> {
+    within(input, values, "finite", f64::is_finite)
+}
+
+pub(crate) fn probabilities(input: &'static str, values: &[f64]) -> Result<(), StatsError> {
+    within(input, values, "in [0, 1]", |value| (0.0..=1.0).contains(&value))
+}
+
+/// Weights are as many as the samples, finite, not negative, and not all zero.
+pub(crate) fn weights(
+    quantity: &'static str,
+    weights: Option<&[f64]>,
+    length: usize,
+) -> Result<(), StatsError> {
+    let Some(weights) = weights else { return Ok(()) };
+    same_length("weights", weights.len(), "samples", length)?;
+    within("weights", weights, "finite and not negative", |weight| {
+        weight.is_finite() && weight >= 0.0
+    })?;
+    if length > 0 && weights.iter().all(|&weight| weight == 0.0) {
+        return Err(StatsError::undefined(quantity, Undefined::ZeroWeight));
+    }
+    Ok(())
+}
+
+pub(crate) fn parameter(
+    name: &'static str,
+    value: f64,
+    allowed: &'static str,
+    accepted: bool,
+) -> Result<(), StatsError> {
+    if accepted { Ok(()) } else { Err(StatsError::Parameter { name, value, allowed }) }
+}
+
+/// A probability strictly between zero and one.
+pub(crate) fn open_unit(name: &'static str, value: f64) -> Result<(), StatsError> {
+    parameter(name, value, "in (0, 1)", value > 0.0 && value < 1.0)
+}
+
+/// The weight of sample `index`; one without weights.
+pub(crate) fn weight(weights: Option<&[f64]>, index: usize) -> f64 {
+    weights.map_or(1.0, |weights| weights[index])
+}
+
+/// Every label names one of the classes.
+pub(crate) fn labels(
+    input: &'static str,
+    labels: &[usize],
+    classes: usize,
+) -> Result<(), StatsError> {
+    match labels.iter().position(|&label| label >= classes) {
+        None => Ok(()),
+        Some(index) => Err(StatsError::Label { input, index, label: labels[index], classes }),
+    }
+}
