@@ -1,1 +1,70 @@
-//! Ready estimators: dummies, linear models, trees, forests, scalers, pipelines.
+//! Ready estimators, from the dummy to the forest, behind the traits of `mlp-core`.
+//!
+//! Each is a point in its family's configuration space, fitted with a seed: the same data and seed give the same model, bit for bit. Bad data
+//! (NaN, one class only, too few rows) are typed errors.
+//!
+//! # Examples
+//!
+//! ```
+//! use mlp_core::{Estimator, ModelExt, Samples, Target};
+//! use mlp_models::{Loader, LogisticRegression, Pipeline, StandardScaler};
+//! use ndarray::array;
+//!
+//! let features = array![[1.0, 10.0], [2.0, 14.0], [3.0, 9.0], [7.0, 11.0], [8.0, 13.0], [9.0, 10.0]];
+//! let names = ["size".to_owned(), "noise".to_owned()];
+//! let classes = ["small".to_owned(), "large".to_owned()];
+//! let samples = Samples::new(features.view(), &names, Target::Classes { labels: &[0, 0, 0, 1, 1, 1], names: &classes })?;
+//!
+//! let pipeline = Pipeline::of(LogisticRegression::default()).after("scale", StandardScaler);
+//! let model = pipeline.fit(samples, 42)?;
+//! assert_eq!(model.predict_classes(array![[1.5, 11.0], [8.5, 11.0]].view())?, [0, 1]);
+//!
+//! let loaded = Loader::default().model(&model.save()?)?;
+//! assert_eq!(loaded.predict(features.view())?, model.predict(features.view())?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The main types
+//!
+//! | for | types |
+//! | --- | --- |
+//! | baselines | [`DummyClassifier`], [`DummyRegressor`] |
+//! | linear models | [`LogisticRegression`], [`LinearRegression`] |
+//! | trees | [`DecisionTree`], [`RandomForest`] |
+//! | features | [`StandardScaler`], [`MinMaxScaler`], [`ColumnSelect`] |
+//! | putting together | [`Pipeline`] |
+//! | by name | [`families`], [`family`] |
+//! | from disk | [`Loader`] |
+//!
+//! # What it does not do
+//!
+//! It does not choose between estimators (`mlp-select`) and searches no parameters (`mlp-tune`).
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
+
+mod persist;
+mod support;
+
+mod dummy;
+
+mod linear;
+mod logistic;
+mod solve;
+
+mod forest;
+mod tree;
+mod tree_grow;
+
+mod pipeline;
+mod scaler;
+
+mod family;
+
+pub use dummy::{DummyClassifier, DummyRegressor};
+pub use family::{families, family};
+pub use forest::{FittedForest, RandomForest};
+pub use linear::{FittedLinear, LinearRegression};
+pub use logistic::{FittedLogistic, LogisticRegression};
+pub use persist::Loader;
+pub use pipeline::{FittedPipeline, Pipeline};
+pub use scaler::{ColumnSelect, FittedScaler, MinMaxScaler, SelectedColumns, StandardScaler};
+pub use tree::{DecisionTree, FittedTree};

@@ -1,0 +1,139 @@
+//! Linear regression, by least squares, with an optional ridge penalty.
+
+use std::sync::Arc;
+
+use mlp_core::{
+    Complexity, Estimator, FitError, FittedModel, Model, ModelError, Params, Samples, SaveError,
+    Saved, Scratch, Signature,
+};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::persist::{Plain, save};
+use crate::solve::solve;
+use crate::support::{check_finite, weights};
+
+/// Fits a number as a weighted sum of the features: minimises `Σ wᵢ (yᵢ − xᵢ·β − β₀)² + α‖β‖²`, the intercept free.
+///
+/// `α = 0`, the default, is ordinary least squares; otherwise as scikit-learn's `Ridge`. A feature that is a combination of the ones before it
+/// gets the coefficient 0.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct LinearRegression {
+    /// The weight of the ridge penalty: finite and at least 0.
+    pub alpha: f64,
+}
+
+impl Default for LinearRegression {
+    fn default() -> Self {
+        Self { alpha: 0.0 }
+    }
+}
+
+impl LinearRegression {
+    /// Sets the weight of the ridge penalty.
+    #[must_use]
+    pub fn with_alpha(mut self, alpha: f64) -> Self {
+        self.alpha = alpha;
+        self
+    }
+}
+
+impl Estimator for LinearRegression {
+    fn fit(&self, data: Samples<'_>, _seed: u64) -> Result<Arc<dyn FittedModel>, FitError> {
+        let params = Params::new().with("alpha", self.alpha);
+        let mut read = params.read("linear_regression");
+        read.float("alpha", 0.0, 0.0..=f64::MAX);
+        read.finish()?;
+        data.check_finite()?;
+        let (values, weights) = (data.values()?, weights(&data));
+        let (features, total) = (data.features(), weights.iter().sum::<f64>());
+        let weight = ArrayView1::from(&weights[..]);
+        let target = ArrayView1::from(&values[..]);
+        let means = features.t().dot(&weight) / total;
+        let mean = target.dot(&weight) / total;
+        let centred = &features - &means;
+        let weighted = &centred * &weight.insert_axis(Axis(1));
+        let mut gram: Array2<f64> = weighted.t().dot(&centred);
+        gram.diag_mut().map_inplace(|value| *value += self.alpha);
+        let products: Array1<f64> = weighted.t().dot(&(&target - mean));
+        let coefficients = solve(gram, products.to_vec());
+        let intercept = mean - ArrayView1::from(&coefficients).dot(&means);
+        let signature = Signature::regressor(data.names().iter().cloned(), "prediction");
+        Ok(Arc::new(FittedLinear { signature, coefficients, intercept }))
+    }
+}
+
+/// A fitted linear regression.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedLinear {
+    signature: Signature,
+    coefficients: Vec<f64>,
+    intercept: f64,
+}
+
+impl FittedLinear {
+    /// The weight of each feature.
+    #[must_use]
+    pub fn coefficients(&self) -> &[f64] {
+        &self.coefficients
+    }
+
+    /// The prediction where all features are 0.
+    #[must_use]
+    pub fn intercept(&self) -> f64 {
+        self.intercept
+    }
+}
+
+impl Model for FittedLinear {
+    fn predict_into(
+        &self,
+        rows: ArrayView2<'_, f64>,
+        mut out: ArrayViewMut2<'_, f64>,
+        _: &mut Scratch,
+    ) -> Result<(), ModelError> {
+        self.signature.check_shapes(&rows, &out)?;
+        check_finite(&rows)?;
+        for (row, mut out) in rows.rows().into_iter().zip(out.rows_mut()) {
+            out[0] = self.intercept
+                + row
+                    .iter()
+                    .zip(&self.coefficients)
+                    .map(|(value, weight)| value * weight)
+                    .sum::<f64>();
+        }
+        Ok(())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+}
+
+impl FittedModel for FittedLinear {
+    fn importances(&self) -> Option<Vec<f64>> {
+        Some(self.coefficients.iter().map(|weight| weight.abs()).collect())
+    }
+
+    fn complexity(&self) -> Complexity {
+        let parameters = self.coefficients.len() + 1;
+        Complexity { parameters, bytes: size_of::<Self>() + size_of_val(&self.coefficients[..]) }
+    }
+
+    fn save(&self) -> Result<Saved, SaveError> {
+        save(self)
+    }
+}
+
+impl Plain for FittedLinear {
+    const KIND: &'static str = "mlp-models/linear";
+
+    fn fault(&self) -> Option<String> {
+        let fits = self.coefficients.len() == self.signature.n_features()
+            && self.signature.outputs().len() == 1;
+        (!fits).then(|| "the coefficients do not fit the features".to_owned())
+    }
+}

@@ -1,0 +1,219 @@
+//! Transformers and a final estimator as one estimator.
+
+use std::sync::Arc;
+
+use mlp_core::{
+    Complexity, Estimator, FitError, FittedModel, FittedTransformer, FittedTransformerExt, Model,
+    ModelError, Samples, SaveError, Saved, Scratch, Signature, Transformer,
+};
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use crate::persist::Loader;
+
+/// Transformers, one after another, and an estimator of what they give.
+///
+/// It is an estimator itself: cross-validated, everything in it is learnt inside the fold. Any [`Transformer`] can be a step, a feature
+/// elimination among them.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    steps: Vec<(String, Arc<dyn Transformer>)>,
+    estimator: Arc<dyn Estimator>,
+}
+
+impl Pipeline {
+    /// Named transformers in the order in which they are applied, and the estimator at the end.
+    pub fn new<N: Into<String>>(
+        steps: impl IntoIterator<Item = (N, Arc<dyn Transformer>)>,
+        estimator: Arc<dyn Estimator>,
+    ) -> Self {
+        Self {
+            steps: steps.into_iter().map(|(name, step)| (name.into(), step)).collect(),
+            estimator,
+        }
+    }
+
+    /// An estimator, with no transformer yet.
+    pub fn of(estimator: impl Estimator + 'static) -> Self {
+        Self { steps: Vec::new(), estimator: Arc::new(estimator) }
+    }
+
+    /// Puts a transformer before the estimator, after the transformers that are there.
+    #[must_use]
+    pub fn after(mut self, name: impl Into<String>, step: impl Transformer + 'static) -> Self {
+        self.steps.push((name.into(), Arc::new(step)));
+        self
+    }
+}
+
+impl Estimator for Pipeline {
+    fn fit(&self, data: Samples<'_>, seed: u64) -> Result<Arc<dyn FittedModel>, FitError> {
+        let inputs = data.names().to_vec();
+        let mut current = data.to_owned_samples();
+        let mut steps = Vec::with_capacity(self.steps.len());
+        for (name, step) in &self.steps {
+            let fitted = step.fit(current.as_samples(), seed)?;
+            let features = fitted.transform(current.as_samples().features().view())?;
+            current = current.with_features(features, fitted.output_names().to_vec())?;
+            steps.push((name.clone(), fitted));
+        }
+        let model = self.estimator.fit(current.as_samples(), seed)?;
+        Ok(Arc::new(FittedPipeline::new(inputs, steps, model)))
+    }
+}
+
+/// A fitted pipeline.
+#[derive(Debug, Clone)]
+pub struct FittedPipeline {
+    signature: Signature,
+    steps: Vec<(String, Arc<dyn FittedTransformer>)>,
+    model: Arc<dyn FittedModel>,
+}
+
+impl FittedPipeline {
+    pub(crate) const KIND: &'static str = "mlp-models/pipeline";
+    const FORMAT: u32 = 1;
+
+    fn new(
+        inputs: Vec<String>,
+        steps: Vec<(String, Arc<dyn FittedTransformer>)>,
+        model: Arc<dyn FittedModel>,
+    ) -> Self {
+        let signature = Signature::new(inputs, model.signature().task().clone());
+        Self { signature, steps, model }
+    }
+
+    /// The fitted transformers with their names, in the order in which they are applied.
+    pub fn steps(&self) -> impl Iterator<Item = (&str, &Arc<dyn FittedTransformer>)> {
+        self.steps.iter().map(|(name, step)| (name.as_str(), step))
+    }
+
+    /// The model at the end.
+    #[must_use]
+    pub fn model(&self) -> &Arc<dyn FittedModel> {
+        &self.model
+    }
+
+    pub(crate) fn load(saved: &Saved, loader: &Loader) -> Result<Self, SaveError> {
+        if saved.format() > Self::FORMAT {
+            return Err(SaveError::NewerFormat {
+                kind: Self::KIND.to_owned(),
+                found: saved.format(),
+                supported: Self::FORMAT,
+            });
+        }
+        let mut parts = Parts(saved.body());
+        let malformed = |reason: &str| SaveError::Malformed { reason: reason.to_owned() };
+        let inputs: Vec<String> =
+            serde_json::from_slice(parts.next()?).map_err(|error| malformed(&error.to_string()))?;
+        let model = loader.model(&Saved::from_bytes(parts.next()?)?)?;
+        let mut steps = Vec::new();
+        while !parts.0.is_empty() {
+            let name = std::str::from_utf8(parts.next()?)
+                .map_err(|_| malformed("the name of a step is not UTF-8"))?;
+            steps.push((name.to_owned(), loader.transformer(&Saved::from_bytes(parts.next()?)?)?));
+        }
+        let mut names: &[String] = &inputs;
+        for (name, step) in &steps {
+            if step.input_names() != names {
+                return Err(SaveError::Malformed {
+                    reason: format!("step {name:?} takes other features than there are"),
+                });
+            }
+            names = step.output_names();
+        }
+        if model.signature().features() != names {
+            return Err(malformed("the model takes other features than the steps give"));
+        }
+        Ok(Self::new(inputs, steps, model))
+    }
+}
+
+/// Parts of a body, each behind its length (8 bytes, little endian).
+struct Parts<'a>(&'a [u8]);
+
+impl<'a> Parts<'a> {
+    fn next(&mut self) -> Result<&'a [u8], SaveError> {
+        let short = || SaveError::Malformed { reason: "the pipeline is cut short".to_owned() };
+        let (length, rest) = self.0.split_first_chunk().ok_or_else(short)?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| short())?;
+        let (part, rest) = rest.split_at_checked(length).ok_or_else(short)?;
+        self.0 = rest;
+        Ok(part)
+    }
+
+    fn push(body: &mut Vec<u8>, part: &[u8]) {
+        body.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        body.extend_from_slice(part);
+    }
+}
+
+impl Model for FittedPipeline {
+    fn predict_into(
+        &self,
+        rows: ArrayView2<'_, f64>,
+        out: ArrayViewMut2<'_, f64>,
+        scratch: &mut Scratch,
+    ) -> Result<(), ModelError> {
+        self.signature.check_shapes(&rows, &out)?;
+        predict(&self.steps, &*self.model, rows, out, scratch)
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+}
+
+/// Applies the first step into borrowed memory, and goes on with the rest.
+fn predict(
+    steps: &[(String, Arc<dyn FittedTransformer>)],
+    model: &dyn FittedModel,
+    rows: ArrayView2<'_, f64>,
+    out: ArrayViewMut2<'_, f64>,
+    scratch: &mut Scratch,
+) -> Result<(), ModelError> {
+    let Some(((_, step), rest)) = steps.split_first() else {
+        return model.predict_into(rows, out, scratch);
+    };
+    let shape = (rows.nrows(), step.output_names().len());
+    let mut buffer = scratch.take(shape.0 * shape.1);
+    let mut transformed =
+        ArrayViewMut2::from_shape(shape, &mut buffer).map_err(ModelError::failed)?;
+    step.transform_into(rows, transformed.view_mut(), scratch)?;
+    predict(rest, model, transformed.view(), out, scratch)?;
+    scratch.give(buffer);
+    Ok(())
+}
+
+impl FittedModel for FittedPipeline {
+    /// The importances of the last model's features under their names in the input, 0 for inputs it does not see; none if a step makes
+    /// features that are no inputs.
+    fn importances(&self) -> Option<Vec<f64>> {
+        let seen = self.model.signature().features();
+        let inputs = self.signature.features();
+        let importances = self.model.importances()?;
+        let mut all = vec![0.0; inputs.len()];
+        for (name, importance) in seen.iter().zip(importances) {
+            all[inputs.iter().position(|input| input == name)?] = importance;
+        }
+        Some(all)
+    }
+
+    fn complexity(&self) -> Complexity {
+        self.model.complexity()
+    }
+
+    fn save(&self) -> Result<Saved, SaveError> {
+        let mut body = Vec::new();
+        let inputs = serde_json::to_vec(self.signature.features());
+        Parts::push(
+            &mut body,
+            &inputs.map_err(|error| SaveError::Malformed { reason: error.to_string() })?,
+        );
+        Parts::push(&mut body, &self.model.save()?.to_bytes());
+        for (name, step) in &self.steps {
+            Parts::push(&mut body, name.as_bytes());
+            Parts::push(&mut body, &step.save()?.to_bytes());
+        }
+        Saved::new(Self::KIND, Self::FORMAT, body)
+    }
+}

@@ -1,0 +1,191 @@
+//! Features on one scale, and choices of features.
+
+use std::sync::Arc;
+
+use mlp_core::{
+    FitError, FittedTransformer, FittedTransformerExt, ModelError, Samples, SaveError, Saved,
+    Scratch, Transformer,
+};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::persist::{Plain, save};
+
+/// Shifts each feature to mean 0 and scales it to standard deviation 1 (n in the denominator); as scikit-learn's `StandardScaler`.
+///
+/// A constant feature becomes 0: its scale stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandardScaler;
+
+impl Transformer for StandardScaler {
+    fn fit(&self, data: Samples<'_>, _seed: u64) -> Result<Arc<dyn FittedTransformer>, FitError> {
+        FittedScaler::fit(&data, |column| {
+            let mean = column.sum() / column.len() as f64;
+            (
+                mean,
+                (column.iter().map(|value| (value - mean).powi(2)).sum::<f64>()
+                    / column.len() as f64)
+                    .sqrt(),
+            )
+        })
+    }
+}
+
+/// Shifts and scales each feature to the range from 0 to 1 of the rows learnt from; as scikit-learn's `MinMaxScaler`.
+///
+/// Later rows may fall outside. A constant feature becomes 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MinMaxScaler;
+
+impl Transformer for MinMaxScaler {
+    fn fit(&self, data: Samples<'_>, _seed: u64) -> Result<Arc<dyn FittedTransformer>, FitError> {
+        FittedScaler::fit(&data, |column| {
+            let low = column.iter().copied().fold(f64::INFINITY, f64::min);
+            (low, column.iter().copied().fold(f64::NEG_INFINITY, f64::max) - low)
+        })
+    }
+}
+
+/// A shift and a scale for each feature: `(x − shift) / scale`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedScaler {
+    names: Vec<String>,
+    shift: Vec<f64>,
+    scale: Vec<f64>,
+}
+
+impl FittedScaler {
+    fn fit(
+        data: &Samples<'_>,
+        shift_and_scale: impl Fn(ArrayView1<'_, f64>) -> (f64, f64),
+    ) -> Result<Arc<dyn FittedTransformer>, FitError> {
+        data.check_finite()?;
+        let (shift, scale): (Vec<f64>, Vec<f64>) =
+            data.features().axis_iter(Axis(1)).map(shift_and_scale).unzip();
+        // A constant's deviation is zero but for rounding, which must not be blown up to one.
+        let usable = |(scale, shift): (f64, &f64)| {
+            if scale > 10.0 * f64::EPSILON * shift.abs() { scale } else { 1.0 }
+        };
+        let scale = scale.into_iter().zip(&shift).map(usable).collect();
+        Ok(Arc::new(Self { names: data.names().to_vec(), shift, scale }))
+    }
+}
+
+impl FittedTransformer for FittedScaler {
+    fn transform_into(
+        &self,
+        rows: ArrayView2<'_, f64>,
+        mut out: ArrayViewMut2<'_, f64>,
+        _: &mut Scratch,
+    ) -> Result<(), ModelError> {
+        self.check_shapes(&rows, &out)?;
+        for (row, mut out) in rows.rows().into_iter().zip(out.rows_mut()) {
+            for (place, value) in row.iter().enumerate() {
+                out[place] = (value - self.shift[place]) / self.scale[place];
+            }
+        }
+        Ok(())
+    }
+
+    fn input_names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn output_names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn save(&self) -> Result<Saved, SaveError> {
+        save(self)
+    }
+}
+
+impl Plain for FittedScaler {
+    const KIND: &'static str = "mlp-models/scaler";
+
+    fn fault(&self) -> Option<String> {
+        let fits = self.shift.len() == self.names.len() && self.scale.len() == self.names.len();
+        (!fits).then(|| "the scales do not fit the features".to_owned())
+    }
+}
+
+/// Keeps the features with these names, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ColumnSelect {
+    names: Vec<String>,
+}
+
+impl ColumnSelect {
+    /// Keeps these features.
+    pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self { names: names.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl Transformer for ColumnSelect {
+    fn fit(&self, data: Samples<'_>, _seed: u64) -> Result<Arc<dyn FittedTransformer>, FitError> {
+        let missing =
+            |name: &String| format!("feature {name:?} is not among {}", data.names().join(", "));
+        let column = |name: &String| {
+            data.names()
+                .iter()
+                .position(|other| other == name)
+                .ok_or_else(|| FitError::failed(missing(name)))
+        };
+        let columns = self.names.iter().map(column).collect::<Result<_, _>>()?;
+        Ok(Arc::new(SelectedColumns {
+            inputs: data.names().to_vec(),
+            columns,
+            outputs: self.names.clone(),
+        }))
+    }
+}
+
+/// Some columns of the input, in some order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelectedColumns {
+    inputs: Vec<String>,
+    columns: Vec<usize>,
+    outputs: Vec<String>,
+}
+
+impl FittedTransformer for SelectedColumns {
+    fn transform_into(
+        &self,
+        rows: ArrayView2<'_, f64>,
+        mut out: ArrayViewMut2<'_, f64>,
+        _: &mut Scratch,
+    ) -> Result<(), ModelError> {
+        self.check_shapes(&rows, &out)?;
+        for (place, &column) in self.columns.iter().enumerate() {
+            out.column_mut(place).assign(&rows.column(column));
+        }
+        Ok(())
+    }
+
+    fn input_names(&self) -> &[String] {
+        &self.inputs
+    }
+
+    fn output_names(&self) -> &[String] {
+        &self.outputs
+    }
+
+    fn save(&self) -> Result<Saved, SaveError> {
+        save(self)
+    }
+}
+
+impl Plain for SelectedColumns {
+    const KIND: &'static str = "mlp-models/columns";
+
+    fn fault(&self) -> Option<String> {
+        let named = |(&column, name): (&usize, &String)| self.inputs.get(column) == Some(name);
+        let fits = self.columns.len() == self.outputs.len()
+            && self.columns.iter().zip(&self.outputs).all(named);
+        (!fits).then(|| "the columns do not fit the features".to_owned())
+    }
+}

@@ -1,0 +1,71 @@
+//! What several estimators share: targets, weights, shapes.
+
+use std::borrow::Cow;
+
+use mlp_core::{FitError, ModelError, Samples, Signature, Target};
+use ndarray::ArrayView2;
+
+/// What there is to learn, of either kind, for the chosen rows.
+pub(crate) enum Goal<'a> {
+    /// The class of each row, and the names of the classes.
+    Classes(Cow<'a, [usize]>, &'a [String]),
+    /// The number of each row.
+    Values(Cow<'a, [f64]>),
+}
+
+impl<'a> Goal<'a> {
+    pub(crate) fn of(data: &Samples<'a>) -> Result<Self, FitError> {
+        match data.target() {
+            Target::Classes { .. } => data
+                .classes()
+                .map(|(labels, names)| Self::Classes(labels, names))
+                .map_err(FitError::from),
+            _ => Ok(Self::Values(data.values()?)),
+        }
+    }
+
+    /// How many numbers a model writes for a row.
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::Classes(_, names) => names.len(),
+            Self::Values(_) => 1,
+        }
+    }
+
+    pub(crate) fn signature(&self, data: &Samples<'_>) -> Signature {
+        match self {
+            Self::Classes(_, names) => {
+                Signature::classifier(data.names().iter().cloned(), names.iter().cloned())
+            }
+            Self::Values(_) => Signature::regressor(data.names().iter().cloned(), "prediction"),
+        }
+    }
+}
+
+/// The weight of each chosen row: 1 where none were given.
+pub(crate) fn weights<'a>(data: &Samples<'a>) -> Cow<'a, [f64]> {
+    data.weights().unwrap_or_else(|| Cow::Owned(vec![1.0; data.n_rows()]))
+}
+
+/// The weight of each class.
+pub(crate) fn class_weights(labels: &[usize], weights: &[f64], classes: usize) -> Vec<f64> {
+    let mut totals = vec![0.0; classes];
+    labels.iter().zip(weights).for_each(|(&label, weight)| totals[label] += weight);
+    totals
+}
+
+/// Refuses data of one class: there is nothing to tell apart.
+pub(crate) fn check_two_classes(labels: &[usize], names: &[String]) -> Result<(), FitError> {
+    match labels.iter().find(|&&label| label != labels[0]) {
+        Some(_) => Ok(()),
+        None => Err(FitError::SingleClass { class: names[labels[0]].clone() }),
+    }
+}
+
+/// Refuses rows with a feature that is not finite.
+pub(crate) fn check_finite(rows: &ArrayView2<'_, f64>) -> Result<(), ModelError> {
+    match rows.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        Some(((row, feature), &value)) => Err(ModelError::NotFinite { row, feature, value }),
+        None => Ok(()),
+    }
+}
