@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mlp_core::{
-    Complexity, Estimator, FitError, FittedModel, Model, ModelError, Samples, SaveError, Saved,
-    Scratch, Signature, random,
+    Complexity, Estimator, FitError, FittedModel, Model, ModelError, Params, Samples, SaveError,
+    Saved, Scratch, Signature, random,
 };
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ impl Estimator for DummyClassifier {
 #[serde(rename_all = "snake_case")]
 enum Centre {
     Mean,
-    Median,
+    Quantile(f64),
     Constant(f64),
 }
 
@@ -120,7 +120,13 @@ impl DummyRegressor {
     /// Always the median, without regard to weights.
     #[must_use]
     pub const fn median() -> Self {
-        Self(Centre::Median)
+        Self(Centre::Quantile(0.5))
+    }
+
+    /// Always this quantile, from 0 to 1, interpolated linearly, without regard to weights.
+    #[must_use]
+    pub const fn quantile(share: f64) -> Self {
+        Self(Centre::Quantile(share))
     }
 
     /// Always this number.
@@ -139,7 +145,7 @@ impl Estimator for DummyRegressor {
                 values.iter().zip(weights.iter()).map(|(v, w)| v * w).sum::<f64>()
                     / weights.iter().sum::<f64>()
             }
-            Centre::Median => median(&values),
+            Centre::Quantile(share) => quantile(&values, share)?,
             Centre::Constant(value) => value,
         };
         let signature = Signature::regressor(data.names().iter().cloned(), "prediction");
@@ -147,15 +153,16 @@ impl Estimator for DummyRegressor {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+fn quantile(values: &[f64], share: f64) -> Result<f64, FitError> {
+    let params = Params::new().with("quantile", share);
+    let mut read = params.read("dummy_regressor");
+    read.float("quantile", 0.5, 0.0..=1.0);
+    read.finish()?;
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    } else {
-        sorted[middle]
-    }
+    let place = share * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    Ok(below + (above - below) * place.fract())
 }
 
 /// The same outputs for every row, or a class drawn with them as shares.

@@ -1,0 +1,49 @@
+//! The printed report: a section a stage, aligned lines, what was decided and why, and a count of the checks that failed.
+
+use std::fmt::Display;
+
+/// Prints the stages, and remembers the checks that failed.
+#[derive(Debug, Default)]
+pub struct Report {
+    stages: usize,
+    failed: Vec<String>,
+}
+
+impl Report {
+    /// Begins a stage.
+    pub fn stage(&mut self, title: &str) {
+        self.stages += 1;
+        println!("\n{}. {title}\n{}", self.stages, "─".repeat(96));
+    }
+
+    /// A line: what it is about, and what is so.
+    pub fn line(&self, label: &str, text: impl Display) {
+        let text = text.to_string();
+        let mut lines = text.lines();
+        println!("  {label:<20} {}", lines.next().unwrap_or_default());
+        lines.for_each(|line| println!("  {:<20} {line}", ""));
+    }
+
+    /// A table or another block of lines, indented.
+    pub fn block(&self, text: impl Display) {
+        text.to_string().lines().for_each(|line| println!("  {line}"));
+    }
+
+    /// A decision, and why it was taken.
+    pub fn decision(&self, text: impl Display) {
+        self.line("=> decided", text);
+    }
+
+    /// Something that must hold; if it does not, the program ends with a failure after its last stage.
+    pub fn check(&mut self, what: &str, holds: bool) {
+        self.line(if holds { "✓ checked" } else { "✗ FAILED" }, what);
+        if !holds {
+            self.failed.push(format!("stage {}: {what}", self.stages));
+        }
+    }
+
+    /// The checks that failed.
+    pub fn failed(&self) -> &[String] {
+        &self.failed
+    }
+}
