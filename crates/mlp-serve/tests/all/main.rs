@@ -1,0 +1,10 @@
+//! The server as its users see it.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod batching;
+mod cache;
+mod faults;
+mod models;
+mod reports;
+mod support;
+mod versions;
