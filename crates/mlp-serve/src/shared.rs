@@ -88,7 +88,8 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         }
     }
 
-    /// Routes a request and hands it to its version. If that was retired meanwhile, it is routed once more.
+    /// Routes a request and hands it to its version. If that was retired meanwhile, it is routed once more, and again as long as versions
+    /// come and go in between.
     pub(crate) fn admit(
         &self,
         request: &Request<'_>,
@@ -102,11 +103,17 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         let timeout = request.timeout.or(self.options.timeout);
         let deadline = timeout.map(|timeout| entered.saturating_add(timeout));
         let mut missing = None;
-        for _ in 0..2 {
+        let mut seen = [None; 2];
+        loop {
             if self.is_draining.load(Ordering::Acquire) {
                 return (id, Admitted::Settled(Err(ServeError::Draining)));
             }
             let table = self.table.load();
+            // Twice in the same state of the table is enough; a new state may hold what the last one lacked.
+            if seen == [Some(table.generation); 2] {
+                break;
+            }
+            seen = [seen[1], Some(table.generation)];
             let Some(route) = self.route(&table, request, sequence) else { break };
             missing = Some(route.version);
             let Some(version) = table.find(route.version) else { continue };
