@@ -9,6 +9,8 @@ use mlp_core::{
     Servable, VersionNumber, catch_panic,
 };
 
+use crate::numbers::Counted;
+use crate::sync::Mutex;
 use crate::time::Time;
 
 /// One request on its way through the server.
@@ -36,6 +38,8 @@ pub(crate) struct Counters {
     pub(crate) failed: AtomicU64,
     pub(crate) timed_out: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) coalesced: AtomicU64,
+    pub(crate) cache_misses: AtomicU64,
     pub(crate) mirrored: AtomicU64,
     pub(crate) mirrors_left_out: AtomicU64,
     pub(crate) batches: AtomicU64,
@@ -55,6 +59,7 @@ pub(crate) struct Ledger {
     pub(crate) router: Option<Arc<dyn Router>>,
     pub(crate) log: Option<Arc<dyn PredictionLog>>,
     pub(crate) counters: Counters,
+    pub(crate) latencies: Mutex<Counted>,
 }
 
 impl Ledger {
@@ -67,13 +72,16 @@ impl Ledger {
             OutcomeStatus::TimedOut => &counters.timed_out,
             _ => &counters.refused,
         });
-        self.observe(&Outcome::new(&call.route, status, now.saturating_sub(call.entered)));
+        let latency = now.saturating_sub(call.entered);
+        self.latencies.lock().add_span(latency);
+        self.observe(&Outcome::new(&call.route, status, latency));
     }
 
     /// Reports an answer that no model computed for this request.
     pub(crate) fn report_cached(&self, call: &Call, now: Duration) {
         count(&self.counters.cached);
         let latency = now.saturating_sub(call.entered);
+        self.latencies.lock().add_span(latency);
         self.observe(&Outcome::new(&call.route, OutcomeStatus::Answered, latency).from_cache());
     }
 

@@ -41,8 +41,8 @@
 //! | serving | [`Server`], [`Request`], [`Answer`], [`Ticket`], [`ServeError`] |
 //! | setting up | [`ServerBuilder`], [`ServeOptions`] |
 //! | versions | [`Server::swap`], [`Server::host`] (an [`mlp_core::Host`] for a deployment), [`mlp_core::Router`] |
-//! | remembering answers | [`PredictionCache`], [`LruCache`] |
-//! | watching | [`ServerHealth`], [`mlp_core::PredictionLog`] |
+//! | remembering answers | [`PredictionCache`], [`QuickCache`] (the default), [`LruCache`] |
+//! | watching | [`ServerHealth`], [`Numbers`], [`mlp_core::PredictionLog`] |
 //!
 //! # How it works
 //!
@@ -68,6 +68,7 @@ mod request;
 
 mod builder;
 mod health;
+mod numbers;
 mod server;
 mod ticket;
 
@@ -88,9 +89,10 @@ mod sync;
 mod time;
 
 pub use builder::ServerBuilder;
-pub use cache::{LruCache, PredictionCache, Remembered};
+pub use cache::{LruCache, PredictionCache, QuickCache, Remembered};
 pub use error::ServeError;
 pub use health::{ReplicaHealth, ServerHealth, VersionHealth};
+pub use numbers::{Distribution, Numbers, Sample, VersionNumbers};
 pub use options::ServeOptions;
 pub use request::{Answer, Priority, Request};
 pub use server::{Drained, Server, Settled};

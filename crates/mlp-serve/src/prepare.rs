@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use mlp_core::{HostError, ModelError, Servable, VersionSource};
 
 use crate::bisect;
-use crate::cache::{LruCache, PredictionCache};
+use crate::cache::{PredictionCache, QuickCache};
 use crate::cost::Cost;
 use crate::gate::Gate;
 use crate::ledger::Ledger;
@@ -42,7 +42,7 @@ pub(crate) fn build<M: ?Sized + Servable>(
         .map_err(|source| HostError::WarmUp { version, source })?;
     let cache: Option<Box<dyn PredictionCache<M::Output>>> = match options.cache_entries {
         0 => None,
-        entries => Some(Box::new(LruCache::new(entries))),
+        entries => Some(Box::new(QuickCache::new(entries))),
     };
     let served = replicas.iter().map(|replica| Arc::clone(&replica.served)).collect();
     // The first replica is taken first.

@@ -10,6 +10,7 @@ use mlp_core::{ModelError, Servable};
 use crate::cost::Cost;
 use crate::gate::Pass;
 use crate::ledger::Call;
+use crate::numbers::Counted;
 use crate::request::Priority;
 use crate::slot::Slot;
 use crate::version::Version;
@@ -73,6 +74,9 @@ pub(crate) struct Queue<M: ?Sized + Servable> {
     pub(crate) active: usize,
     /// The most requests that were active at once of late: whether more callers can arrive.
     peak: usize,
+    pub(crate) waits: Counted,
+    pub(crate) spans: Counted,
+    pub(crate) batches: Counted,
 }
 
 impl<M: ?Sized + Servable> Queue<M> {
@@ -88,6 +92,9 @@ impl<M: ?Sized + Servable> Queue<M> {
             open: 0,
             active: 0,
             peak: 0,
+            waits: Counted::new(),
+            spans: Counted::new(),
+            batches: Counted::new(),
         }
     }
 
@@ -139,6 +146,7 @@ impl<M: ?Sized + Servable> Queue<M> {
                 self.rows -= job.rows;
                 if job.is_wanted(now) {
                     room -= job.rows;
+                    self.waits.add_span(now.saturating_sub(job.entered));
                     batch.push(job);
                 } else {
                     self.active -= 1;

@@ -9,6 +9,7 @@ use mlp_core::{Host, HostError, Router, Servable, VersionNumber, VersionSource};
 use crate::builder::ServerBuilder;
 use crate::error::ServeError;
 use crate::health::ServerHealth;
+use crate::numbers::Numbers;
 use crate::request::{Answer, Request};
 use crate::shared::Shared;
 use crate::ticket::Ticket;
@@ -111,6 +112,12 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
     #[must_use]
     pub fn health(&self) -> ServerHealth {
         self.shared.server_health()
+    }
+
+    /// What the versions have done so far, and how fast.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        self.shared.numbers()
     }
 
     /// Waits until the shadows have seen all copies handed to them so far, at most for a while.

@@ -18,6 +18,7 @@ use crate::gate::Gate;
 use crate::health::{ReplicaHealth, ServerHealth, VersionHealth};
 use crate::identity::Identities;
 use crate::ledger::{Call, Counters, Ledger};
+use crate::numbers::{Counted, Numbers};
 use crate::options::ServeOptions;
 use crate::prepare;
 use crate::queue::Shadows;
@@ -160,6 +161,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             router: self.router.clone(),
             log: self.log.clone(),
             counters: Counters::default(),
+            latencies: Mutex::new(Counted::new()),
         };
         let built = prepare::build(ledger, &source, &self.options, &self.warm_up, &self.shadows)
             .and_then(|version| prepare::start(&version).map(|threads| (version, threads)));
@@ -221,6 +223,16 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         let unanswered = versions.iter().map(|version| version.wait_until_quiet(until)).sum();
         versions.iter().for_each(|version| version.abort());
         Drained { unanswered }
+    }
+
+    pub(crate) fn numbers(&self) -> Numbers {
+        let mut held: Vec<_> = {
+            let changes = self.changes.lock();
+            let leaving = changes.leaving.iter().filter_map(Weak::upgrade);
+            self.table.load().versions.iter().cloned().chain(leaving).collect()
+        };
+        held.sort_by_key(|version| version.ledger.version);
+        Numbers { versions: held.iter().map(|version| version.numbers()).collect() }
     }
 
     pub(crate) fn server_health(&self) -> ServerHealth {

@@ -13,6 +13,7 @@ use crate::cache::{PredictionCache, Remembered};
 use crate::error::ServeError;
 use crate::gate::Gate;
 use crate::ledger::{Call, Ledger, count};
+use crate::numbers::{NANOSECOND, VersionNumbers};
 use crate::options::ServeOptions;
 use crate::queue::{Job, Mirror, Queue, Replica, Request, Shadows, Task};
 use crate::request::{Answer, Priority};
@@ -80,6 +81,7 @@ impl<M: ?Sized + Servable> Version<M> {
                 Ok(Admitted::Settled(Ok(self.repeat(&call, input, remembered, shadows))))
             }
             None => {
+                count(&self.ledger.counters.cache_misses);
                 let key = is_cacheable.then(|| Box::from(&key[..]));
                 self.enqueue(call, priority, place, input, rows, key, shadows)
             }
@@ -243,6 +245,8 @@ impl<M: ?Sized + Servable> Version<M> {
         let mut queue = self.queue.lock();
         queue.active -= requests;
         queue.cost.observe(rows, span);
+        queue.spans.add_span(span);
+        queue.batches.add(rows as u64);
         queue.idle.push(replica);
         let has_work = !queue.is_empty();
         drop(queue);
@@ -412,6 +416,34 @@ impl<M: ?Sized + Servable> Version<M> {
         }
         self.close_requests(jobs.len());
         self.work.notify_all();
+    }
+
+    pub(crate) fn numbers(&self) -> VersionNumbers {
+        let counters = &self.ledger.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let queue = self.queue.lock();
+        VersionNumbers {
+            version: self.ledger.version,
+            answered: read(&counters.answered),
+            cached: read(&counters.cached),
+            failed: read(&counters.failed),
+            timed_out: read(&counters.timed_out),
+            refused: read(&counters.refused),
+            coalesced: read(&counters.coalesced),
+            cache_misses: read(&counters.cache_misses),
+            cache_entries: self.cache.as_ref().map_or(0, |cache| cache.len() as u64),
+            mirrored: read(&counters.mirrored),
+            mirrors_left_out: read(&counters.mirrors_left_out),
+            batches: read(&counters.batches),
+            panics: read(&counters.panics),
+            listener_panics: read(&counters.listener_panics),
+            queue_rows: queue.rows() as u64,
+            in_flight: queue.active as u64,
+            request_seconds: self.ledger.latencies.lock().distribution(NANOSECOND),
+            queue_seconds: queue.waits.distribution(NANOSECOND),
+            predict_seconds: queue.spans.distribution(NANOSECOND),
+            batch_rows: queue.batches.distribution(1.0),
+        }
     }
 
     pub(crate) fn health(&self) -> Health {

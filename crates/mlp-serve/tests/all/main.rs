@@ -5,6 +5,7 @@ mod batching;
 mod cache;
 mod faults;
 mod models;
+mod numbers;
 mod reports;
 mod support;
 mod versions;
