@@ -1,1 +1,83 @@
 //! Search spaces, samplers, and studies that resume.
+//!
+//! A [`Study`] looks for good parameters: it proposes, the objective scores, and every result is durable before the next trial starts. Kill it
+//! anywhere and start it again: the trials are the same as if nothing had happened. Its journal is a file in Optuna's own format, so Python
+//! workers, `optuna.load_study` and `optuna-dashboard` read and write it too.
+//!
+//! # Examples
+//!
+//! ```
+//! use mlp_core::{Dimension, Direction, SearchSpace};
+//! use mlp_tune::{Budget, RandomSampler, Study};
+//!
+//! let space = SearchSpace::new([
+//!     Dimension::log_float("learning_rate", 1e-4, 1.0),
+//!     Dimension::int("depth", 1, 8),
+//! ])?;
+//! let study = Study::new(space, Direction::Maximize).with_sampler(RandomSampler::new()).with_seed(42);
+//! study.optimize(
+//!     |trial| {
+//!         let (rate, depth) = (trial.float("learning_rate")?, trial.int("depth")?);
+//!         Ok(-(rate.log10() + 2.0).powi(2) - (depth as f64 - 5.0).powi(2))
+//!     },
+//!     Budget::trials(20),
+//! )?;
+//! let best = study.best()?;
+//! println!("{:?} with {}", best.value(), best.params);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The main types
+//!
+//! | for | types |
+//! | --- | --- |
+//! | a search | [`Study`], [`Trial`], [`Budget`], [`TrialRecord`], [`TrialObserver`] |
+//! | who proposes | [`Sampler`]: [`RandomSampler`], [`GridSampler`] |
+//! | who stops early | [`Pruner`]: [`NoPruner`] |
+//! | where studies live | [`StudyStore`]: [`MemoryStore`], [`Journal`] |
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `testing` | the contract of [`StudyStore`] as executable checks, for whoever writes a backend |
+//!
+//! # What it does not do
+//!
+//! It owns no cluster: workers on several machines share a journal on a common file system. It does not stop an objective that hangs: the
+//! objective must return. It fits no models: the objective does.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
+
+mod budget;
+mod objective;
+mod observer;
+mod study;
+mod trial;
+
+mod history;
+mod sampler;
+
+mod pruner;
+
+mod store;
+
+mod axis;
+mod error;
+mod worker;
+
+pub use budget::{Budget, StopReason};
+pub use error::TuneError;
+pub use history::History;
+pub use objective::{Scores, TrialError};
+pub use observer::TrialObserver;
+pub use pruner::{Decision, NoPruner, PruneRequest, Pruner, Verdict};
+pub use sampler::grid::GridSampler;
+pub use sampler::random::RandomSampler;
+pub use sampler::{Proposal, Request, Sampler};
+pub use store::journal::{Damage, Journal};
+pub use store::memory::MemoryStore;
+#[cfg(any(test, feature = "testing"))]
+pub use store::testing;
+pub use store::{Changes, StudyId, StudyStore, TrialDraft, TrialEvent};
+pub use study::{Study, Summary, Trial};
+pub use trial::{TrialRecord, TrialState};

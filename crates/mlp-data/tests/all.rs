@@ -1,0 +1,9 @@
+//! What the data layer promises, from outside.
+
+mod bad_files;
+mod csv;
+mod features;
+mod fingerprints;
+mod rows;
+mod schemas;
+mod versions;

@@ -1,0 +1,161 @@
+//! Series of a metric: loss curves, fold scores, live windows.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use mlp_core::{Labels, Timestamp, exact};
+use serde::{Deserialize, Serialize};
+
+/// The most points that one series holds.
+///
+/// Enough for a score a second over eleven days; whoever has more keeps windows of them.
+pub const MAX_POINTS: usize = 1_000_000;
+
+/// Names a series within its evaluation: the metric, and what sets it apart from others of the same metric.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SeriesKey {
+    /// The metric.
+    pub metric: String,
+    /// For instance `subset=train`; empty for the series whose latest value is *the* value of the metric.
+    #[serde(default)]
+    pub context: Labels,
+}
+
+impl SeriesKey {
+    /// The series of a metric without context.
+    pub fn new(metric: impl Into<String>) -> Self {
+        Self { metric: metric.into(), context: Labels::new() }
+    }
+
+    /// Adds one label of context.
+    #[must_use]
+    pub fn with_context(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.context.insert(name.into(), value.into());
+        self
+    }
+}
+
+impl From<&str> for SeriesKey {
+    fn from(metric: &str) -> Self {
+        Self::new(metric)
+    }
+}
+
+impl fmt::Display for SeriesKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.metric)?;
+        self.context.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
+    }
+}
+
+/// One point of a series. Points are ordered by time, then step, then value; two are the same only if every bit is.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricPoint {
+    /// The epoch, fold or batch. Negative ones are fine.
+    pub step: i64,
+    /// When it was measured.
+    pub at: Timestamp,
+    /// The value; NaN and the infinities are kept as they are.
+    #[serde(with = "exact")]
+    pub value: f64,
+}
+
+impl MetricPoint {
+    /// A point.
+    #[must_use]
+    pub fn new(step: i64, at: Timestamp, value: f64) -> Self {
+        Self { step, at, value }
+    }
+
+    /// Whether this point is later in the sense of [`SeriesSummary::last`]: by step, then time, then value.
+    #[must_use]
+    pub fn is_later(&self, than: &Self) -> bool {
+        (self.step, self.at)
+            .cmp(&(than.step, than.at))
+            .then_with(|| self.value.total_cmp(&than.value))
+            .is_gt()
+    }
+}
+
+impl Ord for MetricPoint {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.step)
+            .cmp(&(other.at, other.step))
+            .then_with(|| self.value.total_cmp(&other.value))
+    }
+}
+
+impl PartialOrd for MetricPoint {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for MetricPoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for MetricPoint {}
+
+/// What is known of a series without reading its points. NaN counts as a point, and takes no part in the extremes and the sum.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SeriesSummary {
+    /// Which series.
+    pub key: SeriesKey,
+    /// The point with the greatest step, then time, then value.
+    pub last: MetricPoint,
+    /// The point with the smallest value, the first written of equal ones; none if every value is NaN.
+    pub min: Option<MetricPoint>,
+    /// The point with the greatest value, the first written of equal ones; none if every value is NaN.
+    pub max: Option<MetricPoint>,
+    /// The sum of the values that are not NaN.
+    #[serde(with = "exact")]
+    pub sum: f64,
+    /// How many points there are.
+    pub count: u64,
+    /// How many of them are NaN.
+    pub nan_count: u64,
+}
+
+impl SeriesSummary {
+    /// The summary of one point.
+    #[must_use]
+    pub fn first(key: SeriesKey, point: MetricPoint) -> Self {
+        let mut summary =
+            Self { key, last: point, min: None, max: None, sum: 0.0, count: 0, nan_count: 0 };
+        summary.add(point);
+        summary
+    }
+
+    /// Takes in a point that was not there before.
+    pub fn add(&mut self, point: MetricPoint) {
+        self.count += 1;
+        if point.is_later(&self.last) {
+            self.last = point;
+        }
+        if point.value.is_nan() {
+            self.nan_count += 1;
+            return;
+        }
+        self.sum += point.value;
+        if self.min.is_none_or(|min| point.value < min.value) {
+            self.min = Some(point);
+        }
+        if self.max.is_none_or(|max| point.value > max.value) {
+            self.max = Some(point);
+        }
+    }
+
+    /// The mean of the values that are not NaN; none if there is none.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a series has at most a million points")]
+    pub fn mean(&self) -> Option<f64> {
+        let numbers = self.count - self.nan_count;
+        (numbers > 0).then(|| self.sum / numbers as f64)
+    }
+}

@@ -1,0 +1,70 @@
+use mlp_core::{EvaluationId, StoreError};
+use mlp_eval::{
+    Batch, EvalStore, Evaluation, Filter, InMemoryEvalStore, MetricPoint, NewEvaluation, Page,
+    Query, SeriesKey, testing,
+};
+
+#[test]
+fn the_store_in_memory_keeps_the_contract() {
+    testing::check(InMemoryEvalStore::new);
+}
+
+#[test]
+fn a_wrapper_keeps_the_contract() {
+    testing::check(|| Wrapper { inner: Box::new(InMemoryEvalStore::new()), lie: false });
+}
+
+/// The control: the suite must notice a store that forgets to write.
+#[test]
+fn a_store_that_forgets_tags_breaks_the_contract() {
+    let forgetful = || Wrapper { inner: Box::new(InMemoryEvalStore::new()), lie: true };
+    assert!(std::panic::catch_unwind(|| testing::check(forgetful)).is_err());
+}
+
+#[derive(Debug)]
+struct Wrapper {
+    inner: Box<dyn EvalStore>,
+    lie: bool,
+}
+
+impl EvalStore for Wrapper {
+    fn create(&self, evaluation: &NewEvaluation) -> Result<(), StoreError> {
+        self.inner.create(evaluation)
+    }
+
+    fn write(&self, id: EvaluationId, batch: &Batch) -> Result<(), StoreError> {
+        let mut batch = batch.clone();
+        if self.lie {
+            batch.tags.clear();
+        }
+        self.inner.write(id, &batch)
+    }
+
+    fn get(&self, id: EvaluationId) -> Result<Evaluation, StoreError> {
+        self.inner.get(id)
+    }
+
+    fn series(&self, id: EvaluationId, key: &SeriesKey) -> Result<Vec<MetricPoint>, StoreError> {
+        self.inner.series(id, key)
+    }
+
+    fn query(&self, query: &Query) -> Result<Page, StoreError> {
+        self.inner.query(query)
+    }
+
+    fn count(&self, filter: &Filter) -> Result<u64, StoreError> {
+        self.inner.count(filter)
+    }
+
+    fn delete(&self, id: EvaluationId) -> Result<(), StoreError> {
+        self.inner.delete(id)
+    }
+
+    fn restore(&self, id: EvaluationId) -> Result<(), StoreError> {
+        self.inner.restore(id)
+    }
+
+    fn purge(&self, id: EvaluationId) -> Result<(), StoreError> {
+        self.inner.purge(id)
+    }
+}

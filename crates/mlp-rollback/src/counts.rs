@@ -1,0 +1,243 @@
+//! What a version did since it took its role: counters that many threads add to without a lock.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use mlp_core::{Outcome, OutcomeStatus, Reading};
+
+use crate::trigger::Response;
+
+const BUCKETS_PER_DOUBLING: u32 = 8;
+const BUCKETS: usize = 64 * BUCKETS_PER_DOUBLING as usize;
+
+/// Agreements are summed in units of 2⁻²⁰, so that a sum is one atomic addition; exact for a trillion shadows.
+const AGREEMENT_UNIT: f64 = 1_048_576.0;
+
+/// Counters of one version in one role.
+pub(crate) struct Counts {
+    /// The generation in which the version took its role.
+    pub(crate) since: u64,
+    /// Whether the role is that of the active version.
+    pub(crate) of_active: bool,
+    requests: AtomicU64,
+    errors: AtomicU64,
+    slow: AtomicU64,
+    agreements: AtomicU64,
+    agreement_sum: AtomicU64,
+    agreement_squares: AtomicU64,
+    /// Requests above this many nanoseconds are slow; `u64::MAX` while no baseline is known.
+    slow_above: AtomicU64,
+    /// How many requests there were when the baseline became known: they were not judged by it.
+    slow_base: AtomicU64,
+    latencies: Box<[AtomicU64]>,
+    /// Taken out of routing at once, before the rollback is written down.
+    tripped: AtomicBool,
+    /// How severe the response to the breaches found so far is; zero if there were none.
+    decided: AtomicU8,
+}
+
+impl Counts {
+    pub(crate) fn new(since: u64, slow_above: Option<Duration>, of_active: bool) -> Self {
+        Self {
+            since,
+            of_active,
+            requests: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
+            agreements: AtomicU64::new(0),
+            agreement_sum: AtomicU64::new(0),
+            agreement_squares: AtomicU64::new(0),
+            slow_above: AtomicU64::new(slow_above.map_or(u64::MAX, nanoseconds)),
+            slow_base: AtomicU64::new(0),
+            latencies: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            tripped: AtomicBool::new(false),
+            decided: AtomicU8::new(0),
+        }
+    }
+
+    /// Counts one outcome; tells whether it was an error or slow, which is when the evidence is worth weighing.
+    pub(crate) fn record(&self, outcome: &Outcome) -> bool {
+        let latency = nanoseconds(outcome.latency);
+        // Requests before errors: whoever reads errors before requests never sees more errors than requests.
+        self.requests.fetch_add(1, Relaxed);
+        self.latencies[bucket(latency)].fetch_add(1, Relaxed);
+        let error = matches!(outcome.status, OutcomeStatus::Failed | OutcomeStatus::TimedOut);
+        let slow = latency > self.slow_above.load(Relaxed);
+        if error {
+            self.errors.fetch_add(1, std::sync::atomic::Ordering::Release);
+        }
+        if slow {
+            self.slow.fetch_add(1, std::sync::atomic::Ordering::Release);
+        }
+        if let Some(agreement) = outcome.agreement.filter(|value| (0.0..=1.0).contains(value)) {
+            self.agreements.fetch_add(1, Relaxed);
+            self.agreement_sum.fetch_add((agreement * AGREEMENT_UNIT) as u64, Relaxed);
+            let square = (agreement * agreement * AGREEMENT_UNIT) as u64;
+            self.agreement_squares.fetch_add(square, Relaxed);
+        }
+        error || slow
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// Errors of requests, never more than those.
+    pub(crate) fn errors(&self) -> (u64, u64) {
+        let errors = self.errors.load(std::sync::atomic::Ordering::Acquire);
+        (errors, self.requests().max(errors))
+    }
+
+    /// Slow requests of requests; none while no baseline is known.
+    pub(crate) fn slow(&self) -> Option<(u64, u64)> {
+        self.slow_above()?;
+        let slow = self.slow.load(std::sync::atomic::Ordering::Acquire);
+        let requests = self.requests().saturating_sub(self.slow_base.load(Relaxed));
+        Some((slow, requests.max(slow)))
+    }
+
+    /// Tells the limit late, once a baseline is known; a known one stays.
+    pub(crate) fn set_slow_above(&self, limit: Duration) {
+        if self.slow_above().is_none() {
+            self.slow_base.store(self.requests(), Relaxed);
+            self.slow_above.store(nanoseconds(limit), Relaxed);
+        }
+    }
+
+    pub(crate) fn slow_above(&self) -> Option<Duration> {
+        Some(self.slow_above.load(Relaxed))
+            .filter(|&limit| limit < u64::MAX)
+            .map(Duration::from_nanos)
+    }
+
+    pub(crate) fn agreement(&self) -> Reading {
+        let count = self.agreements.load(Relaxed);
+        if count == 0 {
+            return Reading::Mean { count, mean: 0.0, squared_deviations: 0.0 };
+        }
+        let sum = self.agreement_sum.load(Relaxed) as f64 / AGREEMENT_UNIT;
+        let squares = self.agreement_squares.load(Relaxed) as f64 / AGREEMENT_UNIT;
+        let mean = sum / count as f64;
+        Reading::Mean { count, mean, squared_deviations: (squares - sum * mean).max(0.0) }
+    }
+
+    /// The latency that 99 % of the requests do not exceed, rounded up by at most an eighth; none below 100 requests.
+    pub(crate) fn p99(&self) -> Option<Duration> {
+        let counts: Vec<_> = self.latencies.iter().map(|bucket| bucket.load(Relaxed)).collect();
+        let total: u64 = counts.iter().sum();
+        if total < 100 {
+            return None;
+        }
+        let rank = total - total / 100;
+        let mut seen = 0;
+        let reached = counts.iter().position(|count| {
+            seen += count;
+            seen >= rank
+        })?;
+        Some(Duration::from_nanos(upper_edge(reached)))
+    }
+
+    pub(crate) fn trip(&self) {
+        self.tripped.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_tripped(&self) -> bool {
+        self.tripped.load(Relaxed)
+    }
+
+    /// Whether a breach was found that asks for at least this.
+    pub(crate) fn is_decided(&self, response: Response) -> bool {
+        self.decided.load(Relaxed) >= rank(response)
+    }
+
+    /// Whether the caller is the first to ask for as much as this.
+    pub(crate) fn decide(&self, response: Response) -> bool {
+        self.decided.fetch_max(rank(response), Relaxed) < rank(response)
+    }
+
+    /// The decision could not be carried out: the evidence may be weighed again.
+    pub(crate) fn undecide(&self) {
+        self.decided.store(0, Relaxed);
+    }
+}
+
+fn rank(response: Response) -> u8 {
+    response as u8 + 1
+}
+
+impl std::fmt::Debug for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (errors, requests) = self.errors();
+        f.debug_struct("Counts")
+            .field("since", &self.since)
+            .field("requests", &requests)
+            .field("errors", &errors)
+            .finish_non_exhaustive()
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1).min(u64::MAX - 1)
+}
+
+/// Eight equal parts of each doubling.
+fn bucket(value: u64) -> usize {
+    let value = value.max(8);
+    let doubling = value.ilog2();
+    let part = (value >> (doubling - 3)) & 7;
+    ((doubling * BUCKETS_PER_DOUBLING) as usize + part as usize).min(BUCKETS - 1)
+}
+
+fn upper_edge(bucket: usize) -> u64 {
+    let (doubling, part) = (bucket as u32 / BUCKETS_PER_DOUBLING, bucket as u64 % 8);
+    if doubling < 3 {
+        return 8;
+    }
+    let edge = u128::from(part + 9) << (doubling - 3);
+    u64::try_from(edge - 1).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mlp_core::{Role, Route, VersionNumber};
+
+    fn outcome(nanos: u64) -> Outcome {
+        let route = Route::new(VersionNumber(1), Role::Active, 1);
+        Outcome::new(&route, OutcomeStatus::Answered, Duration::from_nanos(nanos))
+    }
+
+    #[test]
+    fn every_latency_lies_in_its_bucket_and_no_bucket_is_wider_than_an_eighth() {
+        for exponent in 3..63 {
+            for offset in [0, 1, 3, (1_u64 << exponent) / 3, (1 << exponent) - 1] {
+                let value = (1_u64 << exponent) + offset;
+                let edge = upper_edge(bucket(value));
+                assert!(edge >= value, "{value}: {edge}");
+                assert!((edge - value) as f64 <= value as f64 / 8.0, "{value}: {edge}");
+            }
+        }
+        assert!(bucket(u64::MAX) < BUCKETS && bucket(0) < BUCKETS);
+    }
+
+    #[test]
+    fn the_p99_is_near_the_value_that_one_in_a_hundred_exceeds() {
+        let counts = Counts::new(1, None, false);
+        (1..=1000).for_each(|k| {
+            counts.record(&outcome(k * 1_000));
+        });
+        let p99 = counts.p99().unwrap().as_nanos() as f64;
+        assert!((990_000.0..990_000.0 * 1.125).contains(&p99), "{p99}");
+        assert_eq!(Counts::new(1, None, false).p99(), None);
+    }
+
+    #[test]
+    fn a_request_of_exactly_the_limit_is_not_slow() {
+        let counts = Counts::new(1, Some(Duration::from_nanos(2_000)), false);
+        counts.record(&outcome(2_000));
+        assert_eq!(counts.slow(), Some((0, 1)));
+        counts.record(&outcome(2_001));
+        assert_eq!(counts.slow(), Some((1, 2)));
+        assert_eq!(Counts::new(1, None, false).slow(), None);
+    }
+}

@@ -1,0 +1,310 @@
+//! What is done when triggers fire.
+
+use std::collections::BTreeMap;
+
+use mlp_core::{Alert, AlertStatus, Labels, Notification, Severity, VersionNumber};
+
+use super::Deployment;
+use super::core::Core;
+use crate::change::Change;
+use crate::evidence;
+use crate::record::{Action, Cause};
+use crate::share::Share;
+use crate::state::VersionState;
+use crate::status::PendingApproval;
+use crate::table::Tracked;
+use crate::trigger::{Condition, Response};
+
+/// Who automatic changes are made by.
+pub(super) const AUTOMATIC: &str = "auto-rollback";
+/// The most notifications that wait for delivery; the oldest is dropped.
+const MAX_OUTBOX: usize = 1_024;
+
+impl<M: ?Sized + 'static> Deployment<M> {
+    /// One response to all that fired at once: the most severe one, with every cause.
+    pub(super) fn respond(&self, tracked: &Tracked, fired: Vec<(Response, Cause)>) {
+        let Some(response) = fired.iter().map(|(response, _)| *response).max() else { return };
+        if !tracked.counts.decide(response) {
+            return;
+        }
+        if response >= Response::Shadow {
+            // No further request, while the decision is being written down. An active version serves on until its target takes over.
+            tracked.counts.trip();
+        }
+        let causes = fired.into_iter().map(|(_, cause)| cause).collect();
+        let healthy = self.healthy_targets();
+        let mut core = self.core.lock();
+        let entry = core.ledger.versions.get(&tracked.version);
+        if entry.is_none_or(|entry| entry.since != tracked.counts.since) {
+            return; // It has another role by now: the evidence is about the old one.
+        }
+        self.act(&mut core, tracked.version, response, causes, &healthy);
+    }
+
+    /// The warm predecessors that can answer, the latest first.
+    pub(super) fn healthy_targets(&self) -> Vec<VersionNumber> {
+        let standby = self.core.lock().ledger.standby.clone();
+        standby.into_iter().rev().filter(|version| self.is_healthy(*version)).collect()
+    }
+
+    /// Carries out a response.
+    pub(super) fn act(
+        &self,
+        core: &mut Core<M>,
+        version: VersionNumber,
+        response: Response,
+        causes: Vec<Cause>,
+        healthy: &[VersionNumber],
+    ) {
+        let Ok(entry) = core.ledger.entry(version) else { return };
+        let is_active = core.ledger.active == Some(version);
+        let is_trial = matches!(entry.state, VersionState::Canary | VersionState::Challenger);
+        if response == Response::ScaleThenWait {
+            if let Some(scaler) = &self.scaler {
+                // Asked once: the next breach of this role waits for approval.
+                let asked = core.approvals.iter().any(|known| known.version == version);
+                if !asked {
+                    scaler.scale_up(version);
+                }
+            }
+        }
+        match response {
+            Response::AlertAndWait | Response::ScaleThenWait => {
+                self.ask(core, version, causes, Severity::P1);
+            }
+            Response::Shadow if is_trial => {
+                let action = Action::Demote { version, share: Share::WHOLE };
+                self.tell(version, &causes, Severity::P2, "is a shadow now, to be investigated");
+                if self.automatic(core, causes.clone(), action).is_err() {
+                    // No place for another shadow: it is taken out instead.
+                    let _ = self.automatic(core, causes, Action::Abort { version });
+                }
+            }
+            Response::Shadow => self.ask(core, version, causes, Severity::P2),
+            Response::Block => self.block_now(core, version, causes, healthy),
+            Response::Retreat if is_active => self.retreat(core, version, causes, healthy),
+            Response::Retreat | Response::RollBack => {
+                self.take_out(core, version, causes, healthy);
+            }
+        }
+    }
+
+    pub(super) fn automatic(
+        &self,
+        core: &mut Core<M>,
+        causes: Vec<Cause>,
+        action: Action,
+    ) -> crate::Result<crate::Receipt> {
+        let result = self.commit(core, &Change::by(AUTOMATIC), causes, action);
+        if let Some(reason) = core.journal_failure.clone() {
+            let name = &self.config.name;
+            let summary =
+                format!("{name}: the journal failed, changes are not written down: {reason}");
+            self.page("journal", None, Severity::P0, summary);
+        }
+        result
+    }
+
+    fn take_out(
+        &self,
+        core: &mut Core<M>,
+        version: VersionNumber,
+        causes: Vec<Cause>,
+        healthy: &[VersionNumber],
+    ) {
+        let Some(active) = core.ledger.active else { return };
+        let is_shadow =
+            core.ledger.entry(version).is_ok_and(|entry| entry.state == VersionState::Shadow);
+        if is_shadow {
+            self.tell(version, &causes, Severity::P2, "was taken out as a shadow");
+            let _ = self.automatic(core, causes, Action::RollBack { from: version, to: active });
+            return;
+        }
+        let within_cool_down = core.last_automatic.is_some_and(|last| {
+            self.clock.monotonic().saturating_sub(last) < self.config.cool_down()
+        });
+        let is_repeat = within_cool_down || core.ledger.frozen.is_some();
+        let target = if version == active {
+            if is_repeat {
+                self.freeze_after(core, version, causes);
+                return;
+            }
+            let usable = |target: &&VersionNumber| core.ledger.standby.contains(target);
+            match healthy.iter().find(usable) {
+                Some(target) => *target,
+                None => {
+                    self.unresolved(core, version, &causes);
+                    return;
+                }
+            }
+        } else {
+            active
+        };
+        self.tell(version, &causes, Severity::P1, &format!("was rolled back to {target}"));
+        let action = Action::RollBack { from: version, to: target };
+        if self.automatic(core, causes.clone(), action).is_ok() {
+            core.last_automatic = Some(self.clock.monotonic());
+        }
+        if is_repeat {
+            self.freeze_after(core, version, causes);
+        }
+    }
+
+    fn freeze_after(&self, core: &mut Core<M>, version: VersionNumber, causes: Vec<Cause>) {
+        if core.ledger.frozen.is_none() {
+            let text = "caused a second automatic rollback within the cool-down: everything automatic is frozen";
+            self.tell(version, &causes, Severity::P0, text);
+            let _ = self.automatic(core, causes, Action::Freeze);
+        }
+    }
+
+    /// Nothing can take over: it serves on, people are paged, and the next tick tries again.
+    fn unresolved(&self, core: &mut Core<M>, version: VersionNumber, causes: &[Cause]) {
+        let text = "must be rolled back, but no healthy version can take over: it serves on";
+        self.tell(version, causes, Severity::P0, text);
+        if let Some(counts) = core.counts.get(&version) {
+            counts.undecide();
+        }
+    }
+
+    fn retreat(
+        &self,
+        core: &mut Core<M>,
+        version: VersionNumber,
+        causes: Vec<Cause>,
+        healthy: &[VersionNumber],
+    ) {
+        let Some(&target) = healthy.iter().find(|target| core.ledger.standby.contains(target))
+        else {
+            self.unresolved(core, version, &causes);
+            return;
+        };
+        self.tell(version, &causes, Severity::P1, &format!("retreats to {target}"));
+        let keeps = Share::HALF;
+        let _ = self.automatic(core, causes, Action::Retreat { from: version, to: target, keeps });
+    }
+
+    fn block_now(
+        &self,
+        core: &mut Core<M>,
+        version: VersionNumber,
+        causes: Vec<Cause>,
+        healthy: &[VersionNumber],
+    ) {
+        let is_active = core.ledger.active == Some(version);
+        let target = healthy.iter().find(|target| core.ledger.standby.contains(target)).copied();
+        let to = target.filter(|_| is_active);
+        let text = match (is_active, to) {
+            (true, None) => "is blocked, but no healthy version can take over: it serves on",
+            _ => "is blocked",
+        };
+        self.tell(version, &causes, Severity::P0, text);
+        let _ = self.automatic(core, causes, Action::Block { version, to });
+    }
+
+    fn ask(
+        &self,
+        core: &mut Core<M>,
+        version: VersionNumber,
+        causes: Vec<Cause>,
+        severity: Severity,
+    ) {
+        self.tell(version, &causes, severity, "waits for approval of a rollback");
+        core.approvals.retain(|approval| approval.version != version);
+        core.approvals.push(PendingApproval { version, causes: causes.clone() });
+        let _ = self.automatic(core, causes, Action::Alert { version });
+    }
+
+    /// The canary against the active version, over all steps of the canary.
+    pub(super) fn worse_than_active(&self, tracked: &Tracked) -> Vec<(Response, Cause)> {
+        let is_about =
+            |condition: &Condition| matches!(condition, Condition::WorseThanActive { .. });
+        if !self.config.triggers.iter().any(|trigger| is_about(&trigger.condition)) {
+            return Vec::new();
+        }
+        let steps = {
+            let core = self.core.lock();
+            let is_canary =
+                core.ledger.canary.as_ref().is_some_and(|c| c.version == tracked.version);
+            if !is_canary {
+                return Vec::new();
+            }
+            let mut steps = core.past_steps.clone();
+            steps.extend(core.step_errors());
+            steps
+        };
+        let (canary, active) =
+            steps.iter().fold((0, 0), |(canary, active), step| (canary + step.1, active + step.2));
+        let fired = self.config.triggers.iter().filter_map(|trigger| {
+            let Condition::WorseThanActive { ratio, alpha } = trigger.condition else {
+                return None;
+            };
+            let log_e: f64 = steps
+                .iter()
+                .map(|(share, canary, active)| {
+                    evidence::log_e_worse(*canary, *active, *share, ratio)
+                })
+                .sum();
+            let signal = "errors of the canary among all errors";
+            let share = steps.last()?.0 * ratio;
+            let threshold = share / (share + 1.0 - steps.last()?.0);
+            (log_e >= -alpha.ln()).then(|| {
+                let total = canary + active;
+                let cause = evidence::cause(trigger, signal, canary, total, threshold, Some(log_e));
+                (trigger.response, cause)
+            })
+        });
+        fired.collect()
+    }
+
+    fn tell(&self, version: VersionNumber, causes: &[Cause], severity: Severity, what: &str) {
+        let name = &self.config.name;
+        let causes: Vec<_> = causes.iter().map(ToString::to_string).collect();
+        let summary = format!("{name}: {version} {what} ({})", causes.join("; "));
+        self.page("rollback", Some(version), severity, summary);
+    }
+
+    fn page(
+        &self,
+        kind: &str,
+        version: Option<VersionNumber>,
+        severity: Severity,
+        summary: String,
+    ) {
+        if self.alerts.is_none() {
+            return;
+        }
+        let mut labels: Labels = BTreeMap::from([
+            ("alertname".to_owned(), kind.to_owned()),
+            ("deployment".to_owned(), self.config.name.clone()),
+        ]);
+        let subject = version.map_or(String::new(), |version| version.to_string());
+        if version.is_some() {
+            labels.insert("version".to_owned(), subject.clone());
+        }
+        let alert = Alert {
+            labels: labels.clone(),
+            status: AlertStatus::Firing,
+            severity,
+            summary,
+            runbook_url: String::new(),
+            starts_at: self.clock.now(),
+            ends_at: None,
+        };
+        let notification = Notification {
+            dedupe_key: format!("{}/{kind}/{subject}/{severity}", self.config.name),
+            group_labels: labels,
+            status: AlertStatus::Firing,
+            severity,
+            alerts: vec![alert],
+        };
+        let mut outbox = self.outbox.lock();
+        if outbox.iter().any(|waiting| waiting.dedupe_key == notification.dedupe_key) {
+            return;
+        }
+        if outbox.len() >= MAX_OUTBOX {
+            outbox.pop_front();
+        }
+        outbox.push_back(notification);
+    }
+}

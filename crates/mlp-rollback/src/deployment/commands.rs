@@ -1,0 +1,449 @@
+//! What people and programs ask of a deployment.
+
+use mlp_core::{HostError, VersionNumber, VersionSource, catch_panic};
+
+use super::Deployment;
+use super::core::Core;
+use crate::bundle::VersionBundle;
+use crate::change::{Change, Receipt};
+use crate::error::{Error, Result};
+use crate::plan::CanaryPlan;
+use crate::record::{Action, Cause};
+use crate::share::Share;
+use crate::state::VersionState;
+use crate::trigger::{Condition, Response};
+
+impl<M: ?Sized + 'static> Deployment<M> {
+    /// Makes a version known, with where its replicas come from. Nothing is built yet.
+    ///
+    /// # Errors
+    /// If a bound was reached or the journal fails.
+    pub fn register(
+        &self,
+        bundle: VersionBundle,
+        source: VersionSource<M>,
+        change: &Change,
+    ) -> Result<VersionNumber> {
+        let mut core = self.core.lock();
+        if let Some(version) = core.registered_before(change, &bundle)? {
+            core.sources.insert(version, source);
+            return Ok(version);
+        }
+        let version = core.ledger.next_version();
+        let action = Action::Register { version, bundle: Box::new(bundle) };
+        self.commit(&mut core, change, Vec::new(), action)?;
+        core.sources.insert(version, source);
+        Ok(version)
+    }
+
+    /// Gives a version all traffic at once, after the host has built and warmed it (blue-green). The one before stays warm.
+    ///
+    /// # Errors
+    /// If the version is unknown, blocked, serving already or cannot be prepared, a canary is under way, or the change is stale.
+    pub fn deploy(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        self.start(version, change, Action::Deploy { version })
+    }
+
+    /// Lets a version answer the first share of a plan, after the host has built and warmed it.
+    ///
+    /// # Errors
+    /// As [`deploy`](Self::deploy); if the deployment is frozen, nothing is active yet, or the shares would exceed the whole.
+    pub fn start_canary(
+        &self,
+        version: VersionNumber,
+        plan: CanaryPlan,
+        change: &Change,
+    ) -> Result<Receipt> {
+        self.start(version, change, Action::StartCanary { version, plan })
+    }
+
+    /// Lets a version answer a fixed share, to be compared with the active one (A/B). At most eight challengers.
+    ///
+    /// # Errors
+    /// As [`start_canary`](Self::start_canary).
+    pub fn start_challenger(
+        &self,
+        version: VersionNumber,
+        share: Share,
+        change: &Change,
+    ) -> Result<Receipt> {
+        self.start(version, change, Action::StartChallenger { version, share })
+    }
+
+    /// Lets a version see copies of a share of the requests; nobody gets its answers. At most four shadows.
+    ///
+    /// # Errors
+    /// As [`start_canary`](Self::start_canary).
+    pub fn start_shadow(
+        &self,
+        version: VersionNumber,
+        share: Share,
+        change: &Change,
+    ) -> Result<Receipt> {
+        self.start(version, change, Action::StartShadow { version, share })
+    }
+
+    /// Moves the canary to the next step of its plan; at the last step it stays there.
+    ///
+    /// # Errors
+    /// If this version is not the canary, or the change is stale.
+    pub fn advance(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        let mut core = self.core.lock();
+        let canary = core.ledger.canary.as_ref().filter(|canary| canary.version == version);
+        let canary = canary.ok_or(Error::Nothing { what: "canary of that version" })?;
+        let step = (canary.step + 1).min(canary.plan.steps().len() - 1);
+        self.commit(&mut core, change, Vec::new(), Action::StepCanary { version, step })
+    }
+
+    /// Keeps the canary at its step. Triggers stay armed.
+    ///
+    /// # Errors
+    /// If this version is not the canary, or the change is stale.
+    pub fn pause(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        self.simple(change, Action::PauseCanary { version })
+    }
+
+    /// Lets a paused canary go on.
+    ///
+    /// # Errors
+    /// If this version is not the canary, or the change is stale.
+    pub fn resume(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        self.simple(change, Action::ResumeCanary { version })
+    }
+
+    /// Makes a canary, challenger or shadow the active version. The one before stays warm.
+    ///
+    /// # Errors
+    /// If the version is none of these or not healthy, a breach of it was found, or the change is stale.
+    pub fn promote(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        if !self.is_healthy(version) {
+            self.core.lock().ledger.entry(version)?;
+            return Err(Error::Unhealthy { version });
+        }
+        let mut core = self.core.lock();
+        if core.counts.get(&version).is_some_and(|counts| counts.is_tripped()) {
+            return Err(Error::Unhealthy { version });
+        }
+        self.commit(&mut core, change, Vec::new(), Action::Promote { version })
+    }
+
+    /// Takes a canary, challenger or shadow out at once.
+    ///
+    /// # Errors
+    /// If the version is none of these, or the change is stale.
+    pub fn abort(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        self.simple(change, Action::Abort { version })
+    }
+
+    /// Replaces the active version by the latest predecessor that is warm and healthy.
+    ///
+    /// # Errors
+    /// If there is none: then the active version serves on.
+    pub fn rollback(&self, change: &Change) -> Result<Receipt> {
+        let healthy = self.healthy_targets();
+        let mut core = self.core.lock();
+        let from = core.ledger.active.ok_or(Error::Nothing { what: "active version" })?;
+        if let Some(receipt) = core.rolled_back_before(change)? {
+            return Ok(receipt);
+        }
+        let to = healthy.into_iter().find(|target| core.ledger.standby.contains(target));
+        let to = to.ok_or(Error::Nothing { what: "healthy version to roll back to" })?;
+        self.commit(&mut core, change, Vec::new(), Action::RollBack { from, to })
+    }
+
+    /// Replaces the active version by this one, which is built and warmed first if it is not warm any more.
+    ///
+    /// # Errors
+    /// If the version is unknown, blocked, active already or cannot be prepared, or the change is stale.
+    pub fn rollback_to(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        let from = {
+            let core = self.core.lock();
+            if let Some(receipt) = core.rolled_back_before(change)? {
+                return Ok(receipt);
+            }
+            core.ledger.active.ok_or(Error::Nothing { what: "active version" })?
+        };
+        self.start(version, change, Action::RollBack { from, to: version })
+    }
+
+    /// Takes a version out of service for a reason of security; it never serves again, restarts included, until it is unblocked. Without
+    /// a healthy version to take over, an active one is blocked for the next change but serves on.
+    ///
+    /// # Errors
+    /// If the version is unknown, or the change is stale.
+    pub fn block(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        let healthy = self.healthy_targets();
+        let mut core = self.core.lock();
+        let is_active = core.ledger.active == Some(version);
+        let to = healthy.into_iter().find(|target| core.ledger.standby.contains(target));
+        let action = Action::Block { version, to: to.filter(|_| is_active) };
+        self.commit(&mut core, change, Vec::new(), action)
+    }
+
+    /// Lets a blocked version serve again, when somebody deploys it.
+    ///
+    /// # Errors
+    /// If the version is not blocked, or the change is stale.
+    pub fn unblock(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        self.simple(change, Action::Unblock { version })
+    }
+
+    /// Gives all requests of a unit to one warm version, whatever canaries there are. At most 10,000 units of up to 200 bytes.
+    ///
+    /// # Errors
+    /// If the version is not warm or is blocked, a bound was reached, or the change is stale.
+    pub fn pin(
+        &self,
+        unit: impl Into<String>,
+        version: VersionNumber,
+        change: &Change,
+    ) -> Result<Receipt> {
+        let unit = unit.into();
+        if unit.len() > 200 {
+            return Err(Error::LimitExceeded { what: "bytes of a pinned unit", limit: 200 });
+        }
+        self.simple(change, Action::Pin { unit, version })
+    }
+
+    /// Takes a unit's pin away.
+    ///
+    /// # Errors
+    /// If the unit is not pinned, or the change is stale.
+    pub fn unpin(&self, unit: impl Into<String>, change: &Change) -> Result<Receipt> {
+        self.simple(change, Action::Unpin { unit: unit.into() })
+    }
+
+    /// Stops automatic changes of the active version and new canaries.
+    ///
+    /// # Errors
+    /// If the change is stale.
+    pub fn freeze(&self, change: &Change) -> Result<Receipt> {
+        self.simple(change, Action::Freeze)
+    }
+
+    /// Lets automatic changes go on, and ends the cool-down.
+    ///
+    /// # Errors
+    /// If nothing is frozen, or the change is stale.
+    pub fn unfreeze(&self, change: &Change) -> Result<Receipt> {
+        let mut core = self.core.lock();
+        let receipt = self.commit(&mut core, change, Vec::new(), Action::Unfreeze)?;
+        core.last_automatic = None;
+        Ok(receipt)
+    }
+
+    /// Carries out the rollback that waits for approval: a trial is taken out, an active version gives way to its predecessor.
+    ///
+    /// # Errors
+    /// If nothing waits for this version, there is no healthy target, or the change is stale.
+    pub fn approve(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        let healthy = self.healthy_targets();
+        let mut core = self.core.lock();
+        let waiting = core.approvals.iter().position(|approval| approval.version == version);
+        let waiting = waiting.ok_or(Error::Nothing { what: "rollback of it that waits" })?;
+        let active = core.ledger.active.ok_or(Error::Nothing { what: "active version" })?;
+        let to = if version == active {
+            let usable = healthy.into_iter().find(|target| core.ledger.standby.contains(target));
+            usable.ok_or(Error::Nothing { what: "healthy version to roll back to" })?
+        } else {
+            active
+        };
+        let causes = core.approvals[waiting].causes.clone();
+        let receipt =
+            self.commit(&mut core, change, causes, Action::RollBack { from: version, to })?;
+        core.approvals.retain(|approval| approval.version != version);
+        Ok(receipt)
+    }
+
+    /// Drops a rollback that waits for approval; the version starts with fresh evidence only in its next role.
+    ///
+    /// # Errors
+    /// If nothing waits for this version.
+    pub fn dismiss(&self, version: VersionNumber) -> Result<()> {
+        let mut core = self.core.lock();
+        let before = core.approvals.len();
+        core.approvals.retain(|approval| approval.version != version);
+        if core.approvals.len() == before {
+            return Err(Error::Nothing { what: "rollback of it that waits" });
+        }
+        Ok(())
+    }
+
+    /// Reports drift of a version's inputs: fires the triggers for [`Condition::InputDrift`].
+    ///
+    /// # Errors
+    /// If the version is unknown.
+    pub fn report_drift(&self, version: VersionNumber, detail: impl Into<String>) -> Result<()> {
+        self.report(version, &Condition::InputDrift, detail.into())
+    }
+
+    /// Reports a risk to security: fires the triggers for [`Condition::Security`].
+    ///
+    /// # Errors
+    /// If the version is unknown.
+    pub fn report_security(&self, version: VersionNumber, detail: impl Into<String>) -> Result<()> {
+        self.report(version, &Condition::Security, detail.into())
+    }
+
+    fn report(&self, version: VersionNumber, condition: &Condition, detail: String) -> Result<()> {
+        let healthy = self.healthy_targets();
+        let mut core = self.core.lock();
+        core.ledger.entry(version)?;
+        let detail: String = detail.chars().take(500).collect();
+        let fired = self.config.triggers.iter().filter(|row| row.condition == *condition);
+        let fired: Vec<(Response, Cause)> =
+            fired.map(|row| (row.response, Cause::reported(&row.name, detail.clone()))).collect();
+        let Some(response) = fired.iter().map(|(response, _)| *response).max() else {
+            return Ok(());
+        };
+        if let (Some(counts), true) = (core.counts.get(&version), response >= Response::RollBack) {
+            counts.trip();
+        }
+        let causes = fired.into_iter().map(|(_, cause)| cause).collect();
+        self.act(&mut core, version, response, causes, &healthy);
+        Ok(())
+    }
+
+    fn simple(&self, change: &Change, action: Action) -> Result<Receipt> {
+        self.commit(&mut self.core.lock(), change, Vec::new(), action)
+    }
+
+    /// Prepares a version if it is not warm, then makes the change, unless the world has moved on meanwhile.
+    fn start(&self, version: VersionNumber, change: &Change, action: Action) -> Result<Receipt> {
+        change.check()?;
+        self.retire_unneeded();
+        let prepared = {
+            let mut core = self.core.lock();
+            if let Some(receipt) = core.repeated(change, &action)? {
+                return Ok(receipt);
+            }
+            core.check_generation(change)?;
+            let state = core.ledger.entry(version)?.state;
+            match state {
+                VersionState::Standby => None,
+                _ => Some(self.begin_warming(&mut core, version, change, &action)?),
+            }
+        };
+        let Some((warming_since, source)) = prepared else {
+            if !self.is_healthy(version) {
+                return Err(Error::Unhealthy { version });
+            }
+            return self.simple(change, action);
+        };
+        let outcome = self.prepare(version, source);
+        let mut core = self.core.lock();
+        let is_mine = core.ledger.entry(version).is_ok_and(|entry| {
+            entry.state == VersionState::Warming && entry.since == warming_since
+        });
+        if !is_mine {
+            // Somebody blocked it meanwhile.
+            let state = core.ledger.entry(version)?.state;
+            core.to_retire.push(version);
+            return Err(Error::WrongState { version, state, allowed: "still warming" });
+        }
+        let moved_on =
+            change.expected_generation.is_some() && core.ledger.generation != warming_since;
+        let result = outcome.and_then(|()| {
+            if moved_on {
+                let (expected, current) = (warming_since, core.ledger.generation);
+                return Err(Error::Stale { expected, current });
+            }
+            let mut unbound = change.clone();
+            unbound.expected_generation = None;
+            self.commit(&mut core, &unbound, Vec::new(), action)
+        });
+        if let Err(error) = &result {
+            let give_up = Action::GiveUp { version, error: error.to_string() };
+            let because = Change::by(&change.actor).because(&change.reason);
+            // The first error is what the caller needs; if this cannot be written either, a restart gives the version up.
+            let _ = self.commit(&mut core, &because, Vec::new(), give_up);
+        }
+        result
+    }
+
+    fn begin_warming(
+        &self,
+        core: &mut Core<M>,
+        version: VersionNumber,
+        change: &Change,
+        action: &Action,
+    ) -> Result<(u64, VersionSource<M>)> {
+        core.ledger.check(&Action::Warm { version })?;
+        // What cannot be done anyway is refused before the host builds anything.
+        let mut afterwards = core.ledger.clone();
+        afterwards.apply(core.next_generation, &Action::Warm { version }, "");
+        afterwards.check(action)?;
+        if self.host().is_none() {
+            return Err(Error::NoHost);
+        }
+        let source = core.sources.get(&version).cloned().ok_or(Error::NoSource { version })?;
+        let because = Change::by(&change.actor).because(&change.reason);
+        let receipt = self.commit(core, &because, Vec::new(), Action::Warm { version })?;
+        core.to_retire.retain(|other| *other != version);
+        Ok((receipt.generation, source))
+    }
+
+    pub(super) fn prepare(&self, version: VersionNumber, source: VersionSource<M>) -> Result<()> {
+        let host = self.host().ok_or(Error::NoHost)?;
+        match catch_panic(|| host.prepare(version, source)) {
+            Err(panicked) => Err(Error::HostPanicked { message: panicked.message }),
+            Ok(Err(HostError::AlreadyPresent { .. })) | Ok(Ok(())) => {
+                if self.is_healthy(version) {
+                    Ok(())
+                } else {
+                    Err(Error::Unhealthy { version })
+                }
+            }
+            Ok(Err(source)) => Err(Error::Preparation { version, source }),
+        }
+    }
+
+    /// Lets the host go of what nobody needs. Waits for requests that these versions still answer, so never on a request's own thread.
+    pub(super) fn retire_unneeded(&self) {
+        let Some(host) = self.host() else { return };
+        let unneeded = std::mem::take(&mut self.core.lock().to_retire);
+        for version in unneeded {
+            let state = |core: &Core<M>| core.ledger.entry(version).map(|entry| entry.state);
+            let needed = |state: Result<VersionState>| {
+                state.is_ok_and(|state| state.is_warm() || state == VersionState::Warming)
+            };
+            if needed(state(&self.core.lock())) {
+                continue;
+            }
+            // A panic of the host is its own affair here: the version is not routed to any more.
+            let _ = catch_panic(|| host.retire(version));
+            let mut core = self.core.lock();
+            if state(&core).is_ok_and(|state| state == VersionState::Draining) {
+                let change = Change::by("deployment").because("no longer needed");
+                // If it cannot be written down, the version stays draining, and a restart archives it.
+                let _ = self.commit(&mut core, &change, Vec::new(), Action::Archive { version });
+            }
+        }
+    }
+}
+
+impl<M: ?Sized> Core<M> {
+    fn registered_before(
+        &self,
+        change: &Change,
+        bundle: &VersionBundle,
+    ) -> Result<Option<VersionNumber>> {
+        let Some(key) = &change.idempotency_key else { return Ok(None) };
+        match self.keys.iter().find(|(known, ..)| known == key) {
+            None => Ok(None),
+            Some((_, Action::Register { version, bundle: known }, _)) if **known == *bundle => {
+                Ok(Some(*version))
+            }
+            Some(_) => Err(Error::KeyReused { key: key.clone() }),
+        }
+    }
+
+    fn rolled_back_before(&self, change: &Change) -> Result<Option<Receipt>> {
+        let Some(key) = &change.idempotency_key else { return Ok(None) };
+        match self.keys.iter().find(|(known, ..)| known == key) {
+            None => Ok(None),
+            Some((_, Action::RollBack { .. }, receipt)) => Ok(Some(*receipt)),
+            Some(_) => Err(Error::KeyReused { key: key.clone() }),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What the deployment's lock protects, and the one place where state changes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlp_core::{VersionNumber, VersionSource};
+
+use super::Deployment;
+use crate::change::{Change, Receipt};
+use crate::counts::Counts;
+use crate::error::{Error, Result};
+use crate::history::HistoryEntry;
+use crate::journal::Writer;
+use crate::ledger::Ledger;
+use crate::record::{Action, Cause, Intent, Record};
+use crate::state::VersionState;
+use crate::status::PendingApproval;
+use crate::table::Table;
+use crate::trigger::Condition;
+
+/// How many idempotency keys are remembered; the oldest is forgotten.
+pub const MAX_KEYS: usize = 10_000;
+
+/// The counters when the canary entered its step.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct StepMark {
+    pub(super) entered: Duration,
+    pub(super) requests: u64,
+    pub(super) canary_errors: u64,
+    pub(super) active_errors: u64,
+}
+
+pub(super) struct Core<M: ?Sized> {
+    pub(super) ledger: Ledger,
+    pub(super) writer: Option<Writer>,
+    pub(super) journal_failure: Option<String>,
+    pub(super) next_generation: u64,
+    pub(super) counts: BTreeMap<VersionNumber, Arc<Counts>>,
+    pub(super) sources: BTreeMap<VersionNumber, VersionSource<M>>,
+    pub(super) history: VecDeque<HistoryEntry>,
+    pub(super) keys: VecDeque<(String, Action, Receipt)>,
+    pub(super) mark: StepMark,
+    /// Errors of canary and active version in the steps that are over, with the share of each.
+    pub(super) past_steps: Vec<(f64, u64, u64)>,
+    pub(super) last_automatic: Option<Duration>,
+    pub(super) approvals: Vec<PendingApproval>,
+    /// Versions that the host may still hold but nobody needs.
+    pub(super) to_retire: Vec<VersionNumber>,
+}
+
+impl<M: ?Sized> Core<M> {
+    pub(super) fn new(ledger: Ledger) -> Self {
+        Self {
+            ledger,
+            writer: None,
+            journal_failure: None,
+            next_generation: 1,
+            counts: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            history: VecDeque::new(),
+            keys: VecDeque::new(),
+            mark: StepMark::default(),
+            past_steps: Vec::new(),
+            last_automatic: None,
+            approvals: Vec::new(),
+            to_retire: Vec::new(),
+        }
+    }
+
+    pub(super) fn write(&mut self, record: &Record) -> Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        if let Some(reason) = &self.journal_failure {
+            let source = std::io::Error::other(reason.clone());
+            return Err(Error::Journal { source: mlp_core::StoreError::backend(source) });
+        }
+        let written = writer.append(record);
+        if let Err(error) = &written {
+            self.journal_failure = Some(error.to_string());
+        }
+        Ok(written?)
+    }
+
+    /// The receipt of an earlier change under the same key.
+    pub(super) fn repeated(&self, change: &Change, action: &Action) -> Result<Option<Receipt>> {
+        let Some(key) = &change.idempotency_key else { return Ok(None) };
+        match self.keys.iter().find(|(known, ..)| known == key) {
+            Some((_, known, receipt)) if known == action => Ok(Some(*receipt)),
+            Some(_) => Err(Error::KeyReused { key: key.clone() }),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn check_generation(&self, change: &Change) -> Result<()> {
+        let current = self.ledger.generation;
+        match change.expected_generation {
+            Some(expected) if expected != current => Err(Error::Stale { expected, current }),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn remember(&mut self, intent: Intent, limit: usize) -> Receipt {
+        let receipt = Receipt {
+            generation: intent.generation,
+            active_before: intent.active_before,
+            active: self.ledger.active,
+        };
+        if let Some(key) = intent.idempotency_key.clone() {
+            self.keys.push_back((key, intent.action.clone(), receipt));
+            if self.keys.len() > MAX_KEYS {
+                self.keys.pop_front();
+            }
+        }
+        self.history.push_back(HistoryEntry::new(intent));
+        if self.history.len() > limit {
+            self.history.pop_front();
+        }
+        receipt
+    }
+
+    /// Fresh counters for whoever took a new role, none for who has none.
+    pub(super) fn refresh_counts(&mut self, times: Option<f64>) {
+        // The counters still are those before the change: the active version of then is the baseline.
+        let active = self.counts.values().find(|counts| counts.of_active);
+        let baseline = active
+            .and_then(|counts| counts.p99())
+            .and_then(|p99| times.map(|times| p99.mul_f64(times)));
+        let mut counts = BTreeMap::new();
+        let target = self.ledger.retreat.map(|retreat| retreat.to);
+        for (&version, entry) in &self.ledger.versions {
+            if !entry.state.is_routed() && Some(version) != target {
+                continue;
+            }
+            let known = self.counts.get(&version).filter(|known| known.since == entry.since);
+            let known = known.cloned().unwrap_or_else(|| {
+                let is_active = entry.state == VersionState::Active;
+                Arc::new(Counts::new(entry.since, baseline, is_active))
+            });
+            counts.insert(version, known);
+        }
+        self.counts = counts;
+    }
+}
+
+impl<M: ?Sized + 'static> Deployment<M> {
+    /// Writes the intent, makes the change, swaps the routing table, writes the commit.
+    pub(super) fn commit(
+        &self,
+        core: &mut Core<M>,
+        change: &Change,
+        causes: Vec<Cause>,
+        action: Action,
+    ) -> Result<Receipt> {
+        change.check()?;
+        if let Some(receipt) = core.repeated(change, &action)? {
+            return Ok(receipt);
+        }
+        core.check_generation(change)?;
+        core.ledger.check(&action)?;
+        let generation = core.next_generation;
+        let intent = Intent {
+            generation,
+            at: self.clock.now(),
+            actor: change.actor.clone(),
+            reason: change.reason.clone(),
+            idempotency_key: change.idempotency_key.clone(),
+            causes,
+            active_before: core.ledger.active,
+            action,
+        };
+        let protective = intent.action.is_protective();
+        core.next_generation += 1;
+        match core.write(&Record::Intent(Box::new(intent.clone()))) {
+            Err(error) if !protective => return Err(error),
+            _ => {}
+        }
+        let before = (!protective).then(|| core.ledger.clone());
+        self.apply(core, &intent);
+        if let (Err(error), Some(before)) = (core.write(&Record::Commit { generation }), before) {
+            core.ledger = before;
+            self.publish(core);
+            return Err(error);
+        }
+        Ok(core.remember(intent, self.config.history_limit))
+    }
+
+    fn apply(&self, core: &mut Core<M>, intent: &Intent) {
+        let states = |ledger: &Ledger| -> Vec<_> {
+            ledger.versions.iter().map(|(version, entry)| (*version, entry.state)).collect()
+        };
+        let before = states(&core.ledger);
+        self.mark_step(core, &intent.action);
+        let reason = match intent.causes.first() {
+            Some(cause) if intent.reason.is_empty() => cause.to_string(),
+            _ => intent.reason.clone(),
+        };
+        core.ledger.apply(intent.generation, &intent.action, &reason);
+        for (version, was) in before {
+            let is = core.ledger.versions.get(&version).map(|entry| entry.state);
+            let was_held = was.is_warm() || was == VersionState::Warming;
+            if was_held && !is.is_some_and(|is| is.is_warm() || is == VersionState::Warming) {
+                core.to_retire.push(version);
+                core.approvals.retain(|approval| approval.version != version);
+            }
+        }
+        self.publish(core);
+        let active_changed = core.ledger.active != intent.active_before;
+        if active_changed {
+            core.past_steps.clear();
+        }
+        let active_counts = core.ledger.active.and_then(|active| core.counts.get(&active)).cloned();
+        let canary = core.ledger.canary.as_ref().map(|canary| canary.version);
+        let canary_counts = canary.and_then(|canary| core.counts.get(&canary)).cloned();
+        let stepped =
+            matches!(intent.action, Action::StartCanary { .. } | Action::StepCanary { .. });
+        if let (true, Some(canary)) = (stepped || active_changed, canary_counts) {
+            core.mark = StepMark {
+                entered: self.clock.monotonic(),
+                requests: canary.requests(),
+                canary_errors: canary.errors().0,
+                active_errors: active_counts.map_or(0, |counts| counts.errors().0),
+            };
+        }
+    }
+
+    fn mark_step(&self, core: &mut Core<M>, action: &Action) {
+        match action {
+            Action::StartCanary { .. } => core.past_steps.clear(),
+            Action::StepCanary { .. } => core.past_steps.extend(core.step_errors()),
+            _ => {}
+        }
+    }
+
+    /// Makes routing follow the ledger.
+    pub(super) fn publish(&self, core: &mut Core<M>) {
+        let times = self.config.triggers.iter().find_map(|trigger| match trigger.condition {
+            Condition::SlowerThanBaseline { times, .. } => Some(times),
+            _ => None,
+        });
+        core.refresh_counts(times);
+        self.table.store(Arc::new(Table::build(self.config.seed, &core.ledger, &core.counts)));
+    }
+}
+
+impl<M: ?Sized> Core<M> {
+    /// The canary's share in this step, and the errors of canary and active version in it.
+    pub(super) fn step_errors(&self) -> Option<(f64, u64, u64)> {
+        let canary = self.ledger.canary.as_ref()?;
+        let of = |version| self.counts.get(&version).map(|counts| counts.errors().0);
+        let canary_errors = of(canary.version)?.saturating_sub(self.mark.canary_errors);
+        let active_errors = of(self.ledger.active?)?.saturating_sub(self.mark.active_errors);
+        Some((canary.share().as_fraction(), canary_errors, active_errors))
+    }
+}

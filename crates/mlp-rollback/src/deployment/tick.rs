@@ -1,0 +1,242 @@
+//! What time brings: steps, promotions, triggers that read a metric source, retirement, delivery of alerts.
+
+use mlp_core::{MetricSource, Reading, Signal, SinkError, VersionNumber, catch_panic};
+
+use super::Deployment;
+use super::breach::AUTOMATIC;
+use super::core::Core;
+use crate::change::Change;
+use crate::evidence;
+use crate::history::HistoryEntry;
+use crate::plan::Promotion;
+use crate::record::{Action, Cause};
+use crate::share::Share;
+use crate::state::VersionState;
+use crate::table::Tracked;
+use crate::trigger::{Condition, Response, Trigger};
+
+/// What a trigger that reads a metric source says.
+enum Verdict {
+    Fires(Cause),
+    Holds,
+    /// The source failed, or has nothing: neither promote nor roll back.
+    Silent,
+}
+
+impl<M: ?Sized + 'static> Deployment<M> {
+    /// Looks at everything once: health, triggers, steps, promotion; lets the host go of what is not needed, and delivers alerts. Returns
+    /// the changes it made.
+    ///
+    /// Call it now and then from a thread of yours, not from the threads that answer requests, or let an
+    /// [`AutoRollback`](crate::AutoRollback) call it.
+    pub fn tick(&self) -> Vec<HistoryEntry> {
+        let before = self.core.lock().next_generation;
+        let tracked = self.table.load().tracked.clone();
+        // Before anything new is found, so that each step of a retreat lasts from one tick to the next.
+        self.go_on_retreating();
+        let mut silent = false;
+        for tracked in &tracked {
+            silent |= self.weigh(tracked);
+        }
+        if !silent {
+            self.go_on_with_canary();
+        }
+        self.retire_unneeded();
+        self.deliver();
+        let core = self.core.lock();
+        core.history.iter().filter(|entry| entry.generation >= before).cloned().collect()
+    }
+
+    /// Weighs all evidence about one version; tells whether a source was silent.
+    fn weigh(&self, tracked: &Tracked) -> bool {
+        let state = {
+            let core = self.core.lock();
+            match core.ledger.entry(tracked.version) {
+                Ok(entry) if entry.since == tracked.counts.since => entry.state,
+                _ => return false,
+            }
+        };
+        self.learn_baseline(tracked, state);
+        if tracked.counts.is_decided(Response::RollBack) {
+            return false;
+        }
+        let mut fired = Vec::new();
+        let mut silent = false;
+        if state.is_routed() && self.host().is_some() && !self.is_healthy(tracked.version) {
+            let cause = Cause::reported("health", "it is not ready on its host".to_owned());
+            fired.push((Response::RollBack, cause));
+        }
+        fired.extend(evidence::breaches(&self.config.triggers, &tracked.counts));
+        for trigger in &self.config.triggers {
+            match self.read(trigger, tracked.version, state) {
+                Some(Verdict::Fires(cause)) => fired.push((trigger.response, cause)),
+                Some(Verdict::Silent) => silent |= state == VersionState::Canary,
+                Some(Verdict::Holds) | None => {}
+            }
+        }
+        fired.extend(self.worse_than_active(tracked));
+        self.respond(tracked, fired);
+        silent
+    }
+
+    fn learn_baseline(&self, tracked: &Tracked, state: VersionState) {
+        if state == VersionState::Active {
+            return;
+        }
+        let times = self.config.triggers.iter().find_map(|trigger| match trigger.condition {
+            Condition::SlowerThanBaseline { times, .. } => Some(times),
+            _ => None,
+        });
+        let table = self.table.load();
+        let p99 = table
+            .tracked
+            .iter()
+            .find(|other| other.counts.of_active)
+            .and_then(|active| active.counts.p99());
+        if let (Some(times), Some(p99)) = (times, p99) {
+            tracked.counts.set_slow_above(p99.mul_f64(times));
+        }
+    }
+
+    fn read(
+        &self,
+        trigger: &Trigger,
+        version: VersionNumber,
+        state: VersionState,
+    ) -> Option<Verdict> {
+        let signal = match &trigger.condition {
+            Condition::AccuracyDrop { .. } => Signal::WrongPredictions,
+            Condition::MetricDrop { signal, .. } => Signal::Custom(signal.clone()),
+            _ => return None,
+        };
+        let Some(source) = &self.metrics else { return Some(Verdict::Silent) };
+        let reading = |version| read_safely(source.as_ref(), version, &signal);
+        match trigger.condition {
+            Condition::AccuracyDrop { relative, baseline, alpha } => {
+                let Some(Reading::Proportion { events, trials }) = reading(version) else {
+                    return Some(Verdict::Silent);
+                };
+                let bound = 1.0 - baseline * (1.0 - relative);
+                if trials == 0 || events > trials || bound <= 0.0 {
+                    return Some(Verdict::Silent);
+                }
+                let log_e = evidence::log_e_above(events, trials, bound);
+                let signal = "share of wrong predictions";
+                let fires = log_e >= -alpha.ln();
+                let cause = || evidence::cause(trigger, signal, events, trials, bound, Some(log_e));
+                Some(if fires { Verdict::Fires(cause()) } else { Verdict::Holds })
+            }
+            Condition::MetricDrop { relative, deviation, alpha, .. }
+                if matches!(state, VersionState::Canary | VersionState::Challenger) =>
+            {
+                let active = self.active()?;
+                let verdict = reading(version).zip(reading(active)).and_then(|(trial, active)| {
+                    evidence::metric_drop(trigger, &trial, &active, relative, deviation, alpha)
+                });
+                Some(match verdict {
+                    None => Verdict::Silent,
+                    Some(None) => Verdict::Holds,
+                    Some(Some(cause)) => Verdict::Fires(cause),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// 50 %, 25 %, then nothing: one step a tick, as long as the target is fit.
+    fn go_on_retreating(&self) {
+        let Some(retreat) = self.core.lock().ledger.retreat else { return };
+        let fit = self.is_healthy(retreat.to);
+        let mut core = self.core.lock();
+        if core.ledger.retreat != Some(retreat) {
+            return;
+        }
+        let tripped = core.counts.get(&retreat.to).is_some_and(|counts| counts.is_tripped());
+        if !fit || tripped {
+            return;
+        }
+        let causes = core.history.iter().rev().find_map(|entry| match entry.action {
+            Action::Retreat { from, .. } if from == retreat.from => Some(entry.causes.clone()),
+            _ => None,
+        });
+        let causes = causes.unwrap_or_default();
+        let (from, to) = (retreat.from, retreat.to);
+        let action = if retreat.keeps > Share::QUARTER {
+            Action::Retreat { from, to, keeps: Share::QUARTER }
+        } else {
+            Action::RollBack { from, to }
+        };
+        let ends = matches!(action, Action::RollBack { .. });
+        if self.automatic(&mut core, causes, action).is_ok() && ends {
+            core.last_automatic = Some(self.clock.monotonic());
+        }
+    }
+
+    fn go_on_with_canary(&self) {
+        let Some(version) = self.core.lock().ledger.canary.as_ref().map(|canary| canary.version)
+        else {
+            return;
+        };
+        let fit = self.is_healthy(version);
+        let mut core = self.core.lock();
+        let Some(action) = self.next_canary_action(&core, version).filter(|_| fit) else { return };
+        let reason = match &action {
+            Action::Promote { .. } => "the evidence says that it is good enough",
+            _ => "the step has seen enough",
+        };
+        // Refused or not written down: it stays where it is, and the next tick tries again.
+        let _ = self.commit(&mut core, &Change::by(AUTOMATIC).because(reason), Vec::new(), action);
+    }
+
+    fn next_canary_action(&self, core: &Core<M>, version: VersionNumber) -> Option<Action> {
+        let canary = core.ledger.canary.as_ref().filter(|canary| canary.version == version)?;
+        let counts = core.counts.get(&version)?;
+        if canary.paused
+            || core.ledger.frozen.is_some()
+            || counts.is_decided(Response::AlertAndWait)
+        {
+            return None;
+        }
+        let in_step = counts.requests().saturating_sub(core.mark.requests);
+        let elapsed = self.clock.monotonic().saturating_sub(core.mark.entered);
+        if in_step < canary.plan.step_requests() || elapsed < canary.plan.step_duration() {
+            return None;
+        }
+        let bound = self.config.promotion_error_rate;
+        let (errors, requests) = counts.errors();
+        if evidence::log_e_above(errors, requests, bound) > 0.0 {
+            return None; // It leans the wrong way: hold.
+        }
+        if canary.step + 1 < canary.plan.steps().len() {
+            return Some(Action::StepCanary { version, step: canary.step + 1 });
+        }
+        let enough =
+            evidence::log_e_below(errors, requests, bound) >= -self.config.promotion_alpha.ln();
+        let automatic = canary.plan.promotion() == Promotion::Automatic;
+        (automatic && enough).then_some(Action::Promote { version })
+    }
+
+    /// Delivers waiting alerts. What cannot be delivered now waits for the next tick; what the sink refuses is dropped.
+    fn deliver(&self) {
+        let Some(sink) = &self.alerts else { return };
+        let waiting = std::mem::take(&mut *self.outbox.lock());
+        for notification in waiting {
+            let again = match catch_panic(|| sink.deliver(&notification)) {
+                Ok(Ok(())) | Ok(Err(SinkError::Refused { .. })) | Err(_) => false,
+                Ok(Err(_)) => true,
+            };
+            if again {
+                self.outbox.lock().push_back(notification);
+            }
+        }
+    }
+}
+
+/// What the source says, if it says anything that can be used.
+fn read_safely(
+    source: &dyn MetricSource,
+    version: VersionNumber,
+    signal: &Signal,
+) -> Option<Reading> {
+    catch_panic(|| source.read(version, signal)).ok()?.ok()
+}

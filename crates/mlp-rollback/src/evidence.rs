@@ -1,0 +1,161 @@
+//! What counts say about a bound, at any time and however often they are looked at.
+
+use std::time::Duration;
+
+use mlp_core::Reading;
+use mlp_stats::RateEvidence;
+use serde::{Deserialize, Serialize};
+
+use crate::counts::Counts;
+use crate::record::Cause;
+use crate::trigger::{Condition, Response, Trigger};
+
+/// Of a healthy version at most this share of requests is above the 99th percentile.
+const SLOW_SHARE: f64 = 0.01;
+
+/// What the evidence about a version amounts to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Evidence {
+    /// Requests that the model itself answered, or failed.
+    pub requests: u64,
+    /// Those that failed or timed out.
+    pub errors: u64,
+    /// The natural logarithm of the e-value for "it fails more often than the bound".
+    pub log_e_above: f64,
+    /// The natural logarithm of the e-value for "it fails less often than the bound".
+    pub log_e_below: f64,
+    /// The latency that 99 % of the requests do not exceed, in milliseconds, rounded up by at most an eighth; none below 100 requests.
+    pub latency_p99_ms: Option<f64>,
+}
+
+impl Evidence {
+    pub(crate) fn of(counts: &Counts, bound: f64) -> Self {
+        let (errors, requests) = counts.errors();
+        Self {
+            requests,
+            errors,
+            log_e_above: log_e_above(errors, requests, bound),
+            log_e_below: log_e_below(errors, requests, bound),
+            latency_p99_ms: counts.p99().map(|p99| p99.as_secs_f64() * 1e3),
+        }
+    }
+}
+
+/// The logarithm of the e-value against "the rate is at most `bound`". A bound out of range is no evidence.
+pub(crate) fn log_e_above(events: u64, trials: u64, bound: f64) -> f64 {
+    let Ok(mut evidence) = RateEvidence::new(bound) else { return 0.0 };
+    evidence.add(events, trials);
+    evidence.log_e_value()
+}
+
+/// The logarithm of the e-value against "the rate is at least `bound`": the same test of the requests that went well.
+pub(crate) fn log_e_below(events: u64, trials: u64, bound: f64) -> f64 {
+    log_e_above(trials.saturating_sub(events), trials, 1.0 - bound)
+}
+
+/// The logarithm of the e-value against "an error of either comes from the canary with the probability that its share and the allowed
+/// ratio of error rates give". Errors of one constant share; over several shares the logarithms add up.
+pub(crate) fn log_e_worse(canary_errors: u64, active_errors: u64, share: f64, ratio: f64) -> f64 {
+    let weighted = share * ratio;
+    let bound = weighted / (weighted + 1.0 - share);
+    log_e_above(canary_errors, canary_errors + active_errors, bound)
+}
+
+/// The counters read once, so that triggers which fire at once are seen to.
+struct Snapshot {
+    errors: (u64, u64),
+    slow: Option<(u64, u64)>,
+    slow_above: Option<Duration>,
+}
+
+/// Everything that fires by the version's own counters.
+pub(crate) fn breaches(triggers: &[Trigger], counts: &Counts) -> Vec<(Response, Cause)> {
+    let (errors, slow, slow_above) = (counts.errors(), counts.slow(), counts.slow_above());
+    let snapshot = Snapshot { errors, slow, slow_above };
+    let fires = |trigger: &Trigger| Some((trigger.response, breach(trigger, &snapshot)?));
+    triggers.iter().filter_map(fires).collect()
+}
+
+/// What a trigger that needs nothing but the version's own counters says of one reading of them.
+fn breach(trigger: &Trigger, counts: &Snapshot) -> Option<Cause> {
+    let weigh = |(events, samples): (u64, u64), threshold: f64, alpha: f64, signal: &str| {
+        if samples == 0 {
+            return None;
+        }
+        let log_e = log_e_above(events, samples, threshold);
+        (log_e >= -alpha.ln())
+            .then(|| cause(trigger, signal, events, samples, threshold, Some(log_e)))
+    };
+    match trigger.condition {
+        Condition::ErrorRateAbove { rate, alpha } => {
+            weigh(counts.errors, rate, alpha, "error rate")
+        }
+        Condition::SlowerThanBaseline { times, alpha } => {
+            let limit = counts.slow_above?;
+            let signal = format!("share of requests above {limit:?} ({times} × baseline p99)");
+            weigh(counts.slow?, SLOW_SHARE, alpha, &signal)
+        }
+        Condition::NaiveErrorRate { rate, min_requests } => {
+            let (errors, requests) = counts.errors;
+            let over = requests >= min_requests.max(1) && errors as f64 / requests as f64 > rate;
+            over.then(|| cause(trigger, "error rate", errors, requests, rate, None))
+        }
+        _ => None,
+    }
+}
+
+pub(crate) fn cause(
+    trigger: &Trigger,
+    signal: &str,
+    events: u64,
+    samples: u64,
+    threshold: f64,
+    log_e: Option<f64>,
+) -> Cause {
+    Cause {
+        trigger: trigger.name.clone(),
+        signal: signal.to_owned(),
+        value: events as f64 / samples as f64,
+        threshold,
+        events,
+        samples,
+        log_e,
+        detail: String::new(),
+    }
+}
+
+/// The logarithm of the mixture likelihood ratio of two means (Johari, Pekelis and Walsh 2017, always-valid inference): `variance` is
+/// that of the difference of the means, `mixture` that of the prior over the true difference.
+pub(crate) fn log_msprt(difference: f64, variance: f64, mixture: f64) -> f64 {
+    if variance <= 0.0 {
+        return 0.0;
+    }
+    let total = variance + mixture;
+    0.5 * (variance / total).ln() + mixture * difference * difference / (2.0 * variance * total)
+}
+
+/// Whether a trial's mean is below what is left of the active version's after the allowed drop. `None`: a reading says nothing usable.
+pub(crate) fn metric_drop(
+    trigger: &Trigger,
+    trial: &Reading,
+    active: &Reading,
+    relative: f64,
+    deviation: f64,
+    alpha: f64,
+) -> Option<Option<Cause>> {
+    let (value, baseline) = (trial.value()?, active.value()?);
+    let bound = (1.0 - relative) * baseline;
+    let counts = (trial.count() as f64, active.count() as f64);
+    let keep = 1.0 - relative;
+    let variance = deviation * deviation * (1.0 / counts.0 + keep * keep / counts.1);
+    if !(bound.is_finite() && value.is_finite()) {
+        return None;
+    }
+    let log_e = log_msprt(bound - value, variance, deviation * deviation);
+    let fires = value < bound && log_e >= -alpha.ln();
+    Some(fires.then(|| Cause {
+        value,
+        ..cause(trigger, "mean of the business metric", 0, trial.count(), bound, Some(log_e))
+    }))
+}

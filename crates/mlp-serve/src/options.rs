@@ -1,0 +1,187 @@
+//! How a server is set up.
+
+use std::num::NonZero;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ServeError;
+
+/// How a server works: replicas, queue, batches, cache. Spans are written as seconds.
+///
+/// ```
+/// let options: mlp_serve::ServeOptions = serde_json::from_str(r#"{ "replicas": 4, "batch_delay": 0.0005 }"#)?;
+/// assert_eq!(options.batch_delay.as_micros(), 500);
+/// assert!(serde_json::from_str::<mlp_serve::ServeOptions>(r#"{ "replica": 4 }"#).is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ServeOptions {
+    /// Replicas of each version, 1 to 1,024. Default: one a core, since a prediction is arithmetic and more would only take turns.
+    pub replicas: usize,
+    /// How many rows may wait for a version before requests are refused, from 1. Default: 1,024, which even a model of a millisecond a row
+    /// on two replicas works off in half a second; a longer queue only makes every answer late.
+    pub queue_rows: usize,
+    /// The most rows of one batch, from 1. Default: 64, beyond which tabular models gain little from a larger batch.
+    pub max_batch_rows: usize,
+    /// How long a batch waits for more rows, and only if recent traffic shows that more callers can arrive. Default: 0: whatever waits is
+    /// taken as soon as a replica is free, which batches under load and taxes no lone request.
+    #[serde(with = "seconds")]
+    pub batch_delay: Duration,
+    /// A call that is expected to cost less than this is run by its caller when a replica is idle, because waking another thread twice
+    /// costs more than it saves. 0: never. Default: 200 µs.
+    #[serde(with = "seconds")]
+    pub inline_below: Duration,
+    /// How many answers each version remembers; 0: none. Default: 0, since a look-up costs as much as many a model.
+    pub cache_entries: usize,
+    /// How long a remembered answer is valid. Default: as long as its version.
+    #[serde(with = "optional_seconds")]
+    pub cache_ttl: Option<Duration>,
+    /// The time a request has if it names none. Default: any.
+    #[serde(with = "optional_seconds")]
+    pub timeout: Option<Duration>,
+    /// How many copies of requests may wait for a shadow; further ones are left out and counted. Default: 1,024.
+    pub shadow_queue_rows: usize,
+    /// How many versions the server holds at once, from 1. Default: 8: the active one, a few that stand ready, and shadows.
+    pub max_versions: usize,
+    /// How long dropping the server waits for what it has accepted. Default: 30 s.
+    #[serde(with = "seconds")]
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            replicas: std::thread::available_parallelism()
+                .map_or(1, NonZero::get)
+                .min(MAX_REPLICAS),
+            queue_rows: 1_024,
+            max_batch_rows: 64,
+            batch_delay: Duration::ZERO,
+            inline_below: Duration::from_micros(200),
+            cache_entries: 0,
+            cache_ttl: None,
+            timeout: None,
+            shadow_queue_rows: 1_024,
+            max_versions: 8,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The most replicas of a version: each is a thread.
+pub(crate) const MAX_REPLICAS: usize = 1_024;
+
+macro_rules! with {
+    ($($(#[$doc:meta])* $name:ident: $field:ident, $type:ty;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(mut self, $field: $type) -> Self {
+            self.$field = $field;
+            self
+        }
+    )*};
+}
+
+impl ServeOptions {
+    with! {
+        /// Sets the number of replicas of each version.
+        with_replicas: replicas, usize;
+        /// Sets how many rows may wait for a version.
+        with_queue_rows: queue_rows, usize;
+        /// Sets the most rows of one batch.
+        with_max_batch_rows: max_batch_rows, usize;
+        /// Sets how long a batch waits for more rows.
+        with_batch_delay: batch_delay, Duration;
+        /// Sets the cost below which a caller runs the model itself.
+        with_inline_below: inline_below, Duration;
+        /// Sets how many answers each version remembers.
+        with_cache_entries: cache_entries, usize;
+        /// Sets how long a remembered answer is valid.
+        with_cache_ttl: cache_ttl, Option<Duration>;
+        /// Sets the time a request has if it names none.
+        with_timeout: timeout, Option<Duration>;
+        /// Sets how many copies of requests may wait for a shadow.
+        with_shadow_queue_rows: shadow_queue_rows, usize;
+        /// Sets how many versions the server holds at once.
+        with_max_versions: max_versions, usize;
+        /// Sets how long dropping the server waits for what it has accepted.
+        with_drain_timeout: drain_timeout, Duration;
+    }
+
+    /// Refuses options out of their range.
+    pub(crate) fn check(&self) -> Result<(), ServeError> {
+        let range = |option, given: usize, most: usize, allowed| {
+            if (1..=most).contains(&given) {
+                return Ok(());
+            }
+            Err(ServeError::InvalidOption { option, given: given.to_string(), allowed })
+        };
+        range("replicas", self.replicas, MAX_REPLICAS, "1 to 1,024")?;
+        range("queue_rows", self.queue_rows, usize::MAX, "1 or more")?;
+        range("max_batch_rows", self.max_batch_rows, usize::MAX, "1 or more")?;
+        range("max_versions", self.max_versions, usize::MAX, "1 or more")
+    }
+}
+
+mod seconds {
+    use super::Duration;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(span.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+mod optional_seconds {
+    use super::Duration;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        span: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        span.map(|span| span.as_secs_f64()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let seconds: Option<f64> = Option::deserialize(from)?;
+        seconds.map(Duration::try_from_secs_f64).transpose().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_read_back_what_they_write() {
+        let options = ServeOptions::default()
+            .with_timeout(Some(Duration::from_millis(1_500)))
+            .with_batch_delay(Duration::from_micros(250));
+        let text = serde_json::to_string(&options).unwrap();
+        assert_eq!(serde_json::from_str::<ServeOptions>(&text).unwrap(), options);
+        assert!(serde_json::from_str::<ServeOptions>(r#"{ "batch_delay": -1 }"#).is_err());
+    }
+
+    #[test]
+    fn options_out_of_range_are_refused_by_name() {
+        let refused = |options: ServeOptions| options.check().unwrap_err().to_string();
+        assert_eq!(
+            refused(ServeOptions::default().with_replicas(0)),
+            "option replicas is 0, allowed is 1 to 1,024"
+        );
+        assert!(refused(ServeOptions::default().with_max_batch_rows(0)).contains("max_batch_rows"));
+        assert!(ServeOptions::default().check().is_ok());
+    }
+}

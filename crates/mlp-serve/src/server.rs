@@ -1,0 +1,174 @@
+//! The handle that applications hold.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlp_core::{Host, HostError, Router, Servable, VersionNumber, VersionSource};
+
+use crate::builder::ServerBuilder;
+use crate::error::ServeError;
+use crate::health::ServerHealth;
+use crate::numbers::Numbers;
+use crate::request::{Answer, Request};
+use crate::shared::Shared;
+use crate::ticket::Ticket;
+use crate::version::{Admitted, Place};
+
+/// Serves predictions from replicas of one or more versions of a model.
+///
+/// A handle: clones share the server. When the last one (and the last [`host`](Self::host)) is dropped, what was accepted is answered, for
+/// at most the options' `drain_timeout`, and all threads are joined.
+///
+/// See the [crate page](crate) for an example.
+pub struct Server<M: ?Sized + Servable> {
+    pub(crate) shared: Arc<Shared<M>>,
+}
+
+impl<M: ?Sized + Servable + 'static> Server<M> {
+    /// Serves one version, with default options.
+    ///
+    /// # Errors
+    /// If the version cannot be built or fails its warm-up.
+    pub fn fixed(version: VersionNumber, source: VersionSource<M>) -> Result<Self, ServeError> {
+        Self::builder().fixed(version, source)
+    }
+
+    /// Lets a router choose the version of each request, with default options. Versions come by [`Host::prepare`].
+    ///
+    /// # Errors
+    /// Never with default options; as [`ServerBuilder::routed`].
+    pub fn routed(router: Arc<dyn Router>) -> Result<Self, ServeError> {
+        Self::builder().routed(router)
+    }
+
+    /// Sets up a server with options, a clock, a log, warm-up inputs.
+    #[must_use]
+    pub fn builder() -> ServerBuilder<M> {
+        ServerBuilder::new()
+    }
+
+    /// Answers one input; blocks until the answer is there.
+    ///
+    /// # Errors
+    /// If the server drains, no version is loaded, the input is invalid, the queue is full, the deadline passes, or the model fails or panics.
+    pub fn predict(&self, input: M::Input) -> Result<Answer<M::Output>, ServeError> {
+        self.predict_for(&Request::new(), input)
+    }
+
+    /// Answers one input for a request that says who asks, by when, and how urgently.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict).
+    pub fn predict_for(
+        &self,
+        request: &Request<'_>,
+        input: M::Input,
+    ) -> Result<Answer<M::Output>, ServeError> {
+        match self.shared.admit(request, Place::Caller, input).1 {
+            Admitted::Settled(reply) => reply,
+            Admitted::Waiting(slot) => slot.wait(),
+        }
+    }
+
+    /// Answers many inputs, each as a request of its own; one result an input, in order.
+    pub fn predict_batch(
+        &self,
+        inputs: impl IntoIterator<Item = M::Input>,
+    ) -> Vec<Result<Answer<M::Output>, ServeError>> {
+        let tickets: Vec<_> = inputs.into_iter().map(|input| self.submit(input)).collect();
+        tickets.into_iter().map(Ticket::wait).collect()
+    }
+
+    /// Hands one input in and returns at once; the ticket is waited for, polled or awaited. Errors come through the ticket.
+    pub fn submit(&self, input: M::Input) -> Ticket<M::Output> {
+        self.submit_for(&Request::new(), input)
+    }
+
+    /// Hands one input in for a request that says who asks, by when, and how urgently.
+    pub fn submit_for(&self, request: &Request<'_>, input: M::Input) -> Ticket<M::Output> {
+        match self.shared.admit(request, Place::Replica, input) {
+            (id, Admitted::Settled(reply)) => Ticket::settled(id, reply),
+            (_, Admitted::Waiting(slot)) => Ticket::waiting(slot),
+        }
+    }
+
+    /// Replaces the version of a server without a router: the new one is built and warmed beside the old one, takes over between two
+    /// requests, and the old one answers what it has accepted. If the new one fails to load, the old one serves on.
+    ///
+    /// # Errors
+    /// If the version is already there, cannot be built, or fails its warm-up.
+    pub fn swap(&self, version: VersionNumber, source: VersionSource<M>) -> Result<(), ServeError> {
+        self.shared.swap(version, source).map_err(ServeError::from)
+    }
+
+    /// The server as a host of versions, for a deployment to steer. It lives as long as any handle, so a deployment may hold it weakly.
+    #[must_use]
+    pub fn host(&self) -> Arc<dyn Host<M>> {
+        Arc::clone(&self.shared) as Arc<dyn Host<M>>
+    }
+
+    /// How the server and its versions are.
+    #[must_use]
+    pub fn health(&self) -> ServerHealth {
+        self.shared.server_health()
+    }
+
+    /// What the versions have done so far, and how fast.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        self.shared.numbers()
+    }
+
+    /// Waits until the shadows have seen all copies handed to them so far, at most for a while.
+    pub fn settle_shadows(&self, timeout: Duration) -> Settled {
+        self.shared.settle_shadows(timeout)
+    }
+
+    /// Takes no new requests, and waits until those accepted are answered. What still waits for a replica after `timeout` gets
+    /// [`ServeError::Draining`]. Draining again waits again.
+    pub fn drain(&self, timeout: Duration) -> Drained {
+        self.shared.drain(timeout)
+    }
+}
+
+/// Whether the shadows have seen their copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Settled {
+    /// How many copies are still on their way.
+    pub left: usize,
+}
+
+/// What draining came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// How many accepted requests were not answered in time: refused if they waited, left to their replica if they ran.
+    pub unanswered: usize,
+}
+
+impl<M: ?Sized + Servable + 'static> Host<M> for Server<M> {
+    fn prepare(&self, version: VersionNumber, source: VersionSource<M>) -> Result<(), HostError> {
+        self.shared.prepare(version, source)
+    }
+
+    fn health(&self, version: VersionNumber) -> mlp_core::Health {
+        Host::health(&*self.shared, version)
+    }
+
+    fn retire(&self, version: VersionNumber) {
+        self.shared.retire(version);
+    }
+}
+
+impl<M: ?Sized + Servable> Clone for Server<M> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<M: ?Sized + Servable> fmt::Debug for Server<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Server").field(&self.shared).finish()
+    }
+}

@@ -1,0 +1,105 @@
+//! A request that was handed in, and whose answer is fetched later.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use mlp_core::PredictionId;
+
+use crate::slot::{Reply, Slot};
+
+/// Stands for an answer that is being computed.
+///
+/// It can be waited for ([`wait`](Self::wait)), looked at ([`try_wait`](Self::try_wait)), or awaited: it is a `Future` that needs no
+/// runtime of its own. Dropping it cancels the request, which then never reaches the model unless it already has.
+///
+/// A deadline is kept to the moment by `wait`; a ticket that is awaited hears of its missed deadline when it is polled, or when a replica
+/// comes to it in the queue.
+#[must_use = "dropping a ticket cancels its request"]
+pub struct Ticket<O>(Inner<O>);
+
+enum Inner<O> {
+    Settled(PredictionId, Option<Box<Reply<O>>>),
+    Waiting(Arc<Slot<O>>),
+}
+
+impl<O> Ticket<O> {
+    pub(crate) fn settled(id: PredictionId, reply: Reply<O>) -> Self {
+        Self(Inner::Settled(id, Some(Box::new(reply))))
+    }
+
+    pub(crate) fn waiting(slot: Arc<Slot<O>>) -> Self {
+        Self(Inner::Waiting(slot))
+    }
+
+    /// The identity that the answer will carry.
+    #[must_use]
+    pub fn id(&self) -> PredictionId {
+        match &self.0 {
+            Inner::Settled(id, _) => *id,
+            Inner::Waiting(slot) => slot.call.id,
+        }
+    }
+
+    /// Blocks until the answer is there, or the deadline has passed.
+    ///
+    /// # Errors
+    /// As [`Server::predict`](crate::Server::predict).
+    ///
+    /// # Panics
+    /// If the ticket has given its answer when it was polled as a future.
+    pub fn wait(mut self) -> Reply<O> {
+        match &mut self.0 {
+            Inner::Settled(_, reply) => take(reply),
+            Inner::Waiting(slot) => slot.wait(),
+        }
+    }
+
+    /// The answer if it is there, otherwise the ticket again.
+    ///
+    /// # Errors
+    /// The ticket, if there is no answer yet.
+    ///
+    /// # Panics
+    /// If the ticket has given its answer when it was polled as a future.
+    pub fn try_wait(mut self) -> Result<Reply<O>, Self> {
+        match &mut self.0 {
+            Inner::Settled(_, reply) => Ok(take(reply)),
+            Inner::Waiting(slot) => match slot.poll(None) {
+                Poll::Ready(reply) => Ok(reply),
+                Poll::Pending => Err(self),
+            },
+        }
+    }
+}
+
+fn take<O>(reply: &mut Option<Box<Reply<O>>>) -> Reply<O> {
+    *reply.take().expect("a ticket gives its answer once")
+}
+
+impl<O> Future for Ticket<O> {
+    type Output = Reply<O>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Reply<O>> {
+        match &mut self.0 {
+            Inner::Settled(_, reply) => Poll::Ready(take(reply)),
+            Inner::Waiting(slot) => slot.poll(Some(context.waker())),
+        }
+    }
+}
+
+impl<O> Drop for Ticket<O> {
+    fn drop(&mut self) {
+        if let Inner::Waiting(slot) = &self.0 {
+            slot.cancel();
+        }
+    }
+}
+
+impl<O> fmt::Debug for Ticket<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ticket").field(&self.id()).finish()
+    }
+}

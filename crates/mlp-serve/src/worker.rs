@@ -1,0 +1,152 @@
+//! The thread of a replica: takes batches from the queue until the version is closed and the queue empty.
+
+use std::sync::Arc;
+
+use mlp_core::{ModelError, OutcomeStatus, Servable};
+
+use crate::error::ServeError;
+use crate::ledger::Call;
+use crate::queue::{Job, Mirror, Replica, Request, Task};
+use crate::version::{Version, pass_on};
+
+/// The buffers of a thread, kept from batch to batch.
+struct Worker<M: ?Sized + Servable> {
+    version: Arc<Version<M>>,
+    batch: Vec<Job<M>>,
+    dead: Vec<Job<M>>,
+    inputs: Vec<M::Input>,
+    tasks: Vec<Task<M>>,
+    results: Vec<Result<M::Output, ModelError>>,
+}
+
+/// Works until the version is closed and nothing waits.
+pub(crate) fn work<M: ?Sized + Servable>(version: Arc<Version<M>>) {
+    let mut worker = Worker {
+        version,
+        batch: Vec::new(),
+        dead: Vec::new(),
+        inputs: Vec::new(),
+        tasks: Vec::new(),
+        results: Vec::new(),
+    };
+    while let Some(replica) = worker.next() {
+        worker.serve(replica);
+    }
+}
+
+impl<M: ?Sized + Servable> Worker<M> {
+    /// Waits for a batch and an idle replica; none when there will be no more.
+    fn next(&mut self) -> Option<Replica<M>> {
+        loop {
+            let replica = self.take()?;
+            self.bury();
+            if !self.batch.is_empty() {
+                return Some(replica);
+            }
+            // Nobody wanted what waited.
+            let version = &self.version;
+            version.queue.lock().idle.push(replica);
+            version.work.notify_one();
+        }
+    }
+
+    fn take(&mut self) -> Option<Replica<M>> {
+        let version = &self.version;
+        let (time, options) = (&version.ledger.time, &version.options);
+        let mut queue = version.queue.lock();
+        loop {
+            if queue.is_empty() && queue.is_closed {
+                return None;
+            }
+            if queue.is_empty() || queue.idle.is_empty() {
+                version.work.wait(&mut queue);
+                continue;
+            }
+            let now = time.monotonic();
+            match queue.waits_until(options.batch_delay, options.max_batch_rows) {
+                Some(until) if now < until => time.wait(&version.work, &mut queue, Some(until)),
+                _ => {
+                    let replica = queue.idle.pop()?;
+                    queue.take(options.max_batch_rows, now, &mut self.batch, &mut self.dead);
+                    queue.fade();
+                    let has_more = !queue.is_empty() && !queue.idle.is_empty();
+                    drop(queue);
+                    if has_more {
+                        version.work.notify_one();
+                    }
+                    return Some(replica);
+                }
+            }
+        }
+    }
+
+    /// Tells those whose deadline passed in the queue; those who cancelled have been reported.
+    fn bury(&mut self) {
+        if self.dead.is_empty() {
+            return;
+        }
+        let version = &self.version;
+        for job in &self.dead {
+            if let Task::Answer(request) = &job.task {
+                let error = ServeError::DeadlineExceeded { version: version.ledger.version };
+                request.slot.fail(OutcomeStatus::TimedOut, error);
+            }
+        }
+        version.close_requests(self.dead.len());
+        self.dead.clear();
+    }
+
+    /// Runs the batch, makes the replica idle, then tells the callers.
+    fn serve(&mut self, mut replica: Replica<M>) {
+        let version = Arc::clone(&self.version);
+        let (rows, index) = (self.batch.iter().map(|job| job.rows).sum(), replica.index);
+        for job in self.batch.drain(..) {
+            self.inputs.push(job.input);
+            self.tasks.push(job.task);
+        }
+        let started = version.ledger.time.monotonic();
+        version.run(&mut replica, &self.inputs);
+        std::mem::swap(&mut replica.results, &mut self.results);
+        let span = version.ledger.time.monotonic().saturating_sub(started);
+        let requests = self.tasks.iter().filter(|task| matches!(task, Task::Answer(_))).count();
+        version.put_back(replica, requests, rows, span);
+
+        for ((input, task), result) in
+            self.inputs.drain(..).zip(self.tasks.drain(..)).zip(self.results.drain(..))
+        {
+            match task {
+                Task::Answer(request) => {
+                    answer(&version, request, input, result, index);
+                }
+                Task::Mirror(mirror) => {
+                    version.settle_mirror(&mirror, &input, &result, span);
+                    pass_on(input, mirror);
+                }
+            }
+        }
+        version.close_requests(requests);
+    }
+}
+
+fn answer<M: ?Sized + Servable>(
+    version: &Version<M>,
+    request: Request<M>,
+    input: M::Input,
+    result: Result<M::Output, ModelError>,
+    replica: usize,
+) {
+    let call: Call = request.slot.call;
+    let now = version.ledger.time.monotonic();
+    // Whoever waits for the shadows to settle must see this copy once the caller has its answer.
+    let pass = (!request.shadows.is_empty()).then(|| version.gate.enter());
+    let primary = pass.as_ref().and_then(|_| result.as_ref().ok().cloned());
+    if request.slot.claim() {
+        let reply = version.settle(&call, &input, &result, replica, request.key, now);
+        request.slot.deliver(reply);
+    } else if let Ok(output) = &result {
+        version.remember(request.key, output, replica, now);
+    }
+    if let Some(pass) = pass {
+        pass_on(input, Box::new(Mirror { call, primary, shadows: request.shadows, pass }));
+    }
+}

@@ -1,0 +1,89 @@
+//! Remembered answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::{Probe, Script, V1, V2, builder, clock, queued, serve, source};
+
+#[test]
+fn an_identical_input_is_answered_without_the_model() {
+    let probe = Probe::new(1);
+    let server = serve(queued().with_cache_entries(10), &probe);
+    let (first, second) = (server.predict(1).unwrap(), server.predict(1).unwrap());
+    assert!(!first.cached && second.cached);
+    assert_eq!((first.output, second.output), (2, 2));
+    assert_ne!(first.id, second.id);
+    assert_eq!(probe.inputs(), [1]);
+}
+
+#[test]
+fn without_a_cache_the_model_is_asked_each_time() {
+    let probe = Probe::new(1);
+    let server = serve(queued(), &probe);
+    server.predict(1).unwrap();
+    assert!(!server.predict(1).unwrap().cached);
+    assert_eq!(probe.inputs(), [1, 1]);
+}
+
+#[test]
+fn an_answer_expires_after_its_time_to_live() {
+    let (probe, clock) = (Probe::new(1), clock());
+    let options = queued().with_cache_entries(10).with_cache_ttl(Some(Duration::from_secs(60)));
+    let server = builder(options).with_clock(clock.clone()).fixed(V1, source(&probe)).unwrap();
+    server.predict(1).unwrap();
+    clock.advance(Duration::from_secs(59));
+    assert!(server.predict(1).unwrap().cached);
+    clock.advance(Duration::from_secs(1));
+    assert!(!server.predict(1).unwrap().cached);
+}
+
+#[test]
+fn an_answer_of_one_version_is_never_given_for_another() {
+    let router = Script::new(V1, &[]);
+    router.routes.lock().extend([(1, V2), (3, V2)]);
+    let server = builder(queued().with_cache_entries(10)).routed(router).unwrap();
+    let host = server.host();
+    host.prepare(V1, source(&Probe::new(10))).unwrap();
+    host.prepare(V2, source(&Probe::new(20))).unwrap();
+    let answers: Vec<_> = (0..4).map(|_| server.predict(1).unwrap()).collect();
+    assert_eq!(answers.iter().map(|answer| answer.output).collect::<Vec<_>>(), [11, 21, 11, 21]);
+    assert_eq!(
+        answers.iter().map(|answer| answer.cached).collect::<Vec<_>>(),
+        [false, false, true, true]
+    );
+}
+
+#[test]
+fn an_answer_computed_in_flight_is_never_cached_for_the_version_that_took_over() {
+    let (old, new) = (Probe::new(10), Probe::new(20));
+    let server = serve(queued().with_cache_entries(10), &old);
+    old.hold();
+    let in_flight = server.submit(1);
+    old.wait_inside(1);
+    server.swap(V2, source(&new)).unwrap();
+    old.release();
+    assert_eq!(in_flight.wait().unwrap().output, 11);
+    let answer = server.predict(1).unwrap();
+    assert_eq!((answer.output, answer.cached), (21, false));
+}
+
+#[test]
+fn an_error_is_never_remembered() {
+    let probe = Probe::new(0);
+    let server = serve(queued().with_cache_entries(10), &probe);
+    for _ in 0..2 {
+        assert!(server.predict(crate::support::FAIL).is_err());
+    }
+    assert_eq!(probe.calls().len(), 2);
+}
+
+#[test]
+fn a_cached_answer_is_reported_as_no_evidence() {
+    let router = Script::new(V1, &[]);
+    let server = builder(queued().with_cache_entries(10)).routed(Arc::clone(&router) as _).unwrap();
+    server.host().prepare(V1, source(&Probe::new(0))).unwrap();
+    server.predict(1).unwrap();
+    server.predict(1).unwrap();
+    let evidence: Vec<_> = router.heard.lock().iter().map(mlp_core::Outcome::is_evidence).collect();
+    assert_eq!(evidence, [true, false]);
+}

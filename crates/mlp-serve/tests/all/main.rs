@@ -1,0 +1,11 @@
+//! The server as its users see it.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod batching;
+mod cache;
+mod faults;
+mod models;
+mod numbers;
+mod reports;
+mod support;
+mod versions;

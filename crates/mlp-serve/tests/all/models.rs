@@ -1,0 +1,67 @@
+//! Tabular models: rows of numbers.
+
+use std::sync::Arc;
+
+use mlp_core::{Model, ModelError, Scratch, Signature, VersionSource};
+use mlp_serve::{ServeError, Server};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+
+use crate::support::{V1, queued};
+
+#[derive(Debug)]
+struct Sum(Signature);
+
+impl Model for Sum {
+    fn predict_into(
+        &self,
+        rows: ArrayView2<'_, f64>,
+        mut out: ArrayViewMut2<'_, f64>,
+        _: &mut Scratch,
+    ) -> Result<(), ModelError> {
+        self.0.check_shapes(&rows, &out)?;
+        out.column_mut(0).assign(&rows.sum_axis(Axis(1)));
+        Ok(())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+}
+
+fn serve(cache: usize) -> Server<dyn Model> {
+    let model: Arc<dyn Model> = Arc::new(Sum(Signature::regressor(["a", "b"], "sum")));
+    Server::builder()
+        .with_options(queued().with_cache_entries(cache))
+        .with_warm_up([vec![0.0, 0.0]])
+        .fixed(V1, VersionSource::shared(model))
+        .unwrap()
+}
+
+#[test]
+fn a_model_behind_a_trait_object_answers_rows() {
+    let server = serve(0);
+    let rows = (0..100).map(|n| vec![f64::from(n), 1.0]);
+    for (n, reply) in (0..100).zip(server.predict_batch(rows)) {
+        assert_eq!(reply.unwrap().output, [f64::from(n) + 1.0]);
+    }
+}
+
+#[test]
+fn rows_of_another_shape_or_with_nan_are_refused_by_name() {
+    let server = serve(10);
+    for row in [vec![], vec![1.0], vec![1.0; 3], vec![f64::NAN, 1.0], vec![1.0, f64::INFINITY]] {
+        let error = server.predict(row).unwrap_err();
+        assert!(matches!(error, ServeError::InvalidInput { version: V1, .. }), "{error}");
+    }
+    let error = server.predict(vec![1.0]).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(source.to_string(), "a row has 1 features, the model takes 2");
+}
+
+#[test]
+fn minus_zero_finds_what_zero_left_in_the_cache() {
+    let server = serve(10);
+    assert!(!server.predict(vec![0.0, 1.0]).unwrap().cached);
+    assert!(server.predict(vec![-0.0, 1.0]).unwrap().cached);
+    assert!(!server.predict(vec![1.0, 0.0]).unwrap().cached);
+}

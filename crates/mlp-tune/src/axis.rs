@@ -1,0 +1,125 @@
+//! Numeric domains as intervals on which values are spread evenly.
+
+use mlp_core::random::{self, ChaCha8Rng};
+use mlp_core::{Domain, ParamValue, Scale};
+
+/// The interval behind a numeric domain: logarithms where the scale is one, half a step added at each end where there are steps, so that
+/// every value of a grid has the same share.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Axis {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) step: Option<f64>,
+    first: f64,
+    last: f64,
+    log: bool,
+    is_int: bool,
+}
+
+impl Axis {
+    /// The axis of a domain; none for a categorical one.
+    pub(crate) fn of(domain: &Domain) -> Option<Self> {
+        let (first, last, scale, step, is_int) = match domain {
+            Domain::Float { low, high, scale, step } => (*low, *high, *scale, *step, false),
+            Domain::Int { low, high, scale, step } => {
+                (*low as f64, *high as f64, *scale, Some(*step as f64), true)
+            }
+            _ => return None,
+        };
+        let log = scale == Scale::Log;
+        let last = step
+            .map_or(last, |step| first + ((last - first) / step * (1.0 + 1e-12)).floor() * step);
+        let half = step.map_or(0.0, |step| step / 2.0);
+        let place = |value: f64| if log { value.ln() } else { value };
+        let (low, high) = (place(first - half), place(last + half));
+        Some(Self { low, high, step, first, last, log, is_int })
+    }
+
+    pub(crate) fn range(&self) -> f64 {
+        self.high - self.low
+    }
+
+    #[cfg(test)]
+    /// Where a value lies on the axis; none if it is no number or lies outside.
+    pub(crate) fn encode(&self, value: &ParamValue) -> Option<f64> {
+        let value = value.as_float().filter(|v| (self.first..=self.last).contains(v))?;
+        Some(if self.log { value.ln() } else { value })
+    }
+
+    /// The value nearest to a place on the axis.
+    pub(crate) fn decode(&self, place: f64) -> ParamValue {
+        let raw = if self.log { place.exp() } else { place };
+        let value = match self.step {
+            Some(step) => self.first + ((raw - self.first) / step).round_ties_even() * step,
+            None => raw,
+        };
+        let value = value.clamp(self.first, self.last);
+        if self.is_int { ParamValue::Int(value as i64) } else { ParamValue::Float(value) }
+    }
+}
+
+/// A value spread evenly over a domain.
+pub(crate) fn uniform(domain: &Domain, stream: &mut ChaCha8Rng) -> ParamValue {
+    if let Domain::Categorical { choices } = domain {
+        return choices[random::below(stream, choices.len() as u64) as usize].clone();
+    }
+    let share = random::uniform(stream);
+    at_share(domain, share)
+}
+
+/// The value below which this share of the domain lies.
+pub(crate) fn at_share(domain: &Domain, share: f64) -> ParamValue {
+    match (Axis::of(domain), domain) {
+        (Some(axis), _) => axis.decode(axis.low + share * axis.range()),
+        (None, Domain::Categorical { choices }) => {
+            choices[((share * choices.len() as f64) as usize).min(choices.len() - 1)].clone()
+        }
+        _ => unreachable!("a domain without an axis is categorical"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mlp_core::Dimension;
+
+    #[test]
+    fn the_last_value_of_a_grid_is_its_last_whole_step() {
+        let last = |dimension: Dimension| Axis::of(&dimension.domain).unwrap().last;
+        assert_eq!(last(Dimension::stepped_int("n", 1, 10, 4)), 9.0);
+        assert!((last(Dimension::stepped_float("x", 0.0, 1.0, 0.3)) - 0.9).abs() < 1e-12);
+    }
+
+    #[test]
+    fn every_place_decodes_into_the_domain_and_back() {
+        for dimension in [
+            Dimension::float("x", -1.0, 3.0),
+            Dimension::log_float("x", 1e-5, 1.0),
+            Dimension::stepped_float("x", 0.0, 1.0, 0.3),
+            Dimension::int("x", -3, 3),
+            Dimension::log_int("x", 1, 1000),
+        ] {
+            let domain = dimension.domain;
+            let axis = Axis::of(&domain).unwrap();
+            for share in 0..=100 {
+                let value = at_share(&domain, f64::from(share) / 100.0);
+                assert!(domain.contains(&value), "{value} of {domain:?}");
+                let place = axis.encode(&value).unwrap();
+                let again = axis.decode(place).as_float().unwrap();
+                assert!((again - value.as_float().unwrap()).abs() < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn integers_have_equal_shares() {
+        let domain = Dimension::int("n", 0, 3).domain;
+        let mut stream = random::stream(1, 0);
+        let mut counts = [0; 4];
+        for _ in 0..40_000 {
+            let ParamValue::Int(value) = uniform(&domain, &mut stream) else { panic!() };
+            counts[value as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (9_600..10_400).contains(count)), "{counts:?}");
+    }
+}

@@ -1,0 +1,268 @@
+//! Studies in one file, in the format of Optuna's `JournalStorage`.
+
+mod distribution;
+mod line;
+mod lock;
+mod number;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use mlp_core::{Direction, StoreError};
+use parking_lot::Mutex;
+
+use super::ledger::Ledger;
+use super::{Changes, StudyId, StudyStore, TrialDraft, TrialEvent};
+use distribution::Distributions;
+use lock::FileLock;
+
+/// How many damaged lines a journal remembers.
+const MAX_DAMAGE: usize = 1_000;
+
+/// Keeps studies in a file that Optuna, its dashboard and its Python workers read and write too (`JournalStorage(JournalFileBackend(path))`,
+/// Optuna 5.0).
+///
+/// Creating and finishing a trial write one line each, synced to the disk before the call returns. Every write takes the same lock file as
+/// Optuna's, and looks at the end of the file first: a line that a dying process left unfinished is moved to `<path>.torn`, so that the
+/// next line does not glue to it. Damaged lines in the middle are passed over and listed by [`damage`](Self::damage); Optuna itself refuses
+/// a file that has some.
+///
+/// After a failed write or sync the journal is closed ([`StoreError::Closed`]): open it again.
+///
+/// Choices that are lists are written as JSON lists, which Optuna reads with a warning; Optuna's `None` is read as the text `None`.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    /// A handle of its own, for the system's lock.
+    lock: File,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    ledger: Ledger,
+    distributions: Distributions,
+    /// Up to where the file was read.
+    offset: u64,
+    lines: u64,
+    damage: Vec<Damage>,
+    damaged: u64,
+    closed: bool,
+}
+
+/// A line of a journal that could not be read, or not applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The number of the line, from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Journal {
+    /// Opens a journal, or creates it. The folder must exist.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = std::path::absolute(path.as_ref()).map_err(StoreError::backend)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(StoreError::backend)?;
+        let lock = file.try_clone().map_err(StoreError::backend)?;
+        let mut inner = Inner {
+            file,
+            ledger: Ledger::default(),
+            distributions: Distributions::default(),
+            offset: 0,
+            lines: 0,
+            damage: Vec::new(),
+            damaged: 0,
+            closed: false,
+        };
+        inner.catch_up()?;
+        Ok(Self { path, lock, inner: Mutex::new(inner) })
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The lines that were passed over so far, the first 1,000 of them.
+    #[must_use]
+    pub fn damage(&self) -> Vec<Damage> {
+        self.inner.lock().damage.clone()
+    }
+
+    /// How many lines were passed over so far.
+    #[must_use]
+    pub fn damaged_lines(&self) -> u64 {
+        self.inner.lock().damaged
+    }
+
+    /// Under the lock, on what is newest: checks, then appends the lines that `compose` returns, then applies them.
+    fn write<T>(
+        &self,
+        durability: Durability,
+        compose: impl FnOnce(&mut Inner) -> Result<(Option<String>, T), StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Err(StoreError::Closed);
+        }
+        let lock = FileLock::take(&self.lock, &self.path)?;
+        inner.repair(&self.path)?;
+        inner.catch_up()?;
+        let (line, answer) = compose(&mut inner)?;
+        if let Some(line) = line {
+            if let Err(error) = inner.append(&line, durability) {
+                inner.closed = true;
+                return Err(error);
+            }
+            inner.catch_up()?;
+        }
+        drop(lock);
+        Ok(answer)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    /// Synced to the disk before the call returns.
+    Synced,
+    /// In the file; synced with the next creation or finish.
+    Written,
+}
+
+impl Inner {
+    /// Reads and applies what was appended since the last time, complete lines only.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        let length = self.file.metadata().map_err(StoreError::backend)?.len();
+        if length < self.offset {
+            return Err(StoreError::Corrupt {
+                what: "the journal".into(),
+                reason: format!("it shrank from {} to {length} bytes", self.offset),
+            });
+        }
+        if length == self.offset {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity((length - self.offset) as usize);
+        self.file.seek(SeekFrom::Start(self.offset)).map_err(StoreError::backend)?;
+        let mut unread = (&self.file).take(length - self.offset);
+        unread.read_to_end(&mut bytes).map_err(StoreError::backend)?;
+        let complete = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        for line in bytes[..complete].split_inclusive(|&byte| byte == b'\n') {
+            self.lines += 1;
+            let outcome = line::apply(line, &mut self.ledger, &mut self.distributions);
+            if let Err(reason) = outcome {
+                self.damaged += 1;
+                if self.damage.len() < MAX_DAMAGE {
+                    self.damage.push(Damage { line: self.lines, reason });
+                }
+            }
+        }
+        self.offset += complete as u64;
+        Ok(())
+    }
+
+    /// Moves an unfinished last line out of the way. The caller holds the lock.
+    fn repair(&mut self, path: &Path) -> Result<(), StoreError> {
+        self.catch_up()?;
+        let length = self.file.metadata().map_err(StoreError::backend)?.len();
+        if length == self.offset {
+            return Ok(());
+        }
+        let mut torn = Vec::new();
+        self.file.seek(SeekFrom::Start(self.offset)).map_err(StoreError::backend)?;
+        self.file.read_to_end(&mut torn).map_err(StoreError::backend)?;
+        torn.push(b'\n');
+        let mut kept = path.as_os_str().to_owned();
+        kept.push(".torn");
+        let mut kept =
+            OpenOptions::new().append(true).create(true).open(kept).map_err(StoreError::backend)?;
+        kept.write_all(&torn).map_err(StoreError::backend)?;
+        self.file.set_len(self.offset).map_err(StoreError::backend)
+    }
+
+    fn append(&mut self, line: &str, durability: Durability) -> Result<(), StoreError> {
+        self.file.write_all(line.as_bytes()).map_err(storage_error)?;
+        if durability == Durability::Synced {
+            self.file.sync_data().map_err(storage_error)?;
+        }
+        Ok(())
+    }
+}
+
+fn storage_error(error: std::io::Error) -> StoreError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            StoreError::StorageFull
+        }
+        _ => StoreError::backend(error),
+    }
+}
+
+impl StudyStore for Journal {
+    fn open_study(&self, name: &str, directions: &[Direction]) -> Result<StudyId, StoreError> {
+        self.write(Durability::Synced, |inner| {
+            if let Some(id) = inner.ledger.open(name, directions)? {
+                return Ok((None, id));
+            }
+            let next = inner.ledger.study_count();
+            Ok((Some(line::create_study(name, directions)), StudyId(next)))
+        })
+    }
+
+    fn studies(&self) -> Result<Vec<(StudyId, String, Vec<Direction>)>, StoreError> {
+        let mut inner = self.inner.lock();
+        inner.catch_up()?;
+        Ok(inner.ledger.studies())
+    }
+
+    fn create_trial(
+        &self,
+        study: StudyId,
+        number: u64,
+        draft: &TrialDraft,
+    ) -> Result<(), StoreError> {
+        self.write(Durability::Synced, |inner| {
+            inner.ledger.check_next(study, number)?;
+            Ok((Some(line::create_trial(study, draft, &mut inner.distributions)?), ()))
+        })
+    }
+
+    fn record(&self, study: StudyId, number: u64, event: &TrialEvent) -> Result<(), StoreError> {
+        let durability = match event {
+            TrialEvent::Claim { .. } | TrialEvent::Finish { .. } => Durability::Synced,
+            _ => Durability::Written,
+        };
+        self.write(durability, |inner| {
+            inner.ledger.check_event(study, number, event)?;
+            if let TrialEvent::Report { step, .. } = event
+                && inner.ledger.trial(study, number)?.reports.contains_key(step)
+            {
+                return Ok((None, ())); // Optuna would let the later report win.
+            }
+            let id = inner.ledger.global_id(study, number)?;
+            Ok((Some(line::event(id, event)?), ()))
+        })
+    }
+
+    fn changes(&self, study: StudyId, since: u64) -> Result<Changes, StoreError> {
+        let mut inner = self.inner.lock();
+        inner.catch_up()?;
+        inner.ledger.changes(study, since)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+use std::fs;
+
+use super::*;
+use crate::trial::TrialState;
+
+fn draft() -> TrialDraft {
+    TrialDraft::new(TrialState::Running)
+}
+
+fn finish(value: f64) -> TrialEvent {
+    let finished = mlp_core::Timestamp::UNIX_EPOCH;
+    TrialEvent::Finish { state: TrialState::Complete, values: vec![value], finished }
+}
+
+/// A journal with one complete trial.
+fn one_trial(path: &Path) -> (Journal, StudyId) {
+    let journal = Journal::open(path).unwrap();
+    let study = journal.open_study("s", &[Direction::Minimize]).unwrap();
+    journal.create_trial(study, 0, &draft()).unwrap();
+    journal.record(study, 0, &finish(0.5)).unwrap();
+    (journal, study)
+}
+
+#[test]
+fn a_journal_keeps_the_contract_of_study_stores() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = std::sync::atomic::AtomicU32::new(0);
+    super::super::testing::check(|| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Journal::open(folder.path().join(format!("{number}.log"))).unwrap()
+    });
+}
+
+#[test]
+fn a_trial_is_two_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    one_trial(&path);
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
+    assert!(!folder.path().join("study.log.lock").exists());
+}
+
+#[test]
+fn a_torn_last_line_is_set_aside_before_the_next_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    one_trial(&path);
+    let whole = fs::read(&path).unwrap();
+    let last = whole[..whole.len() - 1].iter().rposition(|&b| b == b'\n').unwrap() + 1;
+    for cut in last + 1..whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        let journal = Journal::open(&path).unwrap();
+        let study = journal.open_study("s", &[Direction::Minimize]).unwrap();
+        journal.record(study, 0, &finish(0.25)).unwrap();
+        let again = Journal::open(&path).unwrap();
+        assert_eq!(again.damage(), [], "cut at {cut}");
+        assert_eq!(again.changes(study, 0).unwrap().trials[0].values, [0.25]);
+    }
+    let torn = fs::read_to_string(folder.path().join("study.log.torn")).unwrap();
+    assert_eq!(torn.lines().count(), whole.len() - last - 1);
+}
+
+#[test]
+fn damaged_lines_are_passed_over_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    one_trial(&path);
+    let mut lines: Vec<String> =
+        fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+    lines.insert(2, String::new());
+    lines.insert(2, "\0\0\0".into());
+    lines.insert(2, r#"{"op_code":11,"worker_id":"x"}"#.into());
+    fs::write(&path, lines.join("\n") + "\n").unwrap();
+    let journal = Journal::open(&path).unwrap();
+    let damaged: Vec<u64> = journal.damage().iter().map(|damage| damage.line).collect();
+    assert_eq!((damaged, journal.damaged_lines()), (vec![3, 4, 5], 3));
+    assert_eq!(journal.changes(StudyId(0), 0).unwrap().trials[0].values, [0.5]);
+}
+
+#[test]
+fn the_lock_of_a_dead_process_is_broken_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let (journal, study) = one_trial(&path);
+    fs::write(folder.path().join("study.log.lock"), crate::worker::tests::dead_process()).unwrap();
+    let start = std::time::Instant::now();
+    journal.create_trial(study, 1, &draft()).unwrap();
+    assert!(start.elapsed() < std::time::Duration::from_secs(5));
+}
+
+#[test]
+fn two_journals_on_one_file_see_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let (one, study) = one_trial(&path);
+    let two = Journal::open(&path).unwrap();
+    two.create_trial(study, 1, &draft()).unwrap();
+    assert!(matches!(one.create_trial(study, 1, &draft()), Err(StoreError::Conflict { .. })));
+    one.create_trial(study, 2, &draft()).unwrap();
+    assert_eq!(two.changes(study, 0).unwrap().trials.len(), 3);
+}
+
+#[test]
+fn what_optuna_accepts_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let lines = [
+        r#"{"op_code":0,"worker_id":"w","study_name":"s","directions":[2]}"#,
+        r#"{"op_code":0,"worker_id":"v","study_name":"s","directions":[2]}"#,
+        r#"{"op_code":4,"worker_id":"w","study_id":0,"datetime_start":null}"#,
+        r#"{"op_code":5,"worker_id":"w","trial_id":0,"param_name":"c","param_value_internal":1,"distribution":"{\"name\": \"CategoricalDistribution\", \"attributes\": {\"choices\": [\"a\", null, 0.5]}}"}"#,
+        r#"{"op_code":7,"worker_id":"w","trial_id":0,"step":1,"intermediate_value":NaN}"#,
+        r#"{"op_code":8,"worker_id":"w","trial_id":0,"user_attr":{"k":[1]},"extra":1}"#,
+        r#"{"op_code":6,"worker_id":"w","trial_id":0,"state":1,"values":[Infinity],"datetime_complete":"2026-11-23T00:00:00"}"#,
+        r#"{"op_code":6,"worker_id":"w","trial_id":0,"state":3,"values":null}"#,
+        r#"{"op_code":10,"worker_id":"w","trial_ids":[0]}"#,
+        r#"{"op_code":4,"worker_id":"w","study_id":0,"datetime_start":null,"state":1,"value":1e999}"#,
+    ];
+    fs::write(&path, lines.join("\r\n") + "\n").unwrap();
+    let journal = Journal::open(&path).unwrap();
+    assert_eq!(journal.damage(), []);
+    let trials = journal.changes(StudyId(0), 0).unwrap().trials;
+    assert_eq!(trials[0].params.get("c"), Some(&"None".into()));
+    assert_eq!((trials[0].state, trials[0].values[0]), (TrialState::Complete, f64::INFINITY));
+    assert_eq!(trials[1].values, [f64::INFINITY]);
+}

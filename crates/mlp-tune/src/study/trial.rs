@@ -1,0 +1,335 @@
+//! A running trial, as its objective sees it.
+
+use std::sync::atomic::Ordering;
+
+use mlp_core::{Domain, ParamValue, Params, Scale, catch_panic};
+use serde_json::{Value, json};
+
+use super::Study;
+use super::ask::Lease;
+use super::state::State;
+use crate::error::TuneError;
+use crate::objective::Scores;
+use crate::pruner::{Decision, PruneRequest};
+use crate::sampler::Request;
+use crate::store::TrialEvent;
+use crate::trial::{FAILURE, TrialRecord, TrialState};
+
+/// A trial that runs: its parameters, and where it reports.
+#[derive(Debug)]
+pub struct Trial<'a> {
+    study: &'a Study,
+    number: u64,
+    params: Params,
+    epoch: Option<u64>,
+    ended: bool,
+}
+
+impl<'a> Trial<'a> {
+    pub(super) fn new(study: &'a Study, record: &TrialRecord) -> Self {
+        let epoch = Lease::of(record).map(|lease| lease.epoch);
+        let params = record.params.clone();
+        Self { study, number: record.number, params, epoch, ended: false }
+    }
+
+    /// Its place in the study, from 0.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The study it belongs to.
+    #[must_use]
+    pub fn study(&self) -> &'a Study {
+        self.study
+    }
+
+    /// The parameters to try.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn value(&self, name: &str) -> Result<&ParamValue, TuneError> {
+        let missing = || TuneError::parameter(name, "the trial has no such parameter");
+        self.params.get(name).ok_or_else(missing)
+    }
+
+    fn typed<T>(
+        &self,
+        name: &str,
+        kind: &str,
+        read: impl Fn(&ParamValue) -> Option<T>,
+    ) -> Result<T, TuneError> {
+        let value = self.value(name)?;
+        let wrong = || TuneError::parameter(name, format!("it is {}, not {kind}", value.kind()));
+        read(value).ok_or_else(wrong)
+    }
+
+    /// A parameter that is a number.
+    ///
+    /// # Errors
+    /// If the trial has no such parameter, or it is no number.
+    pub fn float(&self, name: &str) -> Result<f64, TuneError> {
+        self.typed(name, "a number", ParamValue::as_float)
+    }
+
+    /// A parameter that is an integer.
+    ///
+    /// # Errors
+    /// If the trial has no such parameter, or it is no integer.
+    pub fn int(&self, name: &str) -> Result<i64, TuneError> {
+        self.typed(name, "an integer", |value| match value {
+            ParamValue::Int(value) => Some(*value),
+            _ => None,
+        })
+    }
+
+    /// A parameter that is a text.
+    ///
+    /// # Errors
+    /// If the trial has no such parameter, or it is no text.
+    pub fn text(&self, name: &str) -> Result<String, TuneError> {
+        self.typed(name, "a text", |value| match value {
+            ParamValue::Text(value) => Some(value.clone()),
+            _ => None,
+        })
+    }
+
+    /// Chooses a parameter while the trial runs. A name that was chosen before, or is in the space, keeps its value.
+    ///
+    /// # Errors
+    /// If the domain is ill-formed, the name was chosen from a domain of another kind, or the store fails.
+    pub fn suggest(&mut self, name: &str, domain: &Domain) -> Result<ParamValue, TuneError> {
+        let study = self.study;
+        let mut state = study.state.lock();
+        let id = study.sync(&mut state)?;
+        let State { sampler, trials, .. } = &mut *state;
+        let record = &trials[self.number as usize];
+        if let Some(value) = self.params.get(name) {
+            let known = record.domains.get(name);
+            if known.is_some_and(|known| same_kind(known, domain)) {
+                return Ok(value.clone());
+            }
+            return Err(TuneError::parameter(name, "it was chosen from a domain of another kind"));
+        }
+        let dimension =
+            mlp_core::Dimension { name: name.to_owned(), domain: domain.clone(), condition: None };
+        mlp_core::SearchSpace::new([dimension])
+            .map_err(|error| TuneError::parameter(error.parameter, error.reason))?;
+        let history = study.history(trials, self.number);
+        let request = Request { space: &study.space, history, seed: study.seed };
+        let value = sampler.suggest(&request, name, domain);
+        let (name, domain) = (name.to_owned(), domain.clone());
+        self.params.insert(name.as_str(), value.clone());
+        study.store.record(
+            id,
+            self.number,
+            &TrialEvent::Param { name, domain, value: value.clone() },
+        )?;
+        Ok(value)
+    }
+
+    /// Chooses a double from `low` to `high` while the trial runs; see [`suggest`](Self::suggest).
+    ///
+    /// # Errors
+    /// As [`suggest`](Self::suggest).
+    pub fn suggest_float(&mut self, name: &str, low: f64, high: f64) -> Result<f64, TuneError> {
+        self.suggest(name, &Domain::Float { low, high, scale: Scale::Linear, step: None })?;
+        self.float(name)
+    }
+
+    /// Chooses an integer from `low` to `high` while the trial runs; see [`suggest`](Self::suggest).
+    ///
+    /// # Errors
+    /// As [`suggest`](Self::suggest).
+    pub fn suggest_int(&mut self, name: &str, low: i64, high: i64) -> Result<i64, TuneError> {
+        self.suggest(name, &Domain::Int { low, high, scale: Scale::Linear, step: 1 })?;
+        self.int(name)
+    }
+
+    /// Chooses one of some values while the trial runs; see [`suggest`](Self::suggest).
+    ///
+    /// # Errors
+    /// As [`suggest`](Self::suggest).
+    pub fn suggest_choice<V: Into<ParamValue>>(
+        &mut self,
+        name: &str,
+        choices: impl IntoIterator<Item = V>,
+    ) -> Result<ParamValue, TuneError> {
+        let choices = choices.into_iter().map(Into::into).collect();
+        self.suggest(name, &Domain::Categorical { choices })
+    }
+
+    fn record(&self, event: &TrialEvent) -> Result<(), TuneError> {
+        let mut state = self.study.state.lock();
+        let id = self.study.sync(&mut state)?;
+        Ok(self.study.store.record(id, self.number, event)?)
+    }
+
+    /// Reports an intermediate value: the score after this many folds, epochs, trees. The first report of a step stands.
+    ///
+    /// # Errors
+    /// If the step is negative, or the store fails.
+    pub fn report(&mut self, step: i64, value: f64) -> Result<(), TuneError> {
+        if step < 0 {
+            return Err(TuneError::setting("the step of a report", step, "0 or more"));
+        }
+        self.record(&TrialEvent::Report { step, value })
+    }
+
+    /// Whether the trial should stop, as far as the pruner sees. Then return [`TrialError::Pruned`](crate::TrialError::Pruned).
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn should_prune(&mut self) -> Result<bool, TuneError> {
+        let study = self.study;
+        let mut state = study.state.lock();
+        let id = study.sync(&mut state)?;
+        let State { pruner, trials, .. } = &mut *state;
+        let trial = &trials[self.number as usize];
+        if trial.reports.is_empty() {
+            return Ok(false);
+        }
+        let history = study.history(trials, self.number);
+        let direction = study.directions[0];
+        let verdict = pruner.judge(&PruneRequest { trial, history, study: &study.name, direction });
+        for (name, value) in verdict.marks {
+            study.store.record(id, self.number, &TrialEvent::System { name, value })?;
+        }
+        Ok(verdict.prune == Decision::Prune)
+    }
+
+    /// Attaches a note of one's own.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn set_attribute(&mut self, name: &str, value: impl Into<Value>) -> Result<(), TuneError> {
+        self.record(&TrialEvent::Attribute { name: name.to_owned(), value: value.into() })
+    }
+
+    /// States by how much a constraint is violated: above 0 is infeasible. Infeasible trials never win.
+    ///
+    /// # Errors
+    /// If the value is not finite, or the store fails.
+    pub fn set_constraint(&mut self, name: &str, violation: f64) -> Result<(), TuneError> {
+        if !violation.is_finite() {
+            return Err(TuneError::setting("a constraint", violation, "a finite number"));
+        }
+        let name = TrialRecord::constraint_attribute(name);
+        self.record(&TrialEvent::System { name, value: json!(violation) })
+    }
+
+    /// Ends the trial with its scores. NaN fails it; the infinities are scores.
+    ///
+    /// # Errors
+    /// If the number of scores is wrong (the trial fails), another worker has taken the trial over, or the store fails.
+    pub fn tell(self, scores: impl Into<Scores>) -> Result<(), TuneError> {
+        let Scores(values) = scores.into();
+        let expected = self.study.directions.len();
+        if values.len() != expected {
+            let given = values.len();
+            self.fail(&format!("{given} values for {expected} objectives"))?;
+            return Err(TuneError::WrongNumberOfValues { given, expected });
+        }
+        if values.iter().any(|value| value.is_nan()) {
+            return self.fail("the score is not a number");
+        }
+        self.end(TrialState::Complete, values, None)
+    }
+
+    /// Ends the trial as pruned; its value is the intermediate one at the largest step, if there is one and it is a number.
+    ///
+    /// # Errors
+    /// If another worker has taken the trial over, or the store fails.
+    pub fn prune(self) -> Result<(), TuneError> {
+        let last = {
+            let mut state = self.study.state.lock();
+            self.study.sync(&mut state)?;
+            let reports = &state.trials[self.number as usize].reports;
+            reports.last_key_value().map(|(_, value)| *value)
+        };
+        let values = last.filter(|v| !v.is_nan() && self.study.directions.len() == 1);
+        self.end(TrialState::Pruned, values.into_iter().collect(), None)
+    }
+
+    /// Ends the trial without a value.
+    ///
+    /// # Errors
+    /// If another worker has taken the trial over, or the store fails.
+    pub fn fail(self, reason: &str) -> Result<(), TuneError> {
+        self.end(TrialState::Failed, Vec::new(), Some(reason))
+    }
+
+    fn end(
+        mut self,
+        state: TrialState,
+        values: Vec<f64>,
+        failure: Option<&str>,
+    ) -> Result<(), TuneError> {
+        self.ended = true;
+        self.write_end(state, values, failure)
+    }
+
+    fn write_end(
+        &self,
+        ending: TrialState,
+        values: Vec<f64>,
+        failure: Option<&str>,
+    ) -> Result<(), TuneError> {
+        let study = self.study;
+        let finished = study.clock.now();
+        let record = {
+            let mut state = study.state.lock();
+            let id = study.sync(&mut state)?;
+            let record = &state.trials[self.number as usize];
+            let taken_over = Lease::of(record).map(|lease| lease.epoch) != self.epoch;
+            if record.state.is_finished() || taken_over {
+                return Err(TuneError::AlreadyFinished {
+                    number: self.number,
+                    state: record.state,
+                });
+            }
+            if let Some(reason) = failure {
+                let value = json!(reason.chars().take(1_000).collect::<String>());
+                study.store.record(
+                    id,
+                    self.number,
+                    &TrialEvent::System { name: FAILURE.into(), value },
+                )?;
+            }
+            let event = TrialEvent::Finish { state: ending, values, finished };
+            let outcome = study.store.record(id, self.number, &event);
+            state.mine.remove(&self.number);
+            outcome?;
+            study.sync(&mut state)?;
+            std::sync::Arc::clone(&state.trials[self.number as usize])
+        };
+        study.ended.notify_all();
+        for observer in &study.observers {
+            if catch_panic(|| observer.trial_finished(&study.name, &record)).is_err() {
+                study.panics.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // A store that fails now keeps the trial as running: its lease lapses with the process.
+            let reason = Some("it was dropped without a result");
+            let _ = self.write_end(TrialState::Failed, Vec::new(), reason);
+        }
+    }
+}
+
+fn same_kind(one: &Domain, other: &Domain) -> bool {
+    match (one, other) {
+        (Domain::Categorical { .. }, Domain::Categorical { .. }) => true,
+        (Domain::Float { scale: one, .. }, Domain::Float { scale: other, .. })
+        | (Domain::Int { scale: one, .. }, Domain::Int { scale: other, .. }) => one == other,
+        _ => false,
+    }
+}

@@ -1,0 +1,243 @@
+//! What a study promises its objective and its caller.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mlp_core::{Dimension, Direction, Params, SearchSpace};
+use mlp_tune::{
+    Budget, GridSampler, RandomSampler, StopReason, Study, TrialError, TrialObserver, TrialRecord,
+    TrialState, TuneError,
+};
+use parking_lot::Mutex;
+
+use crate::{bowl, plane};
+
+fn line() -> Study {
+    let space = SearchSpace::new([Dimension::float("x", 0.0, 1.0)]).unwrap();
+    Study::new(space, Direction::Minimize).with_sampler(RandomSampler::new())
+}
+
+fn states(study: &Study) -> Vec<TrialState> {
+    study.trials().unwrap().iter().map(|trial| trial.state).collect()
+}
+
+#[test]
+fn what_goes_wrong_in_an_objective_fails_that_trial_only() {
+    let study = line();
+    let objective = |trial: &mut mlp_tune::Trial<'_>| match trial.number() {
+        0 => panic!("cell {} is poisonous", 7),
+        1 => Ok(f64::NAN),
+        2 => Ok(f64::INFINITY),
+        3 => Err("x".parse::<f64>().unwrap_err().into()),
+        _ => Ok(1.0),
+    };
+    study.optimize(objective, Budget::trials(5)).unwrap();
+    use TrialState::{Complete, Failed};
+    assert_eq!(states(&study), [Failed, Failed, Complete, Failed, Complete]);
+    let trials = study.trials().unwrap();
+    assert!(trials[0].failure().unwrap().contains("cell 7 is poisonous"));
+    assert!(trials[1].values.is_empty());
+    assert_eq!(trials[2].values, [f64::INFINITY]);
+    assert_eq!(study.best().unwrap().number, 4);
+}
+
+#[test]
+fn the_wrong_number_of_scores_fails_the_trial() {
+    let study = line();
+    study.optimize(|_| Ok([1.0, 2.0]), Budget::trials(1)).unwrap();
+    assert_eq!(states(&study), [TrialState::Failed]);
+    let told = study.ask().unwrap().tell(vec![]);
+    assert!(matches!(told, Err(TuneError::WrongNumberOfValues { given: 0, expected: 1 })));
+}
+
+#[test]
+fn a_pruned_trial_has_the_intermediate_value_of_its_largest_step() {
+    let study = line();
+    let objective = |trial: &mut mlp_tune::Trial<'_>| {
+        trial.report(3, 0.3)?;
+        trial.report(1, 0.1)?;
+        trial.report(3, 0.9)?;
+        Err::<f64, _>(TrialError::Pruned)
+    };
+    study.optimize(objective, Budget::trials(1)).unwrap();
+    let trial = &study.trials().unwrap()[0];
+    assert_eq!((trial.state, trial.value()), (TrialState::Pruned, Some(0.3)));
+}
+
+#[test]
+fn best_with_nothing_complete_is_an_error_and_respects_constraints() {
+    let study = line();
+    assert!(matches!(study.best(), Err(TuneError::NothingComplete)));
+    for (score, violation) in [(1.0, 0.5), (2.0, 0.0), (3.0, -1.0)] {
+        let mut trial = study.ask().unwrap();
+        trial.set_constraint("memory", violation).unwrap();
+        trial.tell(score).unwrap();
+    }
+    assert_eq!(study.best().unwrap().value(), Some(2.0));
+}
+
+#[test]
+fn a_grid_ends_by_itself_after_each_cell_once_on_any_number_of_threads() {
+    for threads in [1, 4] {
+        let space = SearchSpace::new([
+            Dimension::categorical("kind", ["a", "b"]),
+            Dimension::int("depth", 1, 3),
+        ]);
+        let study = Study::new(space.unwrap(), Direction::Maximize)
+            .with_sampler(GridSampler::new())
+            .with_threads(threads);
+        let failed_once = AtomicU64::new(0);
+        let summary = study.optimize(
+            |trial| {
+                if trial.number() == 2 {
+                    failed_once.fetch_add(1, Ordering::Relaxed);
+                    return Err(TrialError::failed("once"));
+                }
+                Ok(trial.int("depth")? as f64)
+            },
+            Budget::unlimited(),
+        );
+        assert_eq!(summary.unwrap().reason, StopReason::Exhausted);
+        let trials = study.trials().unwrap();
+        assert_eq!(trials.len(), 7, "six cells, one of them twice");
+        let mut cells: Vec<String> = trials
+            .iter()
+            .filter(|trial| trial.state == TrialState::Complete)
+            .map(|trial| trial.params.to_string())
+            .collect();
+        cells.sort();
+        cells.dedup();
+        assert_eq!(cells.len(), 6);
+    }
+}
+
+#[test]
+fn a_cell_that_always_fails_is_given_up() {
+    let space = SearchSpace::new([Dimension::int("n", 1, 2)]).unwrap();
+    let study =
+        Study::new(space, Direction::Maximize).with_sampler(GridSampler::new().with_attempts(2));
+    let summary =
+        study.optimize(|_| Err::<f64, _>(TrialError::failed("always")), Budget::unlimited());
+    assert_eq!(summary.unwrap().trials, 4);
+}
+
+#[test]
+fn a_grid_of_a_conditional_space_holds_active_parameters_only() {
+    let study = Study::new(plane(), Direction::Minimize)
+        .with_sampler(GridSampler::new().with_resolution(2));
+    study.optimize(|trial| Ok(bowl(trial.params())), Budget::unlimited()).unwrap();
+    let trials = study.trials().unwrap();
+    assert_eq!(trials.len(), 2 * 2 * (1 + 8));
+    assert!(trials.iter().all(|trial| study.space().contains(&trial.params)));
+}
+
+#[test]
+fn a_random_trial_depends_on_seed_and_number_alone() {
+    let study = line().with_seed(5);
+    study.optimize(|trial| Ok(trial.float("x")?), Budget::trials(5)).unwrap();
+    let other = line().with_seed(5).with_threads(3);
+    other.optimize(|_| Ok(0.0), Budget::trials(5)).unwrap();
+    for (one, two) in study.trials().unwrap().iter().zip(other.trials().unwrap().iter()) {
+        assert_eq!(one.params, two.params);
+    }
+}
+
+#[test]
+fn stop_inside_trial_four_leaves_exactly_five_trials() {
+    let study = line();
+    let objective = |trial: &mut mlp_tune::Trial<'_>| {
+        if trial.number() == 4 {
+            trial.study().stop();
+        }
+        Ok(0.0)
+    };
+    let summary = study.optimize(objective, Budget::trials(100)).unwrap();
+    assert_eq!((summary.trials, summary.reason), (5, StopReason::Stopped));
+}
+
+#[test]
+fn target_and_patience_end_a_study() {
+    let falling = |trial: &mut mlp_tune::Trial<'_>| Ok(10.0 - trial.number() as f64);
+    let summary = line().optimize(falling, Budget::trials(50).with_target(7.0)).unwrap();
+    assert_eq!((summary.trials, summary.reason), (4, StopReason::Target));
+    let flat = |_: &mut mlp_tune::Trial<'_>| Ok(1.0);
+    let summary = line().optimize(flat, Budget::trials(50).with_patience(3)).unwrap();
+    assert_eq!((summary.trials, summary.reason), (4, StopReason::Patience));
+}
+
+#[test]
+fn enqueued_parameters_come_first_in_their_order() {
+    let study = Study::new(plane(), Direction::Minimize);
+    study.enqueue(&Params::new().with("x", 4.0).with("kind", "b")).unwrap();
+    study.enqueue(&Params::new().with("x", 100.0)).unwrap();
+    assert!(study.enqueue(&Params::new().with("y", 1.0)).is_err());
+    assert!(study.enqueue(&Params::new().with("kind", "c")).is_err());
+    study.optimize(|trial| Ok(bowl(trial.params())), Budget::trials(3)).unwrap();
+    let trials = study.trials().unwrap();
+    assert_eq!(trials[0].params.get("x"), Some(&4.0.into()));
+    assert!(study.space().contains(&trials[0].params));
+    assert_eq!(trials[1].params.get("x"), Some(&100.0.into()));
+    assert_eq!(trials.len(), 3);
+}
+
+#[test]
+fn a_name_keeps_its_value_and_another_kind_is_an_error() {
+    let study = line();
+    let objective = |trial: &mut mlp_tune::Trial<'_>| {
+        let n = trial.suggest_int("n", 1, 9)?;
+        assert_eq!(n, trial.suggest_int("n", 1, 9)?);
+        if trial.number() == 1 {
+            trial.suggest_float("n", 0.0, 1.0)?;
+        }
+        Ok(n as f64)
+    };
+    study.optimize(objective, Budget::trials(2)).unwrap();
+    assert_eq!(states(&study), [TrialState::Complete, TrialState::Failed]);
+}
+
+#[test]
+fn a_trial_that_is_dropped_fails() {
+    let study = line();
+    drop(study.ask().unwrap());
+    assert_eq!(states(&study), [TrialState::Failed]);
+}
+
+#[test]
+fn the_pareto_front_holds_what_nothing_dominates() {
+    let space = SearchSpace::new([Dimension::float("x", 0.0, 1.0)]).unwrap();
+    let directions = [Direction::Minimize, Direction::Maximize];
+    let study = Study::with_objectives(space, directions).unwrap();
+    for scores in [[0.0, 1.0], [1.0, 3.0], [2.0, 2.0]] {
+        study.ask().unwrap().tell(scores).unwrap();
+    }
+    let front: Vec<u64> = study.pareto_front().unwrap().iter().map(|t| t.number).collect();
+    assert_eq!(front, [0, 1]);
+}
+
+#[derive(Debug, Default)]
+struct Log(Mutex<Vec<u64>>);
+
+impl TrialObserver for Log {
+    fn trial_finished(&self, study: &str, trial: &TrialRecord) {
+        assert_eq!(study, "study");
+        self.0.lock().push(trial.number);
+        assert!(trial.number != 1, "an observer that panics");
+    }
+}
+
+#[test]
+fn an_observer_hears_of_every_trial_and_may_panic() {
+    let log = Arc::new(Log::default());
+    let study = line().with_observer(log.clone());
+    study.optimize(|_| Ok(0.0), Budget::trials(3)).unwrap();
+    assert_eq!(*log.0.lock(), [0, 1, 2]);
+    assert_eq!(study.observer_panics(), 1);
+}
+
+#[test]
+fn an_ordered_study_says_what_it_waits_for() {
+    let study = line().with_order(2);
+    let (_one, _two) = (study.ask().unwrap(), study.ask().unwrap());
+    let third = study.ask();
+    assert!(matches!(third, Err(TuneError::TooManyPending { number: 2, waits_for: 0 })));
+}
