@@ -1,11 +1,13 @@
 //! The printed report: a section a stage, aligned lines, what was decided and why, and a count of the checks that failed.
 
 use std::fmt::Display;
+use std::process::ExitCode;
 
 /// Prints the stages, and remembers the checks that failed.
 #[derive(Debug, Default)]
 pub struct Report {
     stages: usize,
+    checks: usize,
     failed: Vec<String>,
 }
 
@@ -37,13 +39,20 @@ impl Report {
     /// Something that must hold; if it does not, the program ends with a failure after its last stage.
     pub fn check(&mut self, what: &str, holds: bool) {
         self.line(if holds { "✓ checked" } else { "✗ FAILED" }, what);
+        self.checks += 1;
         if !holds {
             self.failed.push(format!("stage {}: {what}", self.stages));
         }
     }
 
-    /// The checks that failed.
-    pub fn failed(&self) -> &[String] {
-        &self.failed
+    /// Ends the report: success if every check held.
+    pub fn end(&self) -> ExitCode {
+        if self.failed.is_empty() {
+            println!("\nAll {} checks of {} stages held.", self.checks, self.stages);
+            return ExitCode::SUCCESS;
+        }
+        println!("\n{} of {} checks failed:", self.failed.len(), self.checks);
+        self.failed.iter().for_each(|failed| println!("  {failed}"));
+        ExitCode::FAILURE
     }
 }
