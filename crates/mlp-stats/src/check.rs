@@ -53,27 +53,6 @@ pub(crate) fn finite(input: &'static str, values: &[f64]) -> Result<(), StatsErr
     within(input, values, "finite", f64::is_finite)
 }
 
-pub(crate) fn probabilities(input: &'static str, values: &[f64]) -> Result<(), StatsError> {
-    within(input, values, "in [0, 1]", |value| (0.0..=1.0).contains(&value))
-}
-
-/// Weights are as many as the samples, finite, not negative, and not all zero.
-pub(crate) fn weights(
-    quantity: &'static str,
-    weights: Option<&[f64]>,
-    length: usize,
-) -> Result<(), StatsError> {
-    let Some(weights) = weights else { return Ok(()) };
-    same_length("weights", weights.len(), "samples", length)?;
-    within("weights", weights, "finite and not negative", |weight| {
-        weight.is_finite() && weight >= 0.0
-    })?;
-    if length > 0 && weights.iter().all(|&weight| weight == 0.0) {
-        return Err(StatsError::undefined(quantity, Undefined::ZeroWeight));
-    }
-    Ok(())
-}
-
 pub(crate) fn parameter(
     name: &'static str,
     value: f64,
@@ -86,11 +65,6 @@ pub(crate) fn parameter(
 /// A probability strictly between zero and one.
 pub(crate) fn open_unit(name: &'static str, value: f64) -> Result<(), StatsError> {
     parameter(name, value, "in (0, 1)", value > 0.0 && value < 1.0)
-}
-
-/// The weight of sample `index`; one without weights.
-pub(crate) fn weight(weights: Option<&[f64]>, index: usize) -> f64 {
-    weights.map_or(1.0, |weights| weights[index])
 }
 
 /// Every label names one of the classes.

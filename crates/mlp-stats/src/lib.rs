@@ -52,5 +52,5 @@ pub use ks::{KsTest, ks_two_sample};
 pub use labels::{Confusion, accuracy};
 pub use probabilities::{log_loss, roc_auc, roc_auc_one_vs_rest};
 pub use psi::{Psi, ReferenceBins};
-pub use regression::{mean_absolute_error, r2, rmse};
+pub use regression::{mean_absolute_error, mean_squared_error, r2, rmse};
 pub use resampled::{ResampledT, corrected_resampled_t};

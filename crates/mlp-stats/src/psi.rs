@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check;
 use crate::distribution::chi_squared_tail;
-use crate::error::{StatsError, Undefined};
+use crate::error::StatsError;
 use crate::sort::{quantile_of_sorted, sorted};
 
 /// Shares are kept at least this large, so that an empty bin costs much but not everything.
@@ -87,6 +87,7 @@ impl ReferenceBins {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Undefined;
 
     #[test]
     fn a_constant_reference_has_bins_that_tell_other_values_apart() {

@@ -9,8 +9,16 @@ use crate::sum::{mean, squared_deviations, sum};
 /// # Errors
 /// If the lengths differ, a value is NaN, or there are no rows.
 pub fn rmse(truth: &[f64], predicted: &[f64]) -> Result<f64, StatsError> {
-    pairs("rmse", truth, predicted)?;
-    Ok((sum(truth.iter().zip(predicted).map(|(t, p)| (t - p).powi(2))) / truth.len() as f64).sqrt())
+    Ok(mean_squared_error(truth, predicted)?.sqrt())
+}
+
+/// The mean of the squared errors.
+///
+/// # Errors
+/// If the lengths differ, a value is NaN, or there are no rows.
+pub fn mean_squared_error(truth: &[f64], predicted: &[f64]) -> Result<f64, StatsError> {
+    pairs("mean_squared_error", truth, predicted)?;
+    Ok(sum(truth.iter().zip(predicted).map(|(t, p)| (t - p).powi(2))) / truth.len() as f64)
 }
 
 /// The mean absolute error.

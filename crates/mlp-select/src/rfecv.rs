@@ -1,0 +1,259 @@
+//! How many features to keep: recursive elimination inside folds, scored at every size.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mlp_core::{Estimator, ModelExt, OwnedSamples, Samples, catch_panic};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{FoldError, SelectError, setting};
+use crate::rfe::{Elimination, Rfe, Step};
+use crate::rule::{Candidate, Rule};
+use crate::scorer::Scorer;
+use crate::selection::with_columns;
+use crate::split::{Fold, Split};
+use crate::validate::{CrossValidation, Summary, fold_seed};
+
+/// Finds how many features to keep: eliminates inside each fold, scores every size on the rows held out, and eliminates on all rows down to
+/// the size that was best.
+///
+/// As scikit-learn's `RFECV` (1.9) with ties within 1e-12 going to the fewest features, so that rounding decides nothing. With
+/// [`Rule::OneStandardError`] the fewest features within one standard error of the best size are kept.
+#[derive(Debug, Clone)]
+pub struct RfeCv {
+    estimator: Arc<dyn Estimator>,
+    scorer: Arc<dyn Scorer>,
+    step: Step,
+    min_features: usize,
+    rule: Rule,
+}
+
+impl RfeCv {
+    /// Drops one feature at a time, down to one, and takes the best size.
+    pub fn new(estimator: Arc<dyn Estimator>, scorer: impl Scorer + 'static) -> Self {
+        Self {
+            estimator,
+            scorer: Arc::new(scorer),
+            step: Step::Count(1),
+            min_features: 1,
+            rule: Rule::Best,
+        }
+    }
+
+    /// Sets how many features go at once.
+    #[must_use]
+    pub fn with_step(mut self, step: Step) -> Self {
+        self.step = step;
+        self
+    }
+
+    /// Sets the fewest features to try.
+    #[must_use]
+    pub fn with_min_features(mut self, count: usize) -> Self {
+        self.min_features = count;
+        self
+    }
+
+    /// Sets when fewer features are good enough.
+    #[must_use]
+    pub fn with_rule(mut self, rule: Rule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// The numbers of features that will be tried on `n` of them, ascending.
+    ///
+    /// # Errors
+    /// If the step or the fewest features are out of range.
+    pub fn sizes(&self, n: usize) -> Result<Vec<usize>, SelectError> {
+        if self.min_features == 0 || self.min_features > n {
+            return Err(setting(
+                "the fewest features",
+                self.min_features,
+                format!("from 1 to {n}, the number of features"),
+            ));
+        }
+        let step = self.step.count(n)?;
+        let next = |&size: &usize| {
+            (size > self.min_features).then(|| size.saturating_sub(step).max(self.min_features))
+        };
+        let mut sizes: Vec<usize> = std::iter::successors(Some(n), next).collect();
+        sizes.reverse();
+        Ok(sizes)
+    }
+
+    /// How many fits a run on `n` features and some folds takes at most: what it will cost, before it starts.
+    ///
+    /// # Errors
+    /// As [`sizes`](Self::sizes).
+    pub fn fits(&self, n: usize, folds: usize) -> Result<usize, SelectError> {
+        // A fold fits once a size to rank and once more to score; all rows are ranked once at the end.
+        Ok(self.sizes(n)?.len() * (2 * folds + 1))
+    }
+
+    /// Runs the elimination inside each fold, then on all rows.
+    ///
+    /// # Errors
+    /// If a setting is out of range, a fold fails, or no size has a score in every fold.
+    pub fn run(
+        &self,
+        data: &Samples<'_>,
+        split: &dyn Split,
+        validation: &CrossValidation,
+    ) -> Result<RfeCvReport, SelectError> {
+        let sizes = self.sizes(data.n_features())?;
+        let folds = split.split(data)?;
+        let score_fold =
+            |k: usize| self.score_fold(data, &folds[k], fold_seed(validation.seed, k), &sizes);
+        let results = validation.in_parallel(folds.len(), score_fold)?;
+        let mut scores = vec![Vec::with_capacity(folds.len()); sizes.len()];
+        for (fold, result) in results.into_iter().enumerate() {
+            let of_fold = result.map_err(|error| error.in_fold(fold))?;
+            scores.iter_mut().zip(of_fold).for_each(|(scores, score)| scores.push(score));
+        }
+        let candidates: Vec<Candidate<'_>> = scores
+            .iter()
+            .map(|scores| Candidate {
+                name: "",
+                scores: scores.iter().copied().map(Some).collect(),
+            })
+            .collect();
+        let fold_sizes = folds.first().map_or((0, 0), |fold| (fold.train.len(), fold.test.len()));
+        let choice =
+            self.rule.choose(self.scorer.direction(), &candidates, fold_sizes.0, fold_sizes.1);
+        let metric = self.scorer.name().to_owned();
+        let choice = choice.ok_or_else(|| SelectError::NoScores {
+            what: "number of features",
+            metric: metric.clone(),
+        })?;
+        let rfe = Rfe::new(Arc::clone(&self.estimator), sizes[choice.chosen]).with_step(self.step);
+        let elimination = rfe.eliminate(data, validation.seed)?;
+        let curve = sizes
+            .into_iter()
+            .zip(scores)
+            .map(|(features, scores)| SizeScores { features, scores })
+            .collect();
+        Ok(RfeCvReport { metric, curve, chosen: choice.chosen, best: choice.best, elimination })
+    }
+
+    /// The score of each size on the rows that a fold holds out, smallest size first.
+    fn score_fold(
+        &self,
+        data: &Samples<'_>,
+        fold: &Fold,
+        seed: u64,
+        sizes: &[usize],
+    ) -> Result<Vec<f64>, SizeError> {
+        let train = data.with_rows(&fold.train).map_err(FoldError::from)?;
+        let test = data.with_rows(&fold.test).map_err(FoldError::from)?;
+        let rfe = Rfe::new(Arc::clone(&self.estimator), sizes[0]).with_step(self.step);
+        let elimination = rfe.eliminate(&train, seed)?;
+        let (train, test) = (train.to_owned_samples(), test.to_owned_samples());
+        sizes.iter().map(|&size| self.score_size(&train, &test, seed, &elimination, size)).collect()
+    }
+
+    fn score_size(
+        &self,
+        train: &OwnedSamples,
+        test: &OwnedSamples,
+        seed: u64,
+        elimination: &Elimination,
+        size: usize,
+    ) -> Result<f64, SizeError> {
+        let columns = elimination.at(size).ok_or(SelectError::NoScores {
+            what: "number of features",
+            metric: size.to_string(),
+        })?;
+        let choose = |data| with_columns(data, &columns).map_err(FoldError::from);
+        let (train, test) = (choose(train)?, choose(test)?);
+        let fit = catch_panic(|| self.estimator.fit(train.as_samples(), seed))
+            .unwrap_or_else(|panicked| Err(panicked.into()));
+        let model = fit.map_err(FoldError::from)?;
+        let predictions =
+            model.predict(test.as_samples().features().view()).map_err(FoldError::from)?;
+        let score = self.scorer.score(&test.as_samples(), predictions.view());
+        Ok(score
+            .map_err(|source| FoldError::Score { metric: self.scorer.name().to_owned(), source })?)
+    }
+}
+
+/// A fold that failed, before it is known which one it was.
+enum SizeError {
+    Select(SelectError),
+    Fold(FoldError),
+}
+
+impl SizeError {
+    fn in_fold(self, fold: usize) -> SelectError {
+        match self {
+            Self::Select(error) => error,
+            Self::Fold(cause) => SelectError::Fold { fold, cause },
+        }
+    }
+}
+
+impl From<SelectError> for SizeError {
+    fn from(error: SelectError) -> Self {
+        Self::Select(error)
+    }
+}
+
+impl From<FoldError> for SizeError {
+    fn from(error: FoldError) -> Self {
+        Self::Fold(error)
+    }
+}
+
+/// The scores of one number of features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SizeScores {
+    /// How many features.
+    pub features: usize,
+    /// The score of each fold.
+    pub scores: Vec<f64>,
+}
+
+/// What came of finding the number of features.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct RfeCvReport {
+    /// The metric that decided.
+    pub metric: String,
+    /// The scores of each number of features, ascending.
+    pub curve: Vec<SizeScores>,
+    /// The position in the curve of the number chosen.
+    pub chosen: usize,
+    /// The position in the curve of the number with the best mean.
+    pub best: usize,
+    /// The elimination on all rows, down to the number chosen.
+    pub elimination: Elimination,
+}
+
+impl RfeCvReport {
+    /// How many features were chosen.
+    #[must_use]
+    pub fn n_features(&self) -> usize {
+        self.curve[self.chosen].features
+    }
+}
+
+impl fmt::Display for RfeCvReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>8} {:>12} {:>10}", "features", self.metric, "std error")?;
+        for (i, size) in self.curve.iter().enumerate() {
+            write!(f, "\n{:>8}", size.features)?;
+            match Summary::of(&size.scores) {
+                Some(summary) => {
+                    write!(f, " {:>12.4} {:>10.4}", summary.mean, summary.standard_error)?
+                }
+                None => write!(f, " {:>12} {:>10}", "undefined", "-")?,
+            }
+            if i == self.chosen {
+                write!(f, "  <- chosen")?;
+            } else if i == self.best {
+                write!(f, "  <- best")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Which of several candidates, ordered from simple to complex, to take.
+
+use mlp_core::Direction;
+use serde::{Deserialize, Serialize};
+
+use crate::validate::Summary;
+
+/// Means closer than this are equal: a difference of rounding decides nothing.
+pub(crate) const TIE: f64 = 1e-12;
+
+/// When a simpler candidate is good enough.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Rule {
+    /// Never: take the best mean, the simplest of equal ones.
+    Best,
+    /// If its mean is within one standard error of the best one's (Breiman, Friedman, Olshen and Stone 1984, section 3.4.3).
+    #[default]
+    OneStandardError,
+    /// If its mean is worse by no more than this.
+    Tolerance(f64),
+    /// Unless the best one is significantly better at this level, by the one-sided corrected resampled t-test (Nadeau and Bengio 2003).
+    CorrectedT(f64),
+}
+
+/// One candidate: the score of each fold, missing where it failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// The score of each fold.
+    pub scores: Vec<Option<f64>>,
+}
+
+/// Which candidate a rule takes, and what it was compared with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The position of the candidate taken.
+    pub chosen: usize,
+    /// The position of the candidate with the best mean.
+    pub best: usize,
+    /// By how much the best one is better than the one taken: at least 0.
+    pub gap: f64,
+    /// What the rule allowed: one standard error, or the tolerance; none for a test.
+    pub allowed: Option<f64>,
+}
+
+impl Rule {
+    /// Takes the first candidate, in the order given, that is not worse than the best one by this rule.
+    ///
+    /// A candidate with a missing score or one that is not a number is passed over. `n_train` and `n_test` are the sizes of a fold, which the
+    /// corrected t-test needs. None if every candidate is passed over.
+    #[must_use]
+    pub fn choose(
+        &self,
+        direction: Direction,
+        candidates: &[Candidate<'_>],
+        n_train: usize,
+        n_test: usize,
+    ) -> Option<Choice> {
+        let scores: Vec<Option<Vec<f64>>> =
+            candidates.iter().map(|c| c.scores.iter().copied().collect()).collect();
+        let summaries: Vec<Option<Summary>> =
+            scores.iter().map(|scores| Summary::of(scores.as_ref()?)).collect();
+        let means: Vec<Option<f64>> =
+            summaries.iter().map(|summary| summary.map(|s| oriented(direction, s.mean))).collect();
+        let (_, top) = Direction::Maximize.best(means.iter().copied())?;
+        let best = means.iter().position(|mean| mean.is_some_and(|mean| mean >= top - TIE))?;
+        let top = means[best]?;
+        let allowed = match *self {
+            Self::Best | Self::CorrectedT(_) => None,
+            Self::OneStandardError => Some(summaries[best]?.standard_error),
+            Self::Tolerance(by) => Some(by),
+        };
+        let is_good_enough = |i: usize| match *self {
+            Self::CorrectedT(alpha) => {
+                let (Some(best), Some(other)) = (&scores[best], &scores[i]) else { return false };
+                !is_significantly_better(direction, best, other, n_train, n_test, alpha)
+            }
+            _ => means[i].is_some_and(|mean| mean >= top - allowed.unwrap_or(0.0) - TIE),
+        };
+        let chosen = (0..best).find(|&i| means[i].is_some() && is_good_enough(i)).unwrap_or(best);
+        Some(Choice { chosen, best, gap: (top - means[chosen]?).max(0.0), allowed })
+    }
+}
+
+/// The score such that more is better.
+pub(crate) fn oriented(direction: Direction, score: f64) -> f64 {
+    match direction {
+        Direction::Maximize => score,
+        Direction::Minimize => -score,
+    }
+}
+
+fn is_significantly_better(
+    direction: Direction,
+    best: &[f64],
+    other: &[f64],
+    n_train: usize,
+    n_test: usize,
+    alpha: f64,
+) -> bool {
+    let oriented =
+        |scores: &[f64]| scores.iter().map(|&score| oriented(direction, score)).collect::<Vec<_>>();
+    let test = mlp_stats::corrected_resampled_t(&oriented(best), &oriented(other), n_train, n_test);
+    test.is_ok_and(|test| test.greater < alpha)
+}
