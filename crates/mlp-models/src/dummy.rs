@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mlp_core::{
-    Complexity, Estimator, FitError, FittedModel, Model, ModelError, Samples, SaveError, Saved,
-    Scratch, Signature, random,
+    Complexity, Estimator, FitError, FittedModel, Model, ModelError, Params, Samples, SaveError,
+    Saved, Scratch, Signature, random,
 };
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
@@ -102,6 +102,7 @@ impl Estimator for DummyClassifier {
 enum Centre {
     Mean,
     Median,
+    Quantile(f64),
     Constant(f64),
 }
 
@@ -123,6 +124,12 @@ impl DummyRegressor {
         Self(Centre::Median)
     }
 
+    /// Always this quantile of the target (0 to 1, interpolated linearly), without regard to weights.
+    #[must_use]
+    pub const fn quantile(share: f64) -> Self {
+        Self(Centre::Quantile(share))
+    }
+
     /// Always this number.
     #[must_use]
     pub const fn constant(value: f64) -> Self {
@@ -139,7 +146,14 @@ impl Estimator for DummyRegressor {
                 values.iter().zip(weights.iter()).map(|(v, w)| v * w).sum::<f64>()
                     / weights.iter().sum::<f64>()
             }
-            Centre::Median => median(&values),
+            Centre::Median => quantile(&values, 0.5),
+            Centre::Quantile(share) => {
+                let params = Params::new().with("quantile", share);
+                let mut read = params.read("dummy_regressor");
+                read.float("quantile", 0.5, 0.0..=1.0);
+                read.finish()?;
+                quantile(&values, share)
+            }
             Centre::Constant(value) => value,
         };
         let signature = Signature::regressor(data.names().iter().cloned(), "prediction");
@@ -147,15 +161,12 @@ impl Estimator for DummyRegressor {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    } else {
-        sorted[middle]
-    }
+    let place = share * (sorted.len() - 1) as f64;
+    let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    low + (high - low) * place.fract()
 }
 
 /// The same outputs for every row, or a class drawn with them as shares.

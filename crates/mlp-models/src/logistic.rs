@@ -88,25 +88,28 @@ impl Problem<'_> {
         self.rows.ncols() + 1
     }
 
+    /// Newton's method: with step halving while the objective tells progress, then with full steps until their size stops to shrink.
     fn solve(&self, max_iterations: usize) -> Result<Vec<f64>, FitError> {
         let mut solution = vec![0.0; self.functions * self.width()];
         let mut objective = self.objective(&solution);
+        let mut last_decrease = f64::INFINITY;
         for _ in 0..max_iterations {
             let (gradient, hessian) = self.derivatives(&solution);
             let step = solve(hessian, gradient.clone());
             let decrease: f64 = step.iter().zip(&gradient).map(|(step, slope)| step * slope).sum();
-            if decrease <= 1e-24 * (1.0 + objective.abs()) {
-                return Ok(solution);
+            // Below this the objective is flat to rounding, and only the expected decrease still tells progress.
+            if decrease <= 1e-10 * (1.0 + objective.abs()) {
+                solution.iter_mut().zip(&step).for_each(|(value, step)| *value -= step);
+                if decrease <= 1e-26 || decrease >= 0.25 * last_decrease {
+                    return Ok(solution);
+                }
+                last_decrease = decrease;
+                continue;
             }
             let Some((next, value)) = self.descend(&solution, &step, objective) else {
-                return Ok(solution);
+                return Err(FitError::NotConverged { iterations: max_iterations });
             };
-            let is_done = decrease <= 1e-14 * (1.0 + objective.abs())
-                && objective - value <= 1e-15 * (1.0 + objective.abs());
             (solution, objective) = (next, value);
-            if is_done {
-                return Ok(solution);
-            }
         }
         Err(FitError::NotConverged { iterations: max_iterations })
     }
@@ -210,12 +213,7 @@ fn log_loss(scores: &[f64], label: usize) -> f64 {
 /// Turns scores into probabilities: of class 1 if there is one score, else of each class.
 fn normalise(scores: &mut [f64]) {
     if let [score] = scores {
-        // Each branch takes the exponential of a negative number only.
-        *score = if *score >= 0.0 {
-            1.0 / (1.0 + (-*score).exp())
-        } else {
-            score.exp() / (1.0 + score.exp())
-        };
+        *score = sigmoid(*score);
         return;
     }
     let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -225,6 +223,11 @@ fn normalise(scores: &mut [f64]) {
         total += *score;
     }
     scores.iter_mut().for_each(|score| *score /= total);
+}
+
+/// `1 / (1 + exp(−score))`, taking the exponential of a negative number only.
+fn sigmoid(score: f64) -> f64 {
+    if score >= 0.0 { 1.0 / (1.0 + (-score).exp()) } else { score.exp() / (1.0 + score.exp()) }
 }
 
 /// A fitted logistic regression.
@@ -256,12 +259,13 @@ impl FittedLogistic {
     }
 
     fn write(&self, scores: &mut [f64], mut out: ArrayViewMut1<'_, f64>) {
-        normalise(scores);
         out.fill(0.0);
-        if let [probability] = scores {
-            out[self.present[0]] = 1.0 - *probability;
-            out[self.present[1]] = *probability;
+        if let [score] = scores {
+            // Both by the sigmoid: one less the other would lose the digits of a small probability.
+            out[self.present[0]] = sigmoid(-*score);
+            out[self.present[1]] = sigmoid(*score);
         } else {
+            normalise(scores);
             self.present
                 .iter()
                 .zip(scores.iter())

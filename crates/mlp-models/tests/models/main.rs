@@ -1,0 +1,6 @@
+//! Agreement with scikit-learn, and what the estimators promise.
+
+mod behaviour;
+mod data;
+mod linfa;
+mod vectors;
