@@ -271,7 +271,7 @@ fn rules() -> Result<Vec<Rule>> {
             .with_critical(Limit::above(1.0), Severity::P1)
             .with_summary("a feature is distributed otherwise than in training"),
         Rule::new("accuracy_drop", "accuracy", runbook("accuracy"))?
-            .with_critical(Limit::relative_change(0.05, ChangeDirection::Down), Severity::P1)
+            .with_critical(Limit::relative_change(0.05, ChangeDirection::Fall), Severity::P1)
             .with_summary("the model is right less often than before"),
     ])
 }

@@ -30,7 +30,9 @@
 //! | what a table must be like | [`Schema`], [`ColumnSchema`], [`ValidationReport`], [`RowChecker`] for data that come one by one |
 //! | what a table is | [`Fingerprinter`], [`DatasetVersion`], [`DatasetCatalog`], [`ColumnSummary`] |
 //! | features | [`FeatureStore`], [`FeatureSet`], [`FeatureSetSpec`], [`DerivedFeatures`], [`FillMissing`] |
+//! | feature values by entity and time | [`online::OnlineStore`], [`online::MemoryOnlineStore`], [`online::testing`] for backends |
 //! | structs and JSON as rows | [`RowCodec`] |
+//! | data made to order, with planted faults | [`generate`] |
 //!
 //! # What it does not do
 //!
@@ -52,7 +54,10 @@ mod summary;
 mod version;
 
 mod feature;
+pub mod online;
 mod row;
+
+pub mod generate;
 
 pub use csv::{
     CsvOptions, NonFinite, TargetKind, read_csv, read_csv_from, write_csv, write_csv_to,

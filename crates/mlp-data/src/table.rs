@@ -394,6 +394,18 @@ impl Table {
         Ok(table)
     }
 
+    /// The table with one feature column changed, value by value from the first row on. A dictionary of the column is dropped.
+    ///
+    /// # Errors
+    /// If there is no such column.
+    pub fn map_column(&self, name: &str, change: impl FnMut(f64) -> f64) -> Result<Self> {
+        let column = self.column_index(name)?;
+        let mut table = self.clone();
+        table.features.column_mut(column).mapv_inplace(change);
+        table.dictionaries[column] = None;
+        Ok(table)
+    }
+
     /// The table with these rows, in this order; a row may be chosen more than once.
     ///
     /// # Errors

@@ -4,6 +4,8 @@ mod bad_files;
 mod csv;
 mod features;
 mod fingerprints;
+mod generated;
+mod online;
 mod rows;
 mod schemas;
 mod versions;

@@ -101,6 +101,7 @@ impl Estimator for DummyClassifier {
 #[serde(rename_all = "snake_case")]
 enum Centre {
     Mean,
+    Median,
     Quantile(f64),
     Constant(f64),
 }
@@ -120,10 +121,10 @@ impl DummyRegressor {
     /// Always the median, without regard to weights.
     #[must_use]
     pub const fn median() -> Self {
-        Self(Centre::Quantile(0.5))
+        Self(Centre::Median)
     }
 
-    /// Always this quantile, from 0 to 1, interpolated linearly, without regard to weights.
+    /// Always this quantile of the target (0 to 1, interpolated linearly), without regard to weights.
     #[must_use]
     pub const fn quantile(share: f64) -> Self {
         Self(Centre::Quantile(share))
@@ -145,7 +146,14 @@ impl Estimator for DummyRegressor {
                 values.iter().zip(weights.iter()).map(|(v, w)| v * w).sum::<f64>()
                     / weights.iter().sum::<f64>()
             }
-            Centre::Quantile(share) => quantile(&values, share)?,
+            Centre::Median => quantile(&values, 0.5),
+            Centre::Quantile(share) => {
+                let params = Params::new().with("quantile", share);
+                let mut read = params.read("dummy_regressor");
+                read.float("quantile", 0.5, 0.0..=1.0);
+                read.finish()?;
+                quantile(&values, share)
+            }
             Centre::Constant(value) => value,
         };
         let signature = Signature::regressor(data.names().iter().cloned(), "prediction");
@@ -153,16 +161,12 @@ impl Estimator for DummyRegressor {
     }
 }
 
-fn quantile(values: &[f64], share: f64) -> Result<f64, FitError> {
-    let params = Params::new().with("quantile", share);
-    let mut read = params.read("dummy_regressor");
-    read.float("quantile", 0.5, 0.0..=1.0);
-    read.finish()?;
+fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let place = share * (sorted.len() - 1) as f64;
-    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    Ok(below + (above - below) * place.fract())
+    let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    low + (high - low) * place.fract()
 }
 
 /// The same outputs for every row, or a class drawn with them as shares.

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use mlp_core::{Dimension, Estimator, ModelFamily, ParamError, ParamReader, Params, SearchSpace};
 
-use crate::forest::RandomForest;
 use crate::linear::LinearRegression;
 use crate::logistic::LogisticRegression;
 use crate::pipeline::Pipeline;
 use crate::scaler::StandardScaler;
-use crate::tree::DecisionTree;
+use crate::tree::{DecisionTree, RandomForest};
 
 /// A family as data: its name, where to look, and how to build one from parameters.
 #[derive(Debug)]

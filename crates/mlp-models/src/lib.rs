@@ -1,7 +1,8 @@
 //! Ready estimators, from the dummy to the forest, behind the traits of `mlp-core`.
 //!
-//! Each is a point in its family's configuration space, fitted with a seed: the same data and seed give the same model, bit for bit. Bad data
-//! (NaN, one class only, too few rows) are typed errors.
+//! Each is a point in its family's configuration space, fitted with a seed: the same data and seed give the same model, bit for bit, on any
+//! number of threads. Sample weights count everywhere, and a class without rows keeps its column. Bad data (one class only, infinity, NaN where
+//! there is no notion of a missing value) are typed errors; trees take NaN for a missing value.
 //!
 //! # Examples
 //!
@@ -50,9 +51,7 @@ mod linear;
 mod logistic;
 mod solve;
 
-mod forest;
 mod tree;
-mod tree_grow;
 
 mod pipeline;
 mod scaler;
@@ -61,10 +60,9 @@ mod family;
 
 pub use dummy::{DummyClassifier, DummyRegressor};
 pub use family::{families, family};
-pub use forest::{FittedForest, RandomForest};
 pub use linear::{FittedLinear, LinearRegression};
 pub use logistic::{FittedLogistic, LogisticRegression};
 pub use persist::Loader;
 pub use pipeline::{FittedPipeline, Pipeline};
 pub use scaler::{ColumnSelect, FittedScaler, MinMaxScaler, SelectedColumns, StandardScaler};
-pub use tree::{DecisionTree, FittedTree};
+pub use tree::{DecisionTree, Features, FittedTrees, NodeView, RandomForest, Resolution};

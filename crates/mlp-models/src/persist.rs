@@ -9,12 +9,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::dummy::FittedDummy;
-use crate::forest::FittedForest;
 use crate::linear::FittedLinear;
 use crate::logistic::FittedLogistic;
 use crate::pipeline::FittedPipeline;
 use crate::scaler::{FittedScaler, SelectedColumns};
-use crate::tree::FittedTree;
+use crate::tree::FittedTrees;
 
 /// A fitted part that is plain data: its kind, the version of its format, and what must hold of it.
 pub(crate) trait Plain: Serialize + DeserializeOwned {
@@ -68,8 +67,7 @@ impl Default for Loader {
             .with_plain_model::<FittedDummy>()
             .with_plain_model::<FittedLogistic>()
             .with_plain_model::<FittedLinear>()
-            .with_plain_model::<FittedTree>()
-            .with_plain_model::<FittedForest>()
+            .with_plain_model::<FittedTrees>()
             .with_transformer(FittedScaler::KIND, |saved| {
                 Ok(Arc::new(load::<FittedScaler>(saved)?))
             })

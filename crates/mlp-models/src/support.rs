@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use mlp_core::{FitError, ModelError, Samples, Signature, Target};
+use mlp_core::{FitError, ModelError, ParamValue, Samples, SamplesError, Signature, Target};
 use ndarray::ArrayView2;
 
 /// What there is to learn, of either kind, for the chosen rows.
@@ -21,14 +21,6 @@ impl<'a> Goal<'a> {
                 .map(|(labels, names)| Self::Classes(labels, names))
                 .map_err(FitError::from),
             _ => Ok(Self::Values(data.values()?)),
-        }
-    }
-
-    /// How many numbers a model writes for a row.
-    pub(crate) fn outputs(&self) -> usize {
-        match self {
-            Self::Classes(_, names) => names.len(),
-            Self::Values(_) => 1,
         }
     }
 
@@ -68,4 +60,31 @@ pub(crate) fn check_finite(rows: &ArrayView2<'_, f64>) -> Result<(), ModelError>
         Some(((row, feature), &value)) => Err(ModelError::NotFinite { row, feature, value }),
         None => Ok(()),
     }
+}
+
+/// Refuses rows with an infinite feature; NaN is a missing value.
+pub(crate) fn check_no_infinity(rows: &ArrayView2<'_, f64>) -> Result<(), ModelError> {
+    match rows.indexed_iter().find(|(_, value)| value.is_infinite()) {
+        Some(((row, feature), &value)) => Err(ModelError::NotFinite { row, feature, value }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses training rows with an infinite feature; NaN is a missing value.
+pub(crate) fn check_no_infinite_feature(data: &Samples<'_>) -> Result<(), FitError> {
+    let features = data.features();
+    match features.indexed_iter().find(|(_, value)| value.is_infinite()) {
+        Some(((row, feature), &value)) => Err(SamplesError::NotFinite {
+            row: data.row_indices()[row],
+            feature: data.names()[feature].clone(),
+            value,
+        }
+        .into()),
+        None => Ok(()),
+    }
+}
+
+/// A count as the value of a parameter.
+pub(crate) fn as_param(count: usize) -> ParamValue {
+    ParamValue::Int(i64::try_from(count).unwrap_or(i64::MAX))
 }

@@ -413,7 +413,8 @@ impl Ledger {
             self.leave(to, VersionState::Active);
             self.active = Some(to);
         }
-        self.leave(from, state);
+        let is_blocked = self.versions.get(&from).is_some_and(|entry| entry.blocked.is_some());
+        self.leave(from, if is_blocked { VersionState::Blocked } else { state });
     }
 
     fn block(&mut self, version: VersionNumber, to: Option<VersionNumber>, reason: &str) {

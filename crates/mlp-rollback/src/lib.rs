@@ -44,10 +44,10 @@
 //! | --- | --- |
 //! | deciding and changing | [`Deployment`], [`DeploymentConfig`], [`DeploymentBuilder`], [`Change`], [`Receipt`] |
 //! | what is deployed | [`VersionBundle`], [`VersionState`], [`Status`] |
-//! | strategies | [`CanaryPlan`], [`Share`], [`Promotion`] |
-//! | what makes it act | [`Trigger`], [`Condition`], [`Response`], [`Evidence`] |
+//! | strategies | [`CanaryPlan`], [`Share`], [`Promotion`], [`Flag`], [`Rule`] |
+//! | what makes it act | [`Trigger`], [`Condition`], [`Response`], [`Evidence`]; [`Analysis`] for Argo's rules |
 //! | looking after it | [`AutoRollback`] |
-//! | what happened | [`HistoryEntry`], [`PostMortem`], [`Cause`], [`Journal`] |
+//! | what happened | [`HistoryEntry`], [`PostMortem`], [`Cause`], [`Journal`], [`FileJournal`] |
 //!
 //! # What it does not do
 //!
@@ -65,7 +65,9 @@ mod state;
 mod trigger;
 
 mod deployment;
+mod flags;
 
+mod analysis;
 mod auto;
 mod history;
 mod journal;
@@ -78,6 +80,7 @@ mod evidence;
 mod ledger;
 mod table;
 
+pub use analysis::{Analysis, Measurement, Phase};
 pub use auto::{AutoRollback, AutoRollbackOptions};
 pub use bundle::VersionBundle;
 pub use change::{Change, MAX_NAME_BYTES, MAX_REASON_BYTES, Receipt};
@@ -87,8 +90,11 @@ pub use deployment::{
 };
 pub use error::{Error, Result};
 pub use evidence::Evidence;
+pub use flags::{Flag, MAX_RULES, Rule, bucket, murmur3_32, variant_bucket};
 pub use history::{HistoryEntry, PostMortem, history_of};
-pub use journal::{GENESIS, Journal, JournalContents, JournalLine, MemoryJournal, link, verify};
+pub use journal::{
+    FileJournal, GENESIS, Journal, JournalContents, JournalLine, MemoryJournal, link, verify,
+};
 pub use ledger::{MAX_CHALLENGERS, MAX_PINS, MAX_VERSIONS};
 pub use plan::{CanaryPlan, MAX_STEPS, Promotion};
 pub use record::{Action, Cause, Intent, Record};
@@ -96,3 +102,6 @@ pub use share::Share;
 pub use state::VersionState;
 pub use status::{CanaryStatus, PendingApproval, Status, VersionStatus};
 pub use trigger::{Condition, Response, Trigger};
+
+#[cfg(test)]
+mod vector_tests;

@@ -291,7 +291,7 @@ pub struct Intent {
     /// The version that was active before.
     pub active_before: Option<VersionNumber>,
     /// The change.
-    #[serde(flatten)]
+    #[serde(rename = "change")]
     pub action: Action,
 }
 

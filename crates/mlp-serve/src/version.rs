@@ -206,17 +206,19 @@ impl<M: ?Sized + Servable> Version<M> {
         key: Option<Box<[u8]>>,
         shadows: Shadows<M>,
     ) -> Reply<M::Output> {
-        let started = self.ledger.time.monotonic();
         let result = self.run(&mut replica, std::slice::from_ref(&input)).pop();
         let now = self.ledger.time.monotonic();
         let index = replica.index;
-        self.put_back(replica, 1, rows, now.saturating_sub(started));
         let result = result.unwrap_or(Err(ModelError::OutputCount { expected: 1, given: 0 }));
         let reply = self.settle(call, &input, &result, index, key, now);
         if !shadows.is_empty() {
             self.mirror(*call, input, result.ok(), shadows);
         }
-        self.close_requests(1);
+        // What came before the model on this path is too short to be told from it.
+        self.put_back(
+            replica,
+            Work { requests: 1, settled: 1, rows, span: now.saturating_sub(call.entered) },
+        );
         reply
     }
 
@@ -230,28 +232,28 @@ impl<M: ?Sized + Servable> Version<M> {
         let panics = bisect::run(&*replica.model, batch, &mut replica.out, &mut replica.results);
         replica.served.fetch_add(batch.len() as u64, Ordering::Relaxed);
         count(&self.ledger.counters.batches);
-        self.ledger.counters.panics.fetch_add(panics, Ordering::Relaxed);
+        if panics > 0 {
+            self.ledger.counters.panics.fetch_add(panics, Ordering::Relaxed);
+        }
         &mut replica.results
     }
 
-    /// Makes a replica idle again, after so many requests.
-    pub(crate) fn put_back(
-        &self,
-        replica: Replica<M>,
-        requests: usize,
-        rows: usize,
-        span: Duration,
-    ) {
+    /// Makes a replica idle again.
+    pub(crate) fn put_back(&self, replica: Replica<M>, work: Work) {
         let mut queue = self.queue.lock();
-        queue.active -= requests;
-        queue.cost.observe(rows, span);
-        queue.spans.add_span(span);
-        queue.batches.add(rows as u64);
+        queue.active -= work.requests;
+        queue.open -= work.settled;
+        queue.cost.observe(work.rows, work.span);
+        queue.spans.add_span(work.span);
+        queue.batches.add(work.rows as u64);
         queue.idle.push(replica);
-        let has_work = !queue.is_empty();
+        let (has_work, is_quiet) = (!queue.is_empty(), queue.is_closed && queue.open == 0);
         drop(queue);
         if has_work {
             self.work.notify_one();
+        }
+        if is_quiet {
+            self.quiet.notify_all();
         }
     }
 
@@ -454,6 +456,16 @@ impl<M: ?Sized + Servable> Version<M> {
         let requests = self.served.iter().map(|served| served.load(Ordering::Relaxed)).sum();
         Health { lifecycle, ready_replicas: replicas, replicas, requests }
     }
+}
+
+/// What a replica has done when it becomes idle.
+pub(crate) struct Work {
+    /// How many requests it ran.
+    pub(crate) requests: usize,
+    /// How many of them have been told already.
+    pub(crate) settled: usize,
+    pub(crate) rows: usize,
+    pub(crate) span: Duration,
 }
 
 /// Where an answer comes from.

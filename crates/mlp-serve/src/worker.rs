@@ -7,7 +7,7 @@ use mlp_core::{ModelError, OutcomeStatus, Servable};
 use crate::error::ServeError;
 use crate::ledger::Call;
 use crate::queue::{Job, Mirror, Replica, Request, Task};
-use crate::version::{Version, pass_on};
+use crate::version::{Version, Work, pass_on};
 
 /// The buffers of a thread, kept from batch to batch.
 struct Worker<M: ?Sized + Servable> {
@@ -109,7 +109,7 @@ impl<M: ?Sized + Servable> Worker<M> {
         std::mem::swap(&mut replica.results, &mut self.results);
         let span = version.ledger.time.monotonic().saturating_sub(started);
         let requests = self.tasks.iter().filter(|task| matches!(task, Task::Answer(_))).count();
-        version.put_back(replica, requests, rows, span);
+        version.put_back(replica, Work { requests, settled: 0, rows, span });
 
         for ((input, task), result) in
             self.inputs.drain(..).zip(self.tasks.drain(..)).zip(self.results.drain(..))

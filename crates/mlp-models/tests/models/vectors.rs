@@ -154,8 +154,6 @@ fn dummies_agree_with_the_vectors() {
 fn logistic_coefficients_agree_with_the_vectors() {
     let mut checked = 0;
     for case in cases("cross_val_scores.json").iter().filter(|case| case.get("coef").is_some()) {
-        // The file of synth1k holds six decimals, its coefficients were computed from all of them.
-        let tolerance = if case["dataset"] == "synth1k" { 1e-5 } else { 1e-6 };
         let data = Data::load(case["dataset"].as_str().expect("a dataset")).standardised();
         let samples = data.samples();
         let model = LogisticRegression::default()
@@ -170,11 +168,8 @@ fn logistic_coefficients_agree_with_the_vectors() {
         let weights = numbers(&saved["weights"]);
         for (function, theirs) in weights.chunks_exact(width).zip(&expected) {
             for (ours, theirs) in function.iter().zip(theirs) {
-                assert!(
-                    (ours - theirs).abs() < tolerance,
-                    "{ours} for {theirs} on {}",
-                    case["dataset"]
-                );
+                // The gradient at scikit-learn's own solution is up to 1.3e-5, which leaves it 3.3e-6 from the optimum.
+                assert!((ours - theirs).abs() < 1e-5, "{ours} for {theirs} on {}", case["dataset"]);
             }
         }
         assert_eq!(weights.len(), expected.len() * width);
@@ -182,10 +177,11 @@ fn logistic_coefficients_agree_with_the_vectors() {
         let predicted = model.predict(samples.features().view()).expect("predictions");
         let loss: f64 =
             labels.iter().zip(predicted.rows()).map(|(&label, row)| -row[label].ln()).sum();
-        let squares: f64 = expected.iter().flatten().map(|weight| weight * weight).sum();
+        let slopes = weights.chunks_exact(width).flat_map(|function| &function[..width - 1]);
+        let squares: f64 = slopes.map(|weight| weight * weight).sum();
         let objective = loss + squares / (2.0 * number(&case["C"]));
         let theirs = number(&case["objective"]);
-        assert!((objective - theirs).abs() < 1e-6 * theirs, "objective {objective} for {theirs}");
+        assert!((objective - theirs).abs() < 1e-9 * theirs, "objective {objective} for {theirs}");
         checked += 1;
     }
     println!("logistic regression: {checked} cases");

@@ -1,12 +1,14 @@
 //! What is done when triggers fire.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mlp_core::{Alert, AlertStatus, Labels, Notification, Severity, VersionNumber};
 
 use super::Deployment;
 use super::core::Core;
 use crate::change::Change;
+use crate::counts::Counts;
 use crate::evidence;
 use crate::record::{Action, Cause};
 use crate::share::Share;
@@ -59,14 +61,9 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let Ok(entry) = core.ledger.entry(version) else { return };
         let is_active = core.ledger.active == Some(version);
         let is_trial = matches!(entry.state, VersionState::Canary | VersionState::Challenger);
-        if response == Response::ScaleThenWait {
-            if let Some(scaler) = &self.scaler {
-                // Asked once: the next breach of this role waits for approval.
-                let asked = core.approvals.iter().any(|known| known.version == version);
-                if !asked {
-                    scaler.scale_up(version);
-                }
-            }
+        let since = entry.since;
+        if response == Response::ScaleThenWait && self.scale_first(core, version, since) {
+            return;
         }
         match response {
             Response::AlertAndWait | Response::ScaleThenWait => {
@@ -87,6 +84,24 @@ impl<M: ?Sized + 'static> Deployment<M> {
                 self.take_out(core, version, causes, healthy);
             }
         }
+    }
+
+    /// Asks for replicas the first time in a role, and starts the evidence anew; tells whether it did.
+    fn scale_first(&self, core: &mut Core<M>, version: VersionNumber, since: u64) -> bool {
+        let Some(scaler) = &self.scaler else { return false };
+        if core.scaled.contains(&(version, since)) {
+            return false;
+        }
+        core.scaled.retain(|(other, _)| *other != version);
+        core.scaled.push((version, since));
+        if mlp_core::catch_panic(|| scaler.scale_up(version)).is_err() {
+            return false;
+        }
+        if let Some(counts) = core.counts.get_mut(&version) {
+            *counts = Arc::new(Counts::new(since, counts.slow_above(), counts.of_active));
+        }
+        self.publish(core);
+        true
     }
 
     pub(super) fn automatic(

@@ -45,6 +45,8 @@ pub(super) struct Core<M: ?Sized> {
     pub(super) past_steps: Vec<(f64, u64, u64)>,
     pub(super) last_automatic: Option<Duration>,
     pub(super) approvals: Vec<PendingApproval>,
+    /// Versions for which more replicas were asked, each with the generation of its role.
+    pub(super) scaled: Vec<(VersionNumber, u64)>,
     /// Versions that the host may still hold but nobody needs.
     pub(super) to_retire: Vec<VersionNumber>,
 }
@@ -64,6 +66,7 @@ impl<M: ?Sized> Core<M> {
             past_steps: Vec::new(),
             last_automatic: None,
             approvals: Vec::new(),
+            scaled: Vec::new(),
             to_retire: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! The journal: every change, written down before it is made.
 
 mod chain;
+mod file;
 mod memory;
 
 use std::fmt::Debug;
@@ -8,6 +9,7 @@ use std::fmt::Debug;
 use mlp_core::{ContentHash, StoreError};
 
 pub use chain::{GENESIS, link, verify};
+pub use file::FileJournal;
 pub use memory::MemoryJournal;
 
 pub(crate) use chain::Writer;

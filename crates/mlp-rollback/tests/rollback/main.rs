@@ -2,5 +2,7 @@
 
 mod canary;
 mod evidence;
+mod journal;
 mod support;
+mod triggers;
 mod versions;

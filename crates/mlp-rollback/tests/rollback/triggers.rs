@@ -1,0 +1,294 @@
+//! The table of triggers and what each row does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mlp_core::{
+    Clock, MetricSource, Outcome, OutcomeStatus, Reading, Router, Severity, Signal, SourceError,
+    VersionNumber,
+};
+use mlp_rollback::{
+    AutoRollback, AutoRollbackOptions, CanaryPlan, Condition, Deployment, Response, ScaleReplicas,
+    Trigger, VersionState,
+};
+use parking_lot::Mutex;
+
+use crate::support::{FakeHost, V1, V2, V3, World, config, me, percent};
+
+/// What the source says of each version.
+type Answers = Box<dyn Fn(VersionNumber, &Signal) -> Result<Reading, SourceError> + Send + Sync>;
+
+struct Source(Mutex<Answers>);
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+impl MetricSource for Source {
+    fn read(&self, version: VersionNumber, signal: &Signal) -> Result<Reading, SourceError> {
+        (self.0.lock())(version, signal)
+    }
+}
+
+/// Version 1 in standby, version 2 active, version 3 registered.
+fn with_source(triggers: Vec<Trigger>, answers: Answers) -> (World, Arc<Source>) {
+    let mut world = World::new(config());
+    let source = Arc::new(Source(Mutex::new(answers)));
+    let builder = Deployment::builder(config().with_triggers(triggers))
+        .clock(Arc::clone(&world.clock) as Arc<dyn Clock>)
+        .alerts(Arc::clone(&world.pager) as _)
+        .metrics(Arc::clone(&source) as _);
+    world.deployment = Arc::new(builder.open().unwrap());
+    world.host = Arc::new(FakeHost::default());
+    world.deployment.attach(&world.host);
+    for version in [V1, V2] {
+        assert_eq!(world.register(), version);
+        world.deployment.deploy(version, &me()).unwrap();
+    }
+    world.register();
+    (world, source)
+}
+
+/// So many wrong predictions of version 2; the others make few.
+fn wrong(events: u64, trials: u64) -> Answers {
+    Box::new(move |version, _| {
+        let events = if version == V2 { events } else { trials / 10 };
+        Ok(Reading::Proportion { events, trials })
+    })
+}
+
+#[test]
+fn an_accuracy_drop_of_exactly_five_percent_is_no_reason() {
+    // 0.8 less 5 % is 0.76: 24 % wrong.
+    let (world, _) = with_source(vec![Trigger::accuracy(0.8)], wrong(24_000, 100_000));
+    for _ in 0..10 {
+        world.deployment.tick();
+    }
+    assert_eq!(world.share(V2), 1.0);
+}
+
+#[test]
+fn a_larger_accuracy_drop_takes_the_version_back_in_steps_100_50_25_0() {
+    let (world, _) = with_source(vec![Trigger::accuracy(0.8)], wrong(26_000, 100_000));
+    let mut shares = vec![world.share(V2)];
+    for _ in 0..3 {
+        world.deployment.tick();
+        shares.push(world.share(V2));
+    }
+    for (seen, expected) in shares.iter().zip([1.0, 0.5, 0.25, 0.0]) {
+        assert!((seen - expected).abs() < 0.02, "{shares:?}");
+    }
+    assert_eq!((world.deployment.active(), world.state(V2)), (Some(V1), VersionState::RolledBack));
+    assert_eq!(
+        world.deployment.latest_post_mortem().unwrap().incident.causes[0].trigger,
+        "accuracy"
+    );
+}
+
+#[test]
+fn a_silent_failing_or_nan_source_neither_promotes_nor_rolls_back() {
+    let silent: [fn() -> Answers; 5] = [
+        || Box::new(|_, _| Ok(Reading::Proportion { events: 0, trials: 0 })),
+        || Box::new(|version, _| Err(SourceError::UnknownVersion { version })),
+        || Box::new(|_, _| panic!("the source is broken")),
+        || Box::new(|_, _| Ok(Reading::Mean { count: 9, mean: f64::NAN, squared_deviations: 0.0 })),
+        || Box::new(|_, _| Ok(Reading::Proportion { events: 9, trials: 3 })),
+    ];
+    for answers in silent {
+        let mut table = Trigger::default_table();
+        table.extend([Trigger::accuracy(0.8), Trigger::business("revenue", 1.0)]);
+        let (world, source) = with_source(table, answers());
+        let plan = CanaryPlan::fixed(percent(50.0)).unwrap();
+        world.deployment.start_canary(V3, plan, &me()).unwrap();
+        world.serve(V3, 1_000, OutcomeStatus::Answered);
+        let before = world.deployment.generation();
+        (0..5).for_each(|_| assert!(world.deployment.tick().is_empty()));
+        assert_eq!(world.deployment.generation(), before);
+        // The control: as soon as the source says something good, the canary is promoted.
+        *source.0.lock() = Box::new(|_, signal| {
+            Ok(match signal {
+                Signal::Custom(_) => {
+                    Reading::Mean { count: 900, mean: 5.0, squared_deviations: 900.0 }
+                }
+                _ => Reading::Proportion { events: 100, trials: 1_000 },
+            })
+        });
+        world.deployment.tick();
+        assert_eq!(world.deployment.active(), Some(V3));
+    }
+}
+
+#[test]
+fn a_business_metric_ten_percent_down_is_rolled_back_at_once_and_nine_percent_is_not() {
+    for (mean, expected) in [(91.0, VersionState::Canary), (80.0, VersionState::RolledBack)] {
+        let answers: Answers = Box::new(move |version, _| {
+            let mean = if version == V3 { mean } else { 100.0 };
+            Ok(Reading::Mean { count: 2_000, mean, squared_deviations: 0.0 })
+        });
+        let (world, _) = with_source(vec![Trigger::business("revenue", 20.0)], answers);
+        let plan = CanaryPlan::fixed(percent(50.0)).unwrap();
+        world.deployment.start_canary(V3, plan, &me()).unwrap();
+        world.deployment.tick();
+        assert_eq!(world.state(V3), expected);
+    }
+}
+
+/// Active requests take 1 ms, those of the canary `slow`; the baseline's p99 is known when the canary starts.
+fn slow_canary(world: &World, slow: Duration) {
+    for _ in 0..1_000 {
+        let route = world.next();
+        let outcome = Outcome::new(&route, OutcomeStatus::Answered, Duration::from_millis(1));
+        world.deployment.observe(&outcome);
+    }
+    let plan = CanaryPlan::fixed(percent(100.0)).unwrap();
+    world.deployment.start_canary(V2, plan, &me()).unwrap();
+    for _ in 0..200 {
+        let outcome = Outcome::new(&world.next(), OutcomeStatus::Answered, slow);
+        world.deployment.observe(&outcome);
+    }
+}
+
+#[test]
+fn a_p99_of_exactly_twice_the_baseline_is_nothing_and_more_waits_for_approval() {
+    let world = World::started(config(), 1);
+    let status = world.deployment.status();
+    assert!(status.versions[0].evidence.unwrap().latency_p99_ms.is_none());
+    slow_canary(&world, Duration::from_millis(2));
+    assert!(world.deployment.status().approvals.is_empty());
+
+    let world = World::started(config(), 1);
+    slow_canary(&world, Duration::from_millis(3));
+    assert_eq!(world.deployment.status().approvals.len(), 1);
+    assert_eq!(world.state(V2), VersionState::Canary, "it waits");
+    world.deployment.tick();
+    assert_eq!(world.pager.0.lock()[0].severity, Severity::P1);
+    // An error breach is not ignored while the approval waits.
+    let world = World::started(config(), 1);
+    slow_canary(&world, Duration::from_millis(3));
+    world.serve(V2, 20, OutcomeStatus::Answered);
+    let route = world.next();
+    (0..20).for_each(|_| world.report(&route, OutcomeStatus::Failed));
+    assert_eq!(world.state(V2), VersionState::RolledBack);
+
+    let world = World::started(config(), 1);
+    slow_canary(&world, Duration::from_millis(3));
+    world.deployment.approve(V2, &me()).unwrap();
+    assert_eq!(world.state(V2), VersionState::RolledBack);
+    assert_eq!(
+        world.deployment.latest_post_mortem().unwrap().incident.causes[0].trigger,
+        "latency"
+    );
+}
+
+#[derive(Debug, Default)]
+struct Scaler(AtomicU64);
+
+impl ScaleReplicas for Scaler {
+    fn scale_up(&self, _: VersionNumber) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn replicas_are_scaled_first_and_people_are_asked_if_that_does_not_help() {
+    let condition = Condition::SlowerThanBaseline { times: 2.0, alpha: 0.01 };
+    let table = vec![Trigger::new("latency", condition, Response::ScaleThenWait)];
+    let mut world = World::new(config());
+    let scaler = Arc::new(Scaler::default());
+    let builder =
+        Deployment::builder(config().with_triggers(table)).scaler(Arc::clone(&scaler) as _);
+    world.deployment = Arc::new(builder.open().unwrap());
+    world.deployment.attach(&world.host);
+    world.deployment.deploy(world.register(), &me()).unwrap();
+    world.register();
+    slow_canary(&world, Duration::from_millis(3));
+    assert_eq!(scaler.0.load(Ordering::Relaxed), 1);
+    assert_eq!(world.deployment.status().approvals.len(), 1, "it was slow after that too");
+}
+
+#[test]
+fn reported_drift_makes_a_canary_a_shadow_and_leaves_the_active_version() {
+    let world = World::started(config(), 1);
+    let plan = CanaryPlan::fixed(percent(50.0)).unwrap();
+    world.deployment.start_canary(V2, plan, &me()).unwrap();
+    world.deployment.report_drift(V2, "psi 0.31 on alcohol").unwrap();
+    assert_eq!(world.state(V2), VersionState::Shadow);
+    assert_eq!((world.share(V2), world.next().shadows().to_vec()), (0.0, vec![V2]));
+    world.deployment.report_drift(V1, "psi 0.4").unwrap();
+    assert_eq!(world.deployment.active(), Some(V1));
+    assert_eq!(world.deployment.status().approvals[0].version, V1);
+}
+
+#[test]
+fn a_reported_security_risk_blocks_and_rolls_back() {
+    let world = World::started(config(), 1);
+    world.deployment.deploy(V2, &me()).unwrap();
+    world.deployment.report_security(V2, "CVE").unwrap();
+    assert_eq!((world.deployment.active(), world.state(V2)), (Some(V1), VersionState::Blocked));
+    assert!(world.deployment.rollback_to(V2, &me()).is_err());
+}
+
+#[test]
+fn a_canary_worse_than_the_active_version_is_found_though_both_fail() {
+    let condition = Condition::WorseThanActive { ratio: 1.5, alpha: 0.01 };
+    let table = vec![Trigger::new("worse", condition, Response::RollBack)];
+    for (worse, expected) in [(false, VersionState::Canary), (true, VersionState::RolledBack)] {
+        let world = World::started(config().with_triggers(table.clone()), 1);
+        let plan = CanaryPlan::fixed(percent(20.0)).unwrap();
+        world.deployment.start_canary(V2, plan, &me()).unwrap();
+        for request in 0..3_000 {
+            let route = world.next();
+            let every = if route.version == V2 && worse { 2 } else { 20 };
+            let failed = request % every == 0;
+            let status = if failed { OutcomeStatus::Failed } else { OutcomeStatus::Answered };
+            world.report(&route, status);
+        }
+        assert_eq!(world.state(V2), expected);
+    }
+}
+
+#[test]
+fn the_thread_promotes_drills_survives_a_panicking_host_and_stops() {
+    let world = World::started(config(), 1);
+    world.deployment.deploy(V2, &me()).unwrap();
+    let options =
+        AutoRollbackOptions::default().with_interval(Duration::from_millis(1)).with_drill_every(2);
+    let thread = AutoRollback::start(&world.deployment, options).unwrap();
+    thread.wait_for_looks(4);
+    let drills = world.deployment.history();
+    let drills = drills.iter().filter(|entry| entry.to_string().contains("drill to v1")).count();
+    assert!(drills >= 2, "{drills}");
+    assert_eq!(world.deployment.active(), Some(V2), "a drill changes nothing");
+    thread.stop();
+
+    let (world, _) =
+        with_source(vec![Trigger::accuracy(0.8)], Box::new(|_, _| panic!("the source is broken")));
+    let options = AutoRollbackOptions::default().with_interval(Duration::from_millis(1));
+    let thread = AutoRollback::start(&world.deployment, options).unwrap();
+    thread.wait_for_looks(5);
+    assert_eq!((world.deployment.active(), thread.panics()), (Some(V2), 0));
+    let weak = Arc::downgrade(&world.deployment);
+    drop(world);
+    thread.wait_for_looks(u64::MAX);
+    assert!(weak.upgrade().is_none(), "the thread ends with its deployment");
+}
+
+#[test]
+fn a_drill_changes_nothing_served_and_finds_a_missing_target() {
+    let world = World::started(config(), 1);
+    assert!(world.deployment.drill(&me()).is_err(), "nothing to roll back to");
+    world.deployment.deploy(V2, &me()).unwrap();
+    let before: Vec<_> = (0..500).map(|_| world.next().version).collect();
+    let report = world.deployment.drill(&me()).unwrap();
+    assert_eq!((report.from, report.to), (V2, V1));
+    assert!(
+        before
+            .iter()
+            .chain(&(0..500).map(|_| world.next().version).collect::<Vec<_>>())
+            .all(|v| *v == V2)
+    );
+    assert!(world.host.retired.lock().is_empty());
+}
