@@ -87,9 +87,8 @@ impl<M: ?Sized + 'static> Deployment<M> {
     }
 
     /// Tells the deployment who holds the versions. The host is held weakly.
-    pub fn attach<H: Host<M> + 'static>(&self, host: &Arc<H>) {
-        let weak: Weak<H> = Arc::downgrade(host);
-        *self.host.lock() = Some(weak);
+    pub fn attach(&self, host: &Arc<dyn Host<M>>) {
+        *self.host.lock() = Some(Arc::downgrade(host));
     }
 
     /// Tells where a version's replicas come from: needed for versions that a journal remembers.
