@@ -1,5 +1,7 @@
 //! Studies as their users see them.
 
+#[path = "tune/crash.rs"]
+mod crash;
 #[path = "tune/pruners.rs"]
 mod pruners;
 #[path = "tune/resume.rs"]
