@@ -1,193 +1,224 @@
-//! Bytes by the hash of their content, on the file system.
+//! Bytes by their content.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::io::{Read, Write};
+use std::sync::Arc;
 
-use mlp_core::{ContentHash, StoreError};
+use mlp_core::{Clock, ContentHash, StoreError, SystemClock, Timestamp};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-/// Names some bytes by what they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ArtifactRef {
-    /// The BLAKE3 hash of the bytes.
-    pub hash: ContentHash,
-    /// How many bytes.
-    pub size: u64,
-}
+use crate::record::{Artifact, Record};
 
-/// A folder of artifacts, each in a file named by the hash of its content.
+/// Keeps bytes under the hash of their content.
 ///
-/// A file gets its name only when all of it is on disk (temporary file, fsync, rename, fsync of the folder), so a crash leaves no half
-/// artifact; the same content is kept once. Names on disk are hashes, so no name can leave the folder, and links in their place are not
-/// followed. What is read is hashed again.
-#[derive(Debug, Clone)]
-pub struct Artifacts {
-    folder: PathBuf,
+/// # Contract
+///
+/// Each promise is a check in `testing` (feature `testing`).
+///
+/// * What was put is read back byte for byte, or the read fails with [`StoreError::Corrupt`]: bytes that do not have their hash are never
+///   given as good.
+/// * Putting the same content again changes nothing but its time, also from several threads at once; an artifact is never seen in part.
+/// * A put that failed left no artifact.
+pub trait ArtifactStore: Debug + Send + Sync {
+    /// Stores all that the reader gives, streaming.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`] if the reader or the storage fails, [`StoreError::StorageFull`] if there is no room.
+    fn put(&self, content: &mut dyn Read) -> Result<Artifact, StoreError>;
+
+    /// Writes an artifact to `out`, streaming, and returns its size. Trust what was written only if this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Corrupt`] if the bytes do not have their hash; [`StoreError::Backend`].
+    fn copy_to(&self, hash: ContentHash, out: &mut dyn Write) -> Result<u64, StoreError>;
+
+    /// Lists all artifacts, in the order of their hashes.
+    ///
+    /// # Errors
+    /// As the backend says.
+    fn list(&self) -> Result<Vec<ArtifactInfo>, StoreError>;
+
+    /// Removes an artifact, if it is there.
+    ///
+    /// # Errors
+    /// As the backend says.
+    fn remove(&self, hash: ContentHash) -> Result<(), StoreError>;
 }
 
-impl Artifacts {
-    /// Opens a folder, making it if need be.
+/// An artifact as the store lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactInfo {
+    /// What it is.
+    pub artifact: Artifact,
+    /// When it was put last.
+    pub stored_at: Timestamp,
+}
+
+/// Conveniences over [`ArtifactStore`].
+pub trait ArtifactStoreExt: ArtifactStore {
+    /// Stores some bytes.
     ///
     /// # Errors
-    /// If the folder cannot be made.
-    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let folder = folder.into();
-        fs::create_dir_all(folder.join("tmp")).map_err(failed)?;
-        Ok(Self { folder })
+    /// As [`ArtifactStore::put`].
+    fn put_bytes(&self, mut bytes: &[u8]) -> Result<Artifact, StoreError> {
+        self.put(&mut bytes)
     }
 
-    /// Keeps some bytes.
+    /// Reads an artifact whole, verified.
     ///
     /// # Errors
-    /// If they cannot be written durably; then nothing is kept.
-    pub fn put(&self, bytes: &[u8]) -> Result<ArtifactRef, StoreError> {
-        self.put_from(bytes)
-    }
-
-    /// Keeps what a reader gives, without holding it in memory.
-    ///
-    /// # Errors
-    /// If the reader fails, or the bytes cannot be written durably; then nothing is kept.
-    pub fn put_from(&self, reader: impl Read) -> Result<ArtifactRef, StoreError> {
-        let temporary = self.folder.join("tmp").join(Uuid::now_v7().to_string());
-        let kept = copy_hashed(reader, &temporary).and_then(|artifact| {
-            let path = self.path(&artifact.hash);
-            let parent = path.parent().unwrap_or(&self.folder);
-            fs::create_dir_all(parent)?;
-            fs::rename(&temporary, &path)?;
-            File::open(parent)?.sync_all()?;
-            File::open(&self.folder)?.sync_all()?;
-            Ok(artifact)
-        });
-        if kept.is_err() {
-            // What is left of a failed write is of no use; that it cannot be removed changes nothing for the caller.
-            let _ = fs::remove_file(&temporary);
-        }
-        kept.map_err(failed)
-    }
-
-    /// The bytes with this hash, hashed again.
-    ///
-    /// # Errors
-    /// If they are not there, are not a plain file, or are not what their name says.
-    pub fn get(&self, hash: &ContentHash) -> Result<Vec<u8>, StoreError> {
-        let path = self.path(hash);
-        let metadata = fs::symlink_metadata(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => StoreError::not_found("artifact", hash),
-            _ => failed(error),
-        })?;
-        let corrupt = |reason: &str| StoreError::Corrupt {
-            what: format!("artifact {hash}"),
-            reason: reason.to_owned(),
-        };
-        if !metadata.is_file() {
-            return Err(corrupt("it is not a plain file"));
-        }
-        let bytes = fs::read(&path).map_err(failed)?;
-        if blake3::hash(&bytes).as_bytes() == hash.as_bytes() {
-            Ok(bytes)
-        } else {
-            Err(corrupt("its content has another hash"))
-        }
-    }
-
-    /// Where the bytes with this hash are kept: spread over folders by the first two digits.
-    fn path(&self, hash: &ContentHash) -> PathBuf {
-        let name = hash.to_string();
-        self.folder.join(&name[..2]).join(name)
+    /// As [`ArtifactStore::copy_to`].
+    fn read(&self, hash: ContentHash) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        self.copy_to(hash, &mut bytes)?;
+        Ok(bytes)
     }
 }
 
-fn copy_hashed(mut reader: impl Read, path: &Path) -> io::Result<ArtifactRef> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
+impl<S: ArtifactStore + ?Sized> ArtifactStoreExt for S {}
+
+/// Copies in pieces and hashes on the way, so that memory stays flat.
+pub(crate) fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> Result<Artifact, StoreError> {
+    let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 16];
+    let mut size = 0;
     loop {
-        let n = match reader.read(&mut buffer) {
+        let count = match from.read(&mut buffer) {
             Ok(0) => break,
-            Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(storage_error(error)),
         };
-        hasher.update(&buffer[..n]);
-        file.write_all(&buffer[..n])?;
-        size += n as u64;
+        hasher.update(&buffer[..count]);
+        to.write_all(&buffer[..count]).map_err(storage_error)?;
+        size += count as u64;
     }
-    file.sync_all()?;
-    Ok(ArtifactRef { hash: ContentHash::from_bytes(*hasher.finalize().as_bytes()), size })
+    Ok(Artifact { hash: ContentHash::from_bytes(*hasher.finalize().as_bytes()), size })
 }
 
-fn failed(error: io::Error) -> StoreError {
+pub(crate) fn storage_error(error: std::io::Error) -> StoreError {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::StorageFull,
+        std::io::ErrorKind::StorageFull
+        | std::io::ErrorKind::QuotaExceeded
+        | std::io::ErrorKind::FileTooLarge => StoreError::StorageFull,
         _ => StoreError::backend(error),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) fn altered(hash: ContentHash, found: ContentHash) -> StoreError {
+    StoreError::Corrupt {
+        what: format!("artifact {hash}"),
+        reason: format!("its bytes have the hash {found}"),
+    }
+}
 
-    fn files(folder: &Path) -> Vec<PathBuf> {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+/// The bytes, and when they were put last.
+type Held = (Arc<[u8]>, Timestamp);
+
+/// Keeps artifacts in memory.
+#[derive(Debug)]
+pub struct InMemoryArtifactStore {
+    clock: Arc<dyn Clock>,
+    artifacts: RwLock<BTreeMap<ContentHash, Held>>,
+}
+
+impl InMemoryArtifactStore {
+    /// An empty store on the clock of the machine.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock::new()))
     }
 
-    #[test]
-    fn the_same_content_is_kept_once_and_read_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let artifacts = Artifacts::open(folder.path()).unwrap();
-        let first = artifacts.put(b"model").unwrap();
-        assert_eq!(artifacts.put(b"model").unwrap(), first);
-        assert_eq!((first.size, files(folder.path()).len()), (5, 1));
-        assert_eq!(artifacts.get(&first.hash).unwrap(), b"model");
-        let empty = artifacts.put(b"").unwrap();
-        assert_eq!(artifacts.get(&empty.hash).unwrap(), b"");
+    /// An empty store on this clock.
+    #[must_use]
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, artifacts: RwLock::default() }
+    }
+}
+
+impl Default for InMemoryArtifactStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ArtifactStore for InMemoryArtifactStore {
+    fn put(&self, content: &mut dyn Read) -> Result<Artifact, StoreError> {
+        let mut bytes = Vec::new();
+        let artifact = copy_hashed(content, &mut bytes)?;
+        self.artifacts.write().insert(artifact.hash, (bytes.into(), self.clock.now()));
+        Ok(artifact)
     }
 
-    #[test]
-    fn a_flipped_bit_and_a_missing_file_are_found() {
-        let folder = tempfile::tempdir().unwrap();
-        let artifacts = Artifacts::open(folder.path()).unwrap();
-        let artifact = artifacts.put(b"model").unwrap();
-        fs::write(artifacts.path(&artifact.hash), b"mocel").unwrap();
-        assert!(matches!(artifacts.get(&artifact.hash), Err(StoreError::Corrupt { .. })));
-        fs::remove_file(artifacts.path(&artifact.hash)).unwrap();
-        assert!(matches!(artifacts.get(&artifact.hash), Err(StoreError::NotFound { .. })));
-    }
-
-    #[test]
-    fn a_reader_that_fails_leaves_nothing_behind() {
-        struct Broken;
-        impl Read for Broken {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::Error::other("broken"))
-            }
+    fn copy_to(&self, hash: ContentHash, out: &mut dyn Write) -> Result<u64, StoreError> {
+        let found = self.artifacts.read().get(&hash).map(|(bytes, _)| bytes.clone());
+        let bytes = found.ok_or_else(|| StoreError::not_found("artifact", hash))?;
+        let copied = copy_hashed(&mut &bytes[..], out)?;
+        if copied.hash != hash {
+            return Err(altered(hash, copied.hash));
         }
-        let folder = tempfile::tempdir().unwrap();
-        let artifacts = Artifacts::open(folder.path()).unwrap();
-        assert!(artifacts.put_from(io::Cursor::new(b"half").chain(Broken)).is_err());
-        assert!(files(folder.path()).is_empty());
+        Ok(copied.size)
     }
 
-    #[cfg(unix)]
-    #[test]
-    fn a_planted_link_is_not_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let artifacts = Artifacts::open(folder.path()).unwrap();
-        let artifact = artifacts.put(b"model").unwrap();
-        let secret = folder.path().join("secret");
-        fs::write(&secret, b"model").unwrap();
-        let path = artifacts.path(&artifact.hash);
-        fs::remove_file(&path).unwrap();
-        std::os::unix::fs::symlink(&secret, &path).unwrap();
-        assert!(matches!(artifacts.get(&artifact.hash), Err(StoreError::Corrupt { .. })));
-        // A write replaces the link itself, and not what it points to.
-        artifacts.put(b"model").unwrap();
-        assert!(fs::symlink_metadata(&path).unwrap().is_file());
-        assert!(artifacts.get(&artifact.hash).is_ok());
+    fn list(&self) -> Result<Vec<ArtifactInfo>, StoreError> {
+        let info = |(hash, (bytes, stored_at)): (&ContentHash, &Held)| {
+            let artifact = Artifact { hash: *hash, size: bytes.len() as u64 };
+            ArtifactInfo { artifact, stored_at: *stored_at }
+        };
+        Ok(self.artifacts.read().iter().map(info).collect())
     }
+
+    fn remove(&self, hash: ContentHash) -> Result<(), StoreError> {
+        self.artifacts.write().remove(&hash);
+        Ok(())
+    }
+}
+
+/// What is wrong with the artifacts of some records, each list in the order of the hashes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ArtifactReport {
+    /// How many artifacts are as recorded.
+    pub intact: u64,
+    /// Artifacts whose bytes or size are not what was recorded.
+    pub altered: Vec<ContentHash>,
+    /// Artifacts that are recorded and not in the store.
+    pub missing: Vec<ContentHash>,
+    /// Artifacts that are in the store and not recorded.
+    pub extra: Vec<ContentHash>,
+}
+
+impl ArtifactReport {
+    /// Whether nothing is altered or missing. Extra artifacts do no harm.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.altered.is_empty() && self.missing.is_empty()
+    }
+}
+
+/// Reads every artifact of these records and compares it with what was recorded.
+///
+/// # Errors
+/// Only what is neither altered nor missing: a storage that fails.
+pub fn verify_artifacts(
+    records: &[Record],
+    store: &dyn ArtifactStore,
+) -> Result<ArtifactReport, StoreError> {
+    let recorded: BTreeSet<_> =
+        records.iter().flat_map(|r| r.artifacts.values().map(|a| (a.hash, a.size))).collect();
+    let mut report = ArtifactReport::default();
+    for &(hash, size) in &recorded {
+        match store.copy_to(hash, &mut std::io::sink()) {
+            Ok(found) if found == size => report.intact += 1,
+            Ok(_) | Err(StoreError::Corrupt { .. }) => report.altered.push(hash),
+            Err(StoreError::NotFound { .. }) => report.missing.push(hash),
+            Err(error) => return Err(error),
+        }
+    }
+    let hashes: BTreeSet<_> = recorded.iter().map(|(hash, _)| *hash).collect();
+    let listed = store.list()?.into_iter().map(|info| info.artifact.hash);
+    report.extra = listed.filter(|hash| !hashes.contains(hash)).collect();
+    Ok(report)
 }

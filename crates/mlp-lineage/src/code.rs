@@ -1,4 +1,4 @@
-//! The code that made a model, as git sees it.
+//! The code that made a model, as the `git` command sees it.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,162 +6,154 @@ use std::process::Command;
 use mlp_core::ContentHash;
 use serde::{Deserialize, Serialize};
 
-/// The code behind a model. Uncommitted work is part of it: its difference from the commit is hashed.
+/// The most bytes of a diff that are kept as text; its hash covers all of it.
+pub const MAX_DIFF_BYTES: usize = 1 << 20;
+/// The most untracked files that are listed; their number is kept whole.
+pub const MAX_UNTRACKED: usize = 1_000;
+
+/// The code that made a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Code {
-    /// The state of a git repository.
+    /// A working tree of git.
     Git(GitState),
-    /// There is no git command, or no repository with a commit; the reason is kept.
+    /// It is not known.
     Unknown {
-        /// What was missing.
+        /// Why not: git is not installed, this is no repository, and so on.
         reason: String,
     },
 }
 
-/// The state of a git repository.
+/// Whether the working tree is what was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tree {
+    /// It is.
+    Clean,
+    /// Tracked files were changed, or there are untracked ones.
+    Dirty,
+}
+
+/// The state of a working tree of git.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct GitState {
-    /// The full hash of the commit.
-    pub commit: String,
-    /// The branch; none if no branch is checked out.
+    /// The commit; none before the first one.
+    pub commit: Option<String>,
+    /// The branch; none if a commit is checked out directly.
     pub branch: Option<String>,
-    /// The address of `origin`, without user name and password; none if there is no such remote.
+    /// The address of `origin`, without user and password.
     pub remote: Option<String>,
-    /// The hash of the difference between the commit and the files as they are; none if there is none.
-    pub uncommitted: Option<ContentHash>,
-    /// Files that git neither tracks nor ignores, in alphabetical order; at most 1,000.
+    /// Whether the working tree is what was committed.
+    pub tree: Tree,
+    /// The BLAKE3 hash of the diff of all tracked files against the commit; none if nothing differs.
+    pub diff_hash: Option<ContentHash>,
+    /// The text of that diff, cut to [`MAX_DIFF_BYTES`]; bytes that are no UTF-8 are replaced.
+    pub diff: Option<String>,
+    /// Files that are neither tracked nor ignored, the first [`MAX_UNTRACKED`] of them.
     pub untracked: Vec<String>,
+    /// How many of them there are.
+    pub untracked_count: u64,
 }
 
-/// How many untracked files are listed.
-const MAX_UNTRACKED: usize = 1_000;
-
-impl GitState {
-    /// Whether the files are other than the commit says.
-    #[must_use]
-    pub fn is_dirty(&self) -> bool {
-        self.uncommitted.is_some() || !self.untracked.is_empty()
+/// Looks at the working tree that a folder belongs to. A missing git or repository is part of the answer, not an error.
+pub fn capture_code(folder: impl AsRef<Path>) -> Code {
+    match capture(folder.as_ref()) {
+        Ok(state) => Code::Git(state),
+        Err(reason) => Code::Unknown { reason },
     }
 }
 
-impl Code {
-    /// Asks git about the repository that a folder is in. A missing git or repository is recorded as such.
-    #[must_use]
-    pub fn capture(folder: impl AsRef<Path>) -> Self {
-        match git_state(folder.as_ref()) {
-            Ok(state) => Self::Git(state),
-            Err(reason) => Self::Unknown { reason },
+fn capture(folder: &Path) -> Result<GitState, String> {
+    let status =
+        git(folder, &["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all"])?;
+    let mut state = GitState {
+        commit: None,
+        branch: None,
+        remote: None,
+        tree: Tree::Clean,
+        diff_hash: None,
+        diff: None,
+        untracked: Vec::new(),
+        untracked_count: 0,
+    };
+    let mut changed = false;
+    for line in status.split(|&byte| byte == 0) {
+        let line = String::from_utf8_lossy(line);
+        if let Some(commit) = line.strip_prefix("# branch.oid ") {
+            state.commit = Some(commit.to_owned()).filter(|commit| commit != "(initial)");
+        } else if let Some(branch) = line.strip_prefix("# branch.head ") {
+            state.branch = Some(branch.to_owned()).filter(|branch| branch != "(detached)");
+        } else if let Some(file) = line.strip_prefix("? ") {
+            state.untracked_count += 1;
+            if state.untracked.len() < MAX_UNTRACKED {
+                state.untracked.push(file.to_owned());
+            }
+        } else if !line.is_empty() && !line.starts_with('#') {
+            changed = true;
         }
     }
-}
-
-fn git_state(folder: &Path) -> Result<GitState, String> {
-    let commit = line(folder, &["rev-parse", "--verify", "HEAD"])?;
-    let difference = git(folder, &["diff", "--no-ext-diff", "--binary", "HEAD"])?;
-    let untracked =
-        git(folder, &["ls-files", "--others", "--exclude-standard", "-z", "--full-name", ":/"])?;
-    let names = untracked.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    let mut untracked: Vec<String> =
-        names.map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-    untracked.sort();
-    untracked.truncate(MAX_UNTRACKED);
-    Ok(GitState {
-        commit,
-        branch: line(folder, &["symbolic-ref", "--short", "-q", "HEAD"]).ok(),
-        remote: line(folder, &["remote", "get-url", "origin"])
-            .ok()
-            .map(|url| without_secrets(&url)),
-        uncommitted: (!difference.is_empty())
-            .then(|| ContentHash::from_bytes(*blake3::hash(&difference).as_bytes())),
-        untracked,
-    })
+    if changed {
+        let base: &[&str] = if state.commit.is_some() { &["HEAD"] } else { &["--cached"] };
+        let plain = ["diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv"];
+        let diff = git(folder, &[&plain[..], base].concat())?;
+        state.diff_hash = Some(ContentHash::from_bytes(*blake3::hash(&diff).as_bytes()));
+        let kept = &diff[..diff.len().min(MAX_DIFF_BYTES)];
+        state.diff = Some(String::from_utf8_lossy(kept).into_owned());
+    }
+    if changed || state.untracked_count > 0 {
+        state.tree = Tree::Dirty;
+    }
+    // No remote is common, and no failure.
+    let remote = git(folder, &["remote", "get-url", "origin"]).ok();
+    state.remote = remote.map(|url| without_credentials(String::from_utf8_lossy(&url).trim()));
+    Ok(state)
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
-    let output = Command::new("git").arg("-C").arg(folder).args(arguments).output();
-    let output = output.map_err(|error| format!("git cannot be run: {error}"))?;
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(folder)
+        .args(arguments)
+        // A hook that runs us sets these, and they would point somewhere else.
+        .env_remove("GIT_DIR")
+        .env_remove("GIT_WORK_TREE")
+        .env_remove("GIT_INDEX_FILE")
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(|error| format!("git cannot be run: {error}"))?;
     if output.status.success() {
-        Ok(output.stdout)
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr)
-            .lines()
-            .next()
-            .unwrap_or("git failed")
-            .to_owned())
+        return Ok(output.stdout);
     }
+    let message = String::from_utf8_lossy(&output.stderr);
+    Err(format!("git {}: {}", arguments[0], message.lines().next().unwrap_or("failed")))
 }
 
-fn line(folder: &Path, arguments: &[&str]) -> Result<String, String> {
-    git(folder, arguments).map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
-}
-
-/// The address without what stands between `//` and `@`.
-fn without_secrets(url: &str) -> String {
-    match url.split_once("//").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?))) {
-        Some((scheme, (user, host))) if !user.contains('/') => format!("{scheme}//{host}"),
-        _ => url.to_owned(),
-    }
+/// `https://user:token@host/path` holds a secret; `git@host:path` does not.
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if path.is_empty() { format!("{scheme}://{host}") } else { format!("{scheme}://{host}/{path}") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-
-    fn run(folder: &Path, arguments: &[&str]) {
-        let settings =
-            ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
-        let status = Command::new("git")
-            .arg("-C")
-            .arg(folder)
-            .args(settings)
-            .args(arguments)
-            .output()
-            .unwrap()
-            .status;
-        assert!(status.success(), "git {arguments:?}");
-    }
 
     #[test]
-    fn a_change_that_is_not_committed_is_seen() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path();
-        run(path, &["init", "-q", "-b", "main"]);
-        fs::write(path.join("a.rs"), "1").unwrap();
-        run(path, &["add", "."]);
-        run(path, &["commit", "-q", "-m", "one"]);
-        let state = || match Code::capture(path) {
-            Code::Git(state) => state,
-            Code::Unknown { reason } => panic!("{reason}"),
-        };
-        let clean = state();
-        assert!(!clean.is_dirty());
-        assert_eq!((clean.branch.as_deref(), clean.commit.len()), (Some("main"), 40));
-        fs::write(path.join("a.rs"), "2").unwrap();
-        let first = state();
-        assert!(first.is_dirty() && first.commit == clean.commit);
-        fs::write(path.join("a.rs"), "3").unwrap();
-        assert_ne!(state().uncommitted, first.uncommitted, "another change has another hash");
-        fs::write(path.join("a.rs"), "1").unwrap();
-        fs::write(path.join("new.rs"), "").unwrap();
-        assert_eq!(state().untracked, ["new.rs"]);
-    }
-
-    #[test]
-    fn a_folder_without_a_repository_is_recorded_as_such() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(Code::capture(folder.path()), Code::Unknown { .. }));
-    }
-
-    #[test]
-    fn a_password_in_the_address_is_not_kept() {
-        assert_eq!(
-            without_secrets("https://me:secret@example.org/a.git"),
-            "https://example.org/a.git"
-        );
-        assert_eq!(without_secrets("git@example.org:a.git"), "git@example.org:a.git");
+    fn the_address_of_a_remote_keeps_no_secret() {
+        for (given, kept) in [
+            ("https://me:token@host.org/a/b.git", "https://host.org/a/b.git"),
+            ("https://me:p@ss@host.org/a", "https://host.org/a"),
+            ("https://host.org/a@b", "https://host.org/a@b"),
+            ("git@host.org:a/b.git", "git@host.org:a/b.git"),
+            ("/srv/git/a", "/srv/git/a"),
+        ] {
+            assert_eq!(without_credentials(given), kept);
+        }
     }
 }

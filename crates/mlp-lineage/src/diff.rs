@@ -1,44 +1,141 @@
-//! What changed between two records.
+//! What changed from one record to another.
+
+use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::record::Record;
 
+/// The part of a record that a change belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Section {
+    /// The datasets.
+    Data,
+    /// The features.
+    Features,
+    /// The code.
+    Code,
+    /// The configuration.
+    Configuration,
+    /// The environment.
+    Environment,
+    /// The seeds.
+    Seeds,
+    /// The artifacts.
+    Artifacts,
+    /// The training.
+    Training,
+    /// The model's name, author and description.
+    Description,
+    /// What it builds on, and what it corrects.
+    Ancestry,
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Data => "data",
+            Self::Features => "features",
+            Self::Code => "code",
+            Self::Configuration => "configuration",
+            Self::Environment => "environment",
+            Self::Seeds => "seeds",
+            Self::Artifacts => "artifacts",
+            Self::Training => "training",
+            Self::Description => "description",
+            Self::Ancestry => "ancestry",
+        })
+    }
+}
+
 /// One field that differs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Change {
-    /// The path of the field, such as `configuration.c` or `code.git.commit`.
-    pub field: String,
-    /// Its value in the first record; none if it is not there.
+    /// The part it belongs to.
+    pub section: Section,
+    /// The path of the field, such as `configuration.trees`.
+    pub path: String,
+    /// Its value in the first record, as JSON; none if it is absent there.
     pub before: Option<Value>,
-    /// Its value in the second record; none if it is not there.
+    /// Its value in the second record.
     pub after: Option<Value>,
 }
 
-/// The fields in which what two records describe differs, in alphabetical order of their paths.
-///
-/// Identities, times and hashes of the records themselves are left out: they always differ.
-#[must_use]
-pub fn diff(before: &Record, after: &Record) -> Vec<Change> {
-    let as_value =
-        |record: &Record| serde_json::to_value(&record.description).unwrap_or(Value::Null);
-    let mut changes = Vec::new();
-    compare(String::new(), Some(&as_value(before)), Some(&as_value(after)), &mut changes);
-    changes.sort_by(|a, b| a.field.cmp(&b.field));
-    changes
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |value: &Option<Value>| match value {
+            None => "absent".to_owned(),
+            Some(value) => {
+                let text = value.to_string();
+                let cut: String = text.chars().take(80).collect();
+                if cut.len() < text.len() { format!("{cut}…") } else { text }
+            }
+        };
+        let (before, after) = (show(&self.before), show(&self.after));
+        write!(f, "{}: {} was {before}, is {after}", self.section, self.path)
+    }
 }
 
-fn compare(path: String, before: Option<&Value>, after: Option<&Value>, changes: &mut Vec<Change>) {
-    if let (Some(Value::Object(first)), Some(Value::Object(second))) = (before, after) {
-        let mut keys: Vec<&String> = first.keys().chain(second.keys()).collect();
-        keys.sort();
-        keys.dedup();
-        for key in keys {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            compare(path, first.get(key), second.get(key), changes);
+/// What differs between two records, field by field, in alphabetical order of the paths. Their ids and times of recording always differ, and are left out.
+#[must_use]
+pub fn diff(before: &Record, after: &Record) -> Vec<Change> {
+    let (mut before, mut after) = (fields(before), fields(after));
+    let paths: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).cloned().collect();
+    paths
+        .into_iter()
+        .filter_map(|path| {
+            let (before, after) = (before.remove(&path), after.remove(&path));
+            let section = section(&path).filter(|_| before != after)?;
+            Some(Change { section, path, before, after })
+        })
+        .collect()
+}
+
+fn section(path: &str) -> Option<Section> {
+    Some(match path.split(['.', '[']).next()? {
+        "datasets" => Section::Data,
+        "features" => Section::Features,
+        "code" => Section::Code,
+        "configuration" => Section::Configuration,
+        "environment" => Section::Environment,
+        "seeds" => Section::Seeds,
+        "artifacts" => Section::Artifacts,
+        "training" => Section::Training,
+        "parents" | "corrects" => Section::Ancestry,
+        "id" | "created_at" => return None,
+        _ => Section::Description,
+    })
+}
+
+/// The leaves of a record by their paths. What is absent or empty has none.
+fn fields(record: &Record) -> BTreeMap<String, Value> {
+    let mut leaves = BTreeMap::new();
+    // A record is serialisable by construction: maps with text keys, and doubles in their exact form.
+    let mut open = vec![(String::new(), serde_json::to_value(record).unwrap_or_default())];
+    while let Some((path, value)) = open.pop() {
+        match value {
+            Value::Null => {}
+            Value::Object(map) => {
+                let dot = if path.is_empty() { "" } else { "." };
+                open.extend(
+                    map.into_iter().map(|(key, value)| (format!("{path}{dot}{key}"), value)),
+                );
+            }
+            Value::Array(list) => {
+                open.extend(
+                    (0..).zip(list).map(|(i, value): (usize, _)| (format!("{path}[{i}]"), value)),
+                );
+            }
+            leaf => {
+                leaves.insert(path, leaf);
+            }
         }
-    } else if before != after {
-        changes.push(Change { field: path, before: before.cloned(), after: after.cloned() });
     }
+    leaves
 }

@@ -1,55 +1,109 @@
-//! The machine and the tools that made a model.
+//! The machine that made a model, and its tools.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
-use std::{env, fs, thread};
 
-use mlp_core::ContentHash;
+use mlp_core::{ContentHash, StoreError};
 use serde::{Deserialize, Serialize};
 
-/// Where a model was made. Only the environment variables asked for are kept: the others may hold secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The machine that made a model, and its tools. What could not be found out is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Environment {
     /// The operating system, such as `linux`.
-    pub os: String,
-    /// The processor's architecture, such as `x86_64`.
+    pub operating_system: String,
+    /// The architecture, such as `x86_64`.
     pub architecture: String,
-    /// The processor's name, where the system tells it.
+    /// The name of the processor.
     pub cpu: Option<String>,
-    /// How many threads it runs at once, where the system tells it.
-    pub threads: Option<usize>,
-    /// What `rustc --version` says, where there is one.
+    /// How many threads run at once.
+    pub cpu_count: Option<u64>,
+    /// What `rustc --version` says.
     pub rustc: Option<String>,
-    /// The hash of the `Cargo.lock` in the working folder, where there is one: the exact dependencies.
-    pub lock_file: Option<ContentHash>,
-    /// The environment variables asked for; those that are not set are absent.
-    pub variables: BTreeMap<String, String>,
+    /// The BLAKE3 hash of `Cargo.lock`.
+    pub lock_hash: Option<ContentHash>,
+    /// The packages of `Cargo.lock` with their versions.
+    pub packages: BTreeMap<String, Vec<String>>,
+    /// The container image, if told.
+    pub container_image: Option<String>,
+    /// The variables that were asked for; none where one is not set.
+    pub variables: BTreeMap<String, Option<String>>,
 }
 
-impl Environment {
-    /// Looks at this machine, and at these environment variables.
+/// What to find out about the environment. By default nothing that could hold a secret: no variable is read unless it is named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EnvironmentCapture {
+    /// Where `Cargo.lock` is.
+    pub lock_file: Option<PathBuf>,
+    /// The variables to read.
+    pub variables: Vec<String>,
+    /// The container image.
+    pub container_image: Option<String>,
+}
+
+impl EnvironmentCapture {
+    /// Asks for the machine and its tools alone.
     #[must_use]
-    pub fn capture(variables: &[&str]) -> Self {
-        let set = |name: &&str| Some(((*name).to_owned(), env::var(name).ok()?));
-        Self {
-            os: env::consts::OS.to_owned(),
-            architecture: env::consts::ARCH.to_owned(),
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets where `Cargo.lock` is.
+    #[must_use]
+    pub fn with_lock_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.lock_file = Some(path.into());
+        self
+    }
+
+    /// Adds a variable to read.
+    #[must_use]
+    pub fn with_variable(mut self, name: impl Into<String>) -> Self {
+        self.variables.push(name.into());
+        self
+    }
+
+    /// Sets the container image.
+    #[must_use]
+    pub fn with_container_image(mut self, image: impl Into<String>) -> Self {
+        self.container_image = Some(image.into());
+        self
+    }
+
+    /// Finds it out.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`] if a lock file was named and cannot be read.
+    pub fn capture(&self) -> Result<Environment, StoreError> {
+        let lock = self.lock_file.as_ref().map(fs::read_to_string).transpose();
+        let lock = lock.map_err(StoreError::backend)?;
+        let read = |name: &String| {
+            (name.clone(), std::env::var_os(name).map(|v| v.to_string_lossy().into_owned()))
+        };
+        Ok(Environment {
+            operating_system: std::env::consts::OS.to_owned(),
+            architecture: std::env::consts::ARCH.to_owned(),
             cpu: cpu(),
-            threads: thread::available_parallelism().ok().map(usize::from),
+            cpu_count: std::thread::available_parallelism().ok().map(|n| n.get() as u64),
             rustc: rustc(),
-            lock_file: fs::read("Cargo.lock")
-                .ok()
-                .map(|bytes| ContentHash::from_bytes(*blake3::hash(&bytes).as_bytes())),
-            variables: variables.iter().filter_map(set).collect(),
-        }
+            lock_hash: lock
+                .as_ref()
+                .map(|text| ContentHash::from_bytes(*blake3::hash(text.as_bytes()).as_bytes())),
+            packages: lock.as_deref().map(packages).unwrap_or_default(),
+            container_image: self.container_image.clone(),
+            variables: self.variables.iter().map(read).collect(),
+        })
     }
 }
 
+/// Linux tells; elsewhere the name stays unknown.
 fn cpu() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
-    Some(name.1.trim().to_owned())
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 fn rustc() -> Option<String> {
@@ -57,16 +111,45 @@ fn rustc() -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// Cargo writes the name of a package on the line before its version.
+fn packages(lock: &str) -> BTreeMap<String, Vec<String>> {
+    let mut packages: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let quoted = |line: &str, key: &str| -> Option<String> {
+        Some(line.strip_prefix(key)?.trim().strip_prefix('"')?.strip_suffix('"')?.to_owned())
+    };
+    let mut name = None;
+    for line in lock.lines() {
+        if let Some(found) = quoted(line, "name = ") {
+            name = Some(found);
+        } else if let Some(version) = quoted(line, "version = ")
+            && let Some(name) = name.take()
+        {
+            packages.entry(name).or_default().push(version);
+        }
+    }
+    packages
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_the_variables_asked_for_are_kept() {
-        let environment = Environment::capture(&["CARGO_PKG_NAME", "NO_SUCH_VARIABLE_HERE"]);
-        assert_eq!(
-            environment.variables.into_iter().collect::<Vec<_>>(),
-            [("CARGO_PKG_NAME".to_owned(), "mlp-lineage".to_owned())]
-        );
+    fn a_lock_file_gives_its_packages_with_every_version() {
+        let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\n\n[[package]]\nname = \"a\"\nversion = \"2.0.0\"\ndependencies = [\n \"b\",\n]\n";
+        assert_eq!(packages(lock)["a"], ["1.0.0", "2.0.0"]);
+        assert_eq!(packages(lock).len(), 1);
+    }
+
+    #[test]
+    fn only_variables_that_are_named_are_read() {
+        let unasked = EnvironmentCapture::new().capture().unwrap();
+        assert!(unasked.variables.is_empty());
+        let capture = EnvironmentCapture::new().with_variable("PATH").with_variable("MLP_NOT_SET");
+        let asked = capture.capture().unwrap();
+        assert!(asked.variables["PATH"].is_some());
+        assert_eq!(asked.variables["MLP_NOT_SET"], None);
+        let missing = EnvironmentCapture::new().with_lock_file("/no/such/Cargo.lock");
+        assert!(missing.capture().is_err());
     }
 }

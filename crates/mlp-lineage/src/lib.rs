@@ -1,31 +1,28 @@
-//! What made a model, in a form that can be proved.
+//! What made a model, in records that can be proved: data, features, code, configuration, environment, seeds, artifacts, training.
 //!
-//! A record tells the data, the code, the environment, the configuration and the artifacts behind one model version. Records are immutable, each
-//! carries the hash of its content and of the record before, and artifacts are named by the hash of their bytes: [`verify`] finds what was
-//! altered or is missing, [`diff`] tells what changed between two models.
+//! A [`Record`] says how a model came to be. A [`LineageStore`] keeps records and deployments as a chain in which each entry carries the
+//! hash of its content and of the entry before. Two records can be compared field by field ([`diff`]), the chain and the artifacts
+//! verified, and the use of a dataset followed to the deployments it reached ([`LineageGraph`]).
 //!
 //! # Examples
 //!
 //! ```
-//! use mlp_core::{ManualClock, Params, Timestamp};
-//! use mlp_lineage::{Artifacts, Code, Description, Environment, InMemoryLineageStore, LineageStore, diff, verify};
+//! use mlp_core::{Clock, ModelName, SystemClock};
+//! use mlp_lineage::{ArtifactStoreExt, InMemoryArtifactStore, InMemoryLineageStore, LineageStoreExt, Record, capture_code, diff};
 //!
-//! let folder = tempfile::tempdir()?;
-//! let artifacts = Artifacts::open(folder.path())?;
-//! let store = InMemoryLineageStore::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+//! let (lineage, artifacts, clock) = (InMemoryLineageStore::new(), InMemoryArtifactStore::new(), SystemClock::new());
+//! let model: ModelName = "wine".parse()?;
+//! let first = Record::new(model.clone(), clock.now())
+//!     .with_code(capture_code(".")) // the commit, and what is not committed
+//!     .with_parameter("trees", 100)
+//!     .with_artifact("model", artifacts.put_bytes(b"weights")?);
+//! let second = Record::new(model, clock.now()).with_code(first.code.clone()).with_parameter("trees", 200);
+//! lineage.record(first.clone())?;
+//! lineage.record(second.clone())?;
 //!
-//! let describe = |c: f64, bytes: &[u8]| -> Result<Description, Box<dyn std::error::Error>> {
-//!     Ok(Description::new("wine", 1 + u64::from(c > 1.0))?
-//!         .with_code(Code::capture(folder.path()))
-//!         .with_environment(Environment::capture(&[]))
-//!         .with_configuration(Params::new().with("c", c))
-//!         .with_artifact("model", artifacts.put(bytes)?))
-//! };
-//! let first = store.append(describe(1.0, b"one")?)?;
-//! let second = store.append(describe(10.0, b"two")?)?;
-//! let changed: Vec<String> = diff(&first, &second).into_iter().map(|change| change.field).collect();
-//! assert_eq!(changed, ["artifacts.model.hash", "configuration.c", "version"]);
-//! assert!(verify(&store.records()?, &artifacts).is_sound());
+//! let changed: Vec<_> = diff(&first, &second).into_iter().map(|change| change.path).collect();
+//! assert_eq!(changed, ["artifacts.model.hash", "artifacts.model.size", "configuration.trees"]);
+//! assert_eq!(lineage.verify_chain(None)?, None); // nothing was altered
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -33,40 +30,64 @@
 //!
 //! | for | types |
 //! | --- | --- |
-//! | what made a model | [`Description`], [`Record`], [`Code`], [`Environment`] |
-//! | where records are kept | [`LineageStore`], [`InMemoryLineageStore`] |
-//! | where bytes are kept | [`Artifacts`], [`ArtifactRef`] |
-//! | comparing and proving | [`diff`], [`verify`], [`Verification`] |
+//! | what made a model | [`Record`], [`DataSource`], [`FeatureSource`], [`Code`], [`Environment`], [`Artifact`], [`Training`] |
+//! | capturing it | [`capture_code`], [`EnvironmentCapture`] |
+//! | keeping it | [`LineageStore`], [`LineageStoreExt`], [`InMemoryLineageStore`], [`ChainEntry`], [`Event`], [`Deployment`] |
+//! | asking | [`diff`], [`LineageGraph`], [`model_card`] |
+//! | proving | [`verify_chain`], [`verify_artifacts`], [`ChainFault`], [`ArtifactReport`] |
+//! | artifacts | [`ArtifactStore`], [`ArtifactStoreExt`], [`InMemoryArtifactStore`], `FileArtifactStore` (Unix), [`collect_garbage`] |
+//! | versions and aliases | [`ModelRegistry`], [`InMemoryModelRegistry`] |
 //!
 //! # Features
 //!
-//! | feature | what it adds |
+//! | feature | gives |
 //! | --- | --- |
-//! | `testing` | [`testing::check`], the contract that every store passes |
+//! | `testing` | `testing`: the contracts of the three traits, executable against any backend |
 //!
 //! # What it does not do
 //!
-//! It schedules no runs, and a hash chain alone does not stop somebody who rewrites all of it: keep the hash of the last record elsewhere.
+//! It runs no pipelines and signs nothing: whoever can rewrite the whole chain can forge it, unless the head is kept elsewhere and given to
+//! [`verify_chain`]. Records and registry end with the process, until a database adapter keeps them; artifacts can be on disk.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
 mod code;
 mod environment;
 mod record;
 
+mod chain;
 mod memory;
 mod store;
+
+mod card;
+mod diff;
+mod graph;
+
+mod artifact;
+#[cfg(unix)]
+mod files;
+mod garbage;
+
+mod registry;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-mod artifact;
-mod diff;
-mod verify;
-
-pub use artifact::{ArtifactRef, Artifacts};
-pub use code::{Code, GitState};
-pub use diff::{Change, diff};
-pub use environment::Environment;
+pub use artifact::{
+    ArtifactInfo, ArtifactReport, ArtifactStore, ArtifactStoreExt, InMemoryArtifactStore,
+    verify_artifacts,
+};
+pub use card::model_card;
+pub use chain::{ChainEntry, ChainFault, Deployment, Event, FaultKind, Head, verify_chain};
+pub use code::{Code, GitState, MAX_DIFF_BYTES, MAX_UNTRACKED, Tree, capture_code};
+pub use diff::{Change, Section, diff};
+pub use environment::{Environment, EnvironmentCapture};
+#[cfg(unix)]
+pub use files::FileArtifactStore;
+pub use garbage::{GarbageMode, collect_garbage};
+pub use graph::{LineageGraph, Node};
 pub use memory::InMemoryLineageStore;
-pub use record::{Description, Record};
-pub use store::LineageStore;
-pub use verify::{Fault, Verification, verify};
+pub use record::{Artifact, DataSource, FeatureSource, Record, Training};
+pub use registry::{
+    Alias, AliasMove, InMemoryModelRegistry, ModelRegistry, ModelVersion, Protection,
+};
+pub use store::{LineageStore, LineageStoreExt, MAX_ENTRIES_READ};

@@ -1,81 +1,106 @@
-//! Records in memory: the reference for every other store.
+//! The store without a disk.
 
-use mlp_core::{Clock, ModelName, RecordId, StoreError, VersionNumber};
+use std::collections::HashMap;
+
+use mlp_core::{ModelName, RecordId, StoreError};
 use parking_lot::RwLock;
 
-use crate::record::{Description, Record};
-use crate::store::LineageStore;
+use crate::chain::{ChainEntry, Deployment, Event, Head};
+use crate::record::Record;
+use crate::store::{LineageStore, MAX_ENTRIES_READ};
 
-/// Keeps records in memory, for as long as it lives.
-#[derive(Debug)]
-pub struct InMemoryLineageStore<C> {
-    clock: C,
-    records: RwLock<Vec<Record>>,
+/// Keeps the chain in memory.
+#[derive(Debug, Default)]
+pub struct InMemoryLineageStore {
+    state: RwLock<State>,
 }
 
-impl<C: Clock> InMemoryLineageStore<C> {
-    /// An empty store that dates its records by this clock.
-    pub fn new(clock: C) -> Self {
-        Self { clock, records: RwLock::default() }
-    }
+#[derive(Debug, Default)]
+struct State {
+    entries: Vec<ChainEntry>,
+    records: HashMap<RecordId, usize>,
+}
 
-    fn find(
-        &self,
-        what: &'static str,
-        id: impl ToString,
-        is_it: impl Fn(&Record) -> bool,
-    ) -> Result<Record, StoreError> {
-        let records = self.records.read();
-        records
-            .iter()
-            .find(|record| is_it(record))
-            .cloned()
-            .ok_or_else(|| StoreError::not_found(what, id))
+impl InMemoryLineageStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 }
 
-impl<C: Clock> LineageStore for InMemoryLineageStore<C> {
-    fn append(&self, description: Description) -> Result<Record, StoreError> {
-        let mut records = self.records.write();
-        let is_same = |record: &Record| {
-            record.description.model == description.model
-                && record.description.version == description.version
+const KIND: &str = "record";
+
+impl State {
+    fn check(&self, event: &Event) -> Result<(), StoreError> {
+        let known = |id: &RecordId| {
+            if self.records.contains_key(id) {
+                Ok(())
+            } else {
+                Err(StoreError::not_found(KIND, id))
+            }
         };
-        if records.iter().any(is_same) {
-            let id = format!("{} {}", description.model, description.version);
-            return Err(StoreError::conflict("record", id, "the version is described already"));
+        match event {
+            Event::Recorded(record) => {
+                if self.records.contains_key(&record.id) {
+                    return Err(StoreError::conflict(KIND, record.id, "the id is taken"));
+                }
+                record.parents.iter().chain(&record.corrects).try_for_each(known)
+            }
+            Event::Deployed(deployment) => known(&deployment.record),
         }
-        let record =
-            Record::chain(description, RecordId::generate(), self.clock.now(), records.last())
-                .map_err(StoreError::backend)?;
-        records.push(record.clone());
-        Ok(record)
+    }
+}
+
+impl LineageStore for InMemoryLineageStore {
+    fn append(&self, event: Event) -> Result<Head, StoreError> {
+        let mut state = self.state.write();
+        state.check(&event)?;
+        let entry = ChainEntry::follow(state.entries.last().map(ChainEntry::head), event)?;
+        if let Event::Recorded(record) = &entry.event {
+            let position = state.entries.len();
+            state.records.insert(record.id, position);
+        }
+        let head = entry.head();
+        state.entries.push(entry);
+        Ok(head)
+    }
+
+    fn head(&self) -> Result<Option<Head>, StoreError> {
+        Ok(self.state.read().entries.last().map(ChainEntry::head))
+    }
+
+    fn entries(&self, from: u64, limit: usize) -> Result<Vec<ChainEntry>, StoreError> {
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let state = self.state.read();
+        Ok(state.entries.iter().skip(from).take(limit.min(MAX_ENTRIES_READ)).cloned().collect())
     }
 
     fn get(&self, id: RecordId) -> Result<Record, StoreError> {
-        self.find("record", id, |record| record.id == id)
+        let state = self.state.read();
+        match state.records.get(&id).map(|&position| &state.entries[position].event) {
+            Some(Event::Recorded(record)) => Ok((**record).clone()),
+            _ => Err(StoreError::not_found(KIND, id)),
+        }
     }
 
-    fn of_version(&self, model: &ModelName, version: VersionNumber) -> Result<Record, StoreError> {
-        self.find("record", format!("{model} {version}"), |record| {
-            record.description.model == *model && record.description.version == version
-        })
+    fn records_of(&self, model: &ModelName) -> Result<Vec<Record>, StoreError> {
+        let of_model = |entry: &ChainEntry| match &entry.event {
+            Event::Recorded(record) if record.model == *model => Some((**record).clone()),
+            _ => None,
+        };
+        Ok(self.state.read().entries.iter().filter_map(of_model).collect())
     }
 
-    fn records(&self) -> Result<Vec<Record>, StoreError> {
-        Ok(self.records.read().clone())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use mlp_core::{ManualClock, Timestamp};
-
-    #[test]
-    fn the_store_in_memory_keeps_the_contract() {
-        crate::testing::check(|| {
-            InMemoryLineageStore::new(ManualClock::new(Timestamp::UNIX_EPOCH))
-        });
+    fn deployments_of(&self, record: RecordId) -> Result<Vec<Deployment>, StoreError> {
+        let state = self.state.read();
+        if !state.records.contains_key(&record) {
+            return Err(StoreError::not_found(KIND, record));
+        }
+        let of_record = |entry: &ChainEntry| match &entry.event {
+            Event::Deployed(deployment) if deployment.record == record => Some(deployment.clone()),
+            _ => None,
+        };
+        Ok(state.entries.iter().filter_map(of_record).collect())
     }
 }

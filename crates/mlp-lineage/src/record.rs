@@ -1,170 +1,235 @@
-//! What made one model version, and the record of it.
+//! How a model came to be.
 
 use std::collections::BTreeMap;
 
 use mlp_core::{
-    ContentHash, DatasetRef, InvalidId, Metrics, ModelName, Params, RecordId, Timestamp,
-    VersionNumber,
+    ContentHash, DatasetRef, Metrics, ModelName, ParamValue, Params, RecordId, StoreError,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::ArtifactRef;
 use crate::code::Code;
 use crate::environment::Environment;
 
-/// What made one model version: what a record is made from.
+/// Data that a model was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSource {
+    /// Which version of which dataset, by its content.
+    pub dataset: DatasetRef,
+    /// The query it was read with, if one was.
+    pub query: Option<String>,
+    /// The filters that were applied, in order.
+    pub filters: Vec<String>,
+    /// The moment as of which it was read.
+    pub as_of: Option<Timestamp>,
+}
+
+impl From<DatasetRef> for DataSource {
+    fn from(dataset: DatasetRef) -> Self {
+        Self { dataset, query: None, filters: Vec::new(), as_of: None }
+    }
+}
+
+/// Features that a model was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureSource {
+    /// The name of the feature set.
+    pub name: String,
+    /// Its version in the feature store.
+    pub version: String,
+    /// The transforms with their versions, in the order in which they run.
+    pub transforms: Vec<String>,
+}
+
+/// Some bytes by their content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    /// The BLAKE3 hash of the bytes.
+    pub hash: ContentHash,
+    /// How many bytes.
+    pub size: u64,
+}
+
+/// How the training went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// The scores it ended with.
+    pub metrics: Metrics,
+}
+
+/// How a model came to be. Once appended to a store it does not change; a correction is another record that names it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Description {
-    /// The model.
+pub struct Record {
+    /// Its identity.
+    pub id: RecordId,
+    /// The model that was made.
     pub model: ModelName,
-    /// Its version.
-    pub version: VersionNumber,
-    /// The datasets it learnt from and was tested on, by role: `train`, `test`.
-    pub datasets: BTreeMap<String, DatasetRef>,
-    /// The features it takes, by name and version of their set.
-    pub features: Option<String>,
-    /// The code.
-    pub code: Option<Code>,
-    /// The machine and the tools.
-    pub environment: Option<Environment>,
-    /// Hyperparameters and settings.
-    pub configuration: Params,
-    /// The seed of everything random.
-    pub seed: Option<u64>,
-    /// What it scored.
-    pub metrics: Metrics,
-    /// The bytes it consists of, by name.
-    pub artifacts: BTreeMap<String, ArtifactRef>,
+    /// When the record was made.
+    pub created_at: Timestamp,
     /// Who made it.
     pub author: Option<String>,
-    /// What it is for.
-    pub note: Option<String>,
+    /// What it is, and what it is not fit for, in words.
+    pub description: Option<String>,
+    /// The data by their role, such as `training` or `test`.
+    pub datasets: BTreeMap<String, DataSource>,
+    /// The features.
+    pub features: Option<FeatureSource>,
+    /// The code.
+    pub code: Code,
+    /// The configuration, hyperparameters included.
+    pub configuration: Params,
+    /// The machine and its tools.
+    pub environment: Option<Environment>,
+    /// The seeds by what they were for.
+    pub seeds: BTreeMap<String, u64>,
+    /// What was produced, by name, such as `model` or `checkpoint/3`.
+    pub artifacts: BTreeMap<String, Artifact>,
+    /// How the training went.
+    pub training: Option<Training>,
+    /// The records this one builds on, such as that of a model whose output is a feature here.
+    pub parents: Vec<RecordId>,
+    /// The record that this one corrects.
+    pub corrects: Option<RecordId>,
 }
 
-macro_rules! setters {
-    ($($(#[$doc:meta])* $method:ident, $field:ident: $type:ty;)*) => {
-        $(
-            $(#[$doc])*
-            #[must_use]
-            pub fn $method(mut self, $field: $type) -> Self {
-                self.$field = $field.into();
-                self
-            }
-        )*
-    };
-}
-
-impl Description {
-    /// A description of a version of a model, with nothing known of it yet.
-    ///
-    /// # Errors
-    /// If the name is empty, too long, or holds control characters.
-    pub fn new(model: impl Into<String>, version: u64) -> Result<Self, InvalidId> {
-        Ok(Self {
-            model: ModelName::new(model)?,
-            version: VersionNumber(version),
+impl Record {
+    /// A record with a new id and nothing else set.
+    #[must_use]
+    pub fn new(model: ModelName, created_at: Timestamp) -> Self {
+        Self {
+            id: RecordId::generate(),
+            model,
+            created_at,
+            author: None,
+            description: None,
             datasets: BTreeMap::new(),
             features: None,
-            code: None,
-            environment: None,
+            code: Code::Unknown { reason: "not captured".to_owned() },
             configuration: Params::new(),
-            seed: None,
-            metrics: Metrics::new(),
+            environment: None,
+            seeds: BTreeMap::new(),
             artifacts: BTreeMap::new(),
-            author: None,
-            note: None,
-        })
+            training: None,
+            parents: Vec::new(),
+            corrects: None,
+        }
     }
 
-    /// Adds a dataset in a role.
+    /// Sets who made it.
     #[must_use]
-    pub fn with_dataset(mut self, role: impl Into<String>, dataset: DatasetRef) -> Self {
-        self.datasets.insert(role.into(), dataset);
+    pub fn with_author(mut self, author: impl Into<String>) -> Self {
+        self.author = Some(author.into());
         self
     }
 
-    /// Adds an artifact under a name.
+    /// Sets what it is, in words.
     #[must_use]
-    pub fn with_artifact(mut self, name: impl Into<String>, artifact: ArtifactRef) -> Self {
+    pub fn with_description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Adds data in a role.
+    #[must_use]
+    pub fn with_dataset(mut self, role: impl Into<String>, data: impl Into<DataSource>) -> Self {
+        self.datasets.insert(role.into(), data.into());
+        self
+    }
+
+    /// Sets the features.
+    #[must_use]
+    pub fn with_features(mut self, features: FeatureSource) -> Self {
+        self.features = Some(features);
+        self
+    }
+
+    /// Sets the code, as [`capture_code`](crate::capture_code) finds it.
+    #[must_use]
+    pub fn with_code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Replaces the configuration.
+    #[must_use]
+    pub fn with_configuration(mut self, configuration: Params) -> Self {
+        self.configuration = configuration;
+        self
+    }
+
+    /// Sets one value of the configuration.
+    #[must_use]
+    pub fn with_parameter(mut self, name: impl Into<String>, value: impl Into<ParamValue>) -> Self {
+        self.configuration.insert(name, value);
+        self
+    }
+
+    /// Sets the environment.
+    #[must_use]
+    pub fn with_environment(mut self, environment: Environment) -> Self {
+        self.environment = Some(environment);
+        self
+    }
+
+    /// Adds a seed.
+    #[must_use]
+    pub fn with_seed(mut self, purpose: impl Into<String>, seed: u64) -> Self {
+        self.seeds.insert(purpose.into(), seed);
+        self
+    }
+
+    /// Adds an artifact.
+    #[must_use]
+    pub fn with_artifact(mut self, name: impl Into<String>, artifact: Artifact) -> Self {
         self.artifacts.insert(name.into(), artifact);
         self
     }
 
-    setters! {
-        /// Sets the features by name and version of their set.
-        with_features, features: String;
-        /// Sets the code.
-        with_code, code: Code;
-        /// Sets the machine and the tools.
-        with_environment, environment: Environment;
-        /// Sets hyperparameters and settings.
-        with_configuration, configuration: Params;
-        /// Sets the seed.
-        with_seed, seed: u64;
-        /// Sets what it scored.
-        with_metrics, metrics: Metrics;
-        /// Sets who made it.
-        with_author, author: String;
-        /// Sets what it is for.
-        with_note, note: String;
-    }
-}
-
-/// An immutable record: a description, when it was made, and the hashes that chain it to the record before.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Record {
-    /// The identity.
-    pub id: RecordId,
-    /// Its place in the chain, from 0.
-    pub sequence: u64,
-    /// When it was made.
-    pub at: Timestamp,
-    /// The hash of the record before; none for the first.
-    pub previous: Option<ContentHash>,
-    /// What made the model.
-    pub description: Description,
-    /// The hash of all of the above.
-    pub hash: ContentHash,
-}
-
-impl Record {
-    /// Chains a description to the record before. For those who write a store.
-    ///
-    /// # Errors
-    /// If the description cannot be written as JSON.
-    pub fn chain(
-        description: Description,
-        id: RecordId,
-        at: Timestamp,
-        previous: Option<&Record>,
-    ) -> Result<Self, serde_json::Error> {
-        let mut record = Self {
-            id,
-            sequence: previous.map_or(0, |record| record.sequence + 1),
-            at,
-            previous: previous.map(|record| record.hash),
-            description,
-            hash: ContentHash::from_bytes([0; 32]),
-        };
-        record.hash = record.content_hash()?;
-        Ok(record)
+    /// Sets how the training went.
+    #[must_use]
+    pub fn with_training(mut self, training: Training) -> Self {
+        self.training = Some(training);
+        self
     }
 
-    /// The hash that the content has now: BLAKE3 of its canonical JSON (keys in the order of the fields, maps in alphabetical order).
+    /// Adds a record that this one builds on.
+    #[must_use]
+    pub fn with_parent(mut self, parent: RecordId) -> Self {
+        self.parents.push(parent);
+        self
+    }
+
+    /// Says that this record corrects another.
+    #[must_use]
+    pub fn correcting(mut self, record: RecordId) -> Self {
+        self.corrects = Some(record);
+        self
+    }
+
+    /// The record as JSON in its canonical form: equal records give equal bytes.
     ///
     /// # Errors
-    /// If the content cannot be written as JSON.
-    pub fn content_hash(&self) -> Result<ContentHash, serde_json::Error> {
-        let bytes = serde_json::to_vec(&(
-            self.id,
-            self.sequence,
-            self.at,
-            self.previous,
-            &self.description,
-        ))?;
-        Ok(ContentHash::from_bytes(*blake3::hash(&bytes).as_bytes()))
+    /// None that is known of; serialisation is fallible by type.
+    pub fn to_json(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(StoreError::backend)
+    }
+
+    /// Reads a record from JSON.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], with the line and column.
+    pub fn from_json(text: &str) -> Result<Self, StoreError> {
+        serde_json::from_str(text)
+            .map_err(|e| StoreError::Corrupt { what: "record".to_owned(), reason: e.to_string() })
     }
 }

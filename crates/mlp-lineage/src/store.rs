@@ -1,40 +1,111 @@
-//! Where records are kept.
+//! The storage trait, and what can be done with any store.
 
 use std::fmt::Debug;
 
-use mlp_core::{ModelName, RecordId, StoreError, VersionNumber};
+use mlp_core::{ModelName, RecordId, StoreError};
 
-use crate::record::{Description, Record};
+use crate::chain::{ChainEntry, ChainFault, Deployment, Event, Head, verify_chain};
+use crate::graph::LineageGraph;
+use crate::record::Record;
 
-/// Keeps lineage records.
+/// The most entries that one call reads.
+pub const MAX_ENTRIES_READ: usize = 10_000;
+
+/// Keeps a chain of records and deployments.
 ///
 /// # Contract
 ///
-/// * A record that was returned is kept, and never changes; there is no way to alter or remove one.
-/// * Records form one chain: each carries the hash of the one before, and its sequence is one more.
-/// * A model version is described once; a second description is a conflict, and writes nothing.
+/// Each promise is a check in `testing` (feature `testing`).
+///
+/// * An entry that was appended is seen by every later read, as it was written, and never changes. A failed append changed nothing.
+/// * Entries are numbered from zero without gaps, each follows the one before ([`ChainEntry::follow`]), also under concurrent appends.
+/// * The id of a record is taken once. What an entry refers to is there already, so that no cycle can close.
 pub trait LineageStore: Debug + Send + Sync {
-    /// Adds a record at the end of the chain.
+    /// Appends an event, and returns where the chain ends now.
     ///
     /// # Errors
-    /// If the version is described already, or the store fails.
-    fn append(&self, description: Description) -> Result<Record, StoreError>;
+    /// [`StoreError::Conflict`] if the record's id is taken; [`StoreError::NotFound`] if it refers to a record that is not there.
+    fn append(&self, event: Event) -> Result<Head, StoreError>;
 
-    /// The record with this identity.
+    /// Where the chain ends; none while it is empty.
     ///
     /// # Errors
-    /// If there is none.
+    /// As the backend says.
+    fn head(&self) -> Result<Option<Head>, StoreError>;
+
+    /// Reads entries from a number on, at most `limit` of them and at most [`MAX_ENTRIES_READ`].
+    ///
+    /// # Errors
+    /// As the backend says.
+    fn entries(&self, from: u64, limit: usize) -> Result<Vec<ChainEntry>, StoreError>;
+
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
     fn get(&self, id: RecordId) -> Result<Record, StoreError>;
 
-    /// The record of a model version.
+    /// Reads the records of a model, in the order of appending.
     ///
     /// # Errors
-    /// If there is none.
-    fn of_version(&self, model: &ModelName, version: VersionNumber) -> Result<Record, StoreError>;
+    /// As the backend says.
+    fn records_of(&self, model: &ModelName) -> Result<Vec<Record>, StoreError>;
 
-    /// All records, in the order of the chain.
+    /// Reads where a model went, in the order of appending.
     ///
     /// # Errors
-    /// If the store fails.
-    fn records(&self) -> Result<Vec<Record>, StoreError>;
+    /// [`StoreError::NotFound`] if there is no such record.
+    fn deployments_of(&self, record: RecordId) -> Result<Vec<Deployment>, StoreError>;
 }
+
+/// Conveniences over [`LineageStore`].
+pub trait LineageStoreExt: LineageStore {
+    /// Appends a record.
+    ///
+    /// # Errors
+    /// As [`LineageStore::append`].
+    fn record(&self, record: Record) -> Result<Head, StoreError> {
+        self.append(Event::Recorded(Box::new(record)))
+    }
+
+    /// Appends that a model went somewhere.
+    ///
+    /// # Errors
+    /// As [`LineageStore::append`].
+    fn deployed(&self, deployment: Deployment) -> Result<Head, StoreError> {
+        self.append(Event::Deployed(deployment))
+    }
+
+    /// Reads the whole chain.
+    ///
+    /// # Errors
+    /// As [`LineageStore::entries`].
+    fn all_entries(&self) -> Result<Vec<ChainEntry>, StoreError> {
+        let mut entries = Vec::new();
+        loop {
+            let page = self.entries(entries.len() as u64, MAX_ENTRIES_READ)?;
+            if page.is_empty() {
+                return Ok(entries);
+            }
+            entries.extend(page);
+        }
+    }
+
+    /// Follows the chain and names its first fault, or none; see [`verify_chain`].
+    ///
+    /// # Errors
+    /// As [`LineageStore::entries`].
+    fn verify_chain(&self, anchor: Option<Head>) -> Result<Option<ChainFault>, StoreError> {
+        verify_chain(&self.all_entries()?, anchor)
+    }
+
+    /// What was made from what.
+    ///
+    /// # Errors
+    /// As [`LineageStore::entries`].
+    fn graph(&self) -> Result<LineageGraph, StoreError> {
+        Ok(LineageGraph::of(&self.all_entries()?))
+    }
+}
+
+impl<S: LineageStore + ?Sized> LineageStoreExt for S {}

@@ -1,102 +1,285 @@
-//! The contract of [`LineageStore`], executable: every backend passes it.
+//! The contracts of the three traits, executable: a backend calls the function of its trait with one that opens a fresh store.
 
-use std::thread;
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a check fails by panicking")]
 
-use mlp_core::{Params, RecordId, StoreError, VersionNumber};
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::record::{Description, Record};
-use crate::store::LineageStore;
+use mlp_core::{ContentHash, ModelName, RecordId, StoreError, Timestamp, VersionNumber};
 
-type Check = fn(&dyn LineageStore);
+use crate::artifact::{ArtifactStore, ArtifactStoreExt};
+use crate::chain::{Deployment, Event};
+use crate::record::Record;
+use crate::registry::{Alias, ModelRegistry, Protection};
+use crate::store::{LineageStore, LineageStoreExt};
 
-const CHECKS: &[(&str, Check)] = &[
-    ("a_record_is_kept_as_it_was_returned", a_record_is_kept_as_it_was_returned),
-    ("records_form_one_chain", records_form_one_chain),
-    ("a_version_is_described_once", a_version_is_described_once),
-    ("what_is_not_there_is_not_found", what_is_not_there_is_not_found),
-    ("eight_writers_make_one_chain", eight_writers_make_one_chain),
-];
+type Check<T> = (&'static str, fn(&T));
 
-/// Runs every check, each on a fresh store from `open`.
-///
-/// # Panics
-/// If the store breaks a promise; the name of the check is printed before it runs.
-#[expect(clippy::print_stderr, reason = "the name of the check that fails")]
-pub fn check<S: LineageStore>(open: impl Fn() -> S) {
-    for (name, check) in CHECKS {
-        eprintln!("check {name}");
-        check(&open());
+fn run<T: ?Sized>(checks: &[Check<T>], mut with: impl FnMut(&dyn Fn(&T))) {
+    for (name, check) in checks {
+        let result = catch_unwind(AssertUnwindSafe(|| with(&|store| check(store))));
+        assert!(result.is_ok(), "the store breaks its contract: {name}");
     }
 }
 
-#[expect(clippy::unwrap_used, reason = "a check fails by panicking")]
-fn description(model: &str, version: u64) -> Description {
-    Description::new(model, version)
-        .unwrap()
-        .with_configuration(Params::new().with("c", f64::NAN).with("name", "näme ' --"))
+/// Runs every check of [`LineageStore`], each on a fresh store from `open`.
+pub fn check_lineage<S: LineageStore>(open: impl Fn() -> S) {
+    let checks: &[Check<dyn LineageStore>] = &[
+        ("a_record_comes_back_as_written", a_record_comes_back_as_written),
+        ("an_id_is_taken_once", an_id_is_taken_once),
+        ("what_is_referred_to_is_there_already", what_is_referred_to_is_there_already),
+        ("entries_form_a_chain_without_gaps", entries_form_a_chain_without_gaps),
+        ("deployments_are_told_in_order", deployments_are_told_in_order),
+        ("eight_writers_make_one_chain", eight_writers_make_one_chain),
+    ];
+    run(checks, |check| check(&open()));
 }
 
-#[expect(clippy::unwrap_used, reason = "a check fails by panicking")]
-fn a_record_is_kept_as_it_was_returned(store: &dyn LineageStore) {
-    let record = store.append(description("wine", 1)).unwrap();
-    let json = |record: &Record| serde_json::to_string(record).unwrap();
-    assert_eq!(json(&store.get(record.id).unwrap()), json(&record));
-    assert_eq!(
-        json(&store.of_version(&record.description.model, VersionNumber(1)).unwrap()),
-        json(&record)
-    );
-    assert_eq!(record.content_hash().unwrap(), record.hash);
+/// Runs every check of [`ArtifactStore`], each on a fresh store from `open`.
+pub fn check_artifacts<S: ArtifactStore>(open: impl Fn() -> S) {
+    let checks: &[Check<dyn ArtifactStore>] = &[
+        ("what_was_put_comes_back", what_was_put_comes_back),
+        ("the_same_content_is_one_artifact", the_same_content_is_one_artifact),
+        ("a_failed_put_leaves_nothing", a_failed_put_leaves_nothing),
+        ("a_removed_artifact_is_gone", a_removed_artifact_is_gone),
+    ];
+    run(checks, |check| check(&open()));
 }
 
-#[expect(clippy::unwrap_used, reason = "a check fails by panicking")]
-fn records_form_one_chain(store: &dyn LineageStore) {
-    for version in 1..=5 {
-        store.append(description("wine", version)).unwrap();
-    }
-    let records = store.records().unwrap();
-    assert_eq!(records.len(), 5);
-    assert_eq!((records[0].sequence, records[0].previous), (0, None));
-    for pair in records.windows(2) {
-        assert_eq!(
-            (pair[1].sequence, pair[1].previous),
-            (pair[0].sequence + 1, Some(pair[0].hash))
-        );
-    }
+/// Runs every check of [`ModelRegistry`], each on a fresh registry from `open`.
+pub fn check_registry<R: ModelRegistry>(open: impl Fn() -> R) {
+    let checks: &[Check<dyn ModelRegistry>] = &[
+        ("a_number_is_never_reused", a_number_is_never_reused),
+        ("an_alias_moves_and_the_move_is_recorded", an_alias_moves_and_the_move_is_recorded),
+        ("a_deleted_version_takes_its_aliases_along", a_deleted_version_takes_its_aliases_along),
+        ("a_protected_alias_needs_an_approver", a_protected_alias_needs_an_approver),
+        ("names_resolve", names_resolve),
+        ("concurrent_registrations_get_different_numbers", concurrent_registrations),
+    ];
+    run(checks, |check| check(&open()));
 }
 
-#[expect(clippy::unwrap_used, reason = "a check fails by panicking")]
-fn a_version_is_described_once(store: &dyn LineageStore) {
-    store.append(description("wine", 1)).unwrap();
-    assert!(matches!(
-        store.append(description("wine", 1).with_seed(7)),
-        Err(StoreError::Conflict { .. })
-    ));
-    store.append(description("beer", 1)).unwrap();
-    assert_eq!(store.records().unwrap().len(), 2);
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(seconds * 1_000_000)
 }
 
-#[expect(clippy::unwrap_used, reason = "a check fails by panicking")]
-fn what_is_not_there_is_not_found(store: &dyn LineageStore) {
+fn name(name: &str) -> ModelName {
+    ModelName::new(name).unwrap()
+}
+
+fn record() -> Record {
+    Record::new(name("wine"), at(1))
+}
+
+fn a_record_comes_back_as_written(store: &dyn LineageStore) {
+    let text = "naïve \u{1F377} \u{0} \"';--\n";
+    let written = record()
+        .with_author(text)
+        .with_parameter("nan", f64::INFINITY)
+        .with_parameter("third", 1.0 / 3.0)
+        .with_seed("split", u64::MAX)
+        .with_description("x".repeat(1 << 20));
+    store.record(written.clone()).unwrap();
+    assert_eq!(store.get(written.id).unwrap(), written);
+    assert_eq!(store.records_of(&name("wine")).unwrap(), [written]);
+    assert_eq!(store.records_of(&name("beer")).unwrap(), []);
     assert!(matches!(store.get(RecordId::generate()), Err(StoreError::NotFound { .. })));
-    let record = store.append(description("wine", 1)).unwrap();
-    assert!(matches!(
-        store.of_version(&record.description.model, VersionNumber(2)),
-        Err(StoreError::NotFound { .. })
-    ));
 }
 
-#[expect(clippy::unwrap_used, reason = "a check fails by panicking")]
+fn an_id_is_taken_once(store: &dyn LineageStore) {
+    let first = record();
+    let head = store.record(first.clone()).unwrap();
+    let again = store.record(first.clone().with_author("somebody else"));
+    assert!(matches!(again, Err(StoreError::Conflict { .. })));
+    assert_eq!(store.get(first.id).unwrap(), first);
+    assert_eq!(store.head().unwrap(), Some(head));
+}
+
+fn what_is_referred_to_is_there_already(store: &dyn LineageStore) {
+    let own = record();
+    let itself = own.clone().with_parent(own.id);
+    let (parent, corrected) =
+        (record().with_parent(RecordId::generate()), record().correcting(RecordId::generate()));
+    for bad in [itself, parent, corrected] {
+        assert!(matches!(store.record(bad), Err(StoreError::NotFound { .. })));
+    }
+    let nowhere =
+        Deployment { record: RecordId::generate(), target: "eu".into(), at: at(1), by: None };
+    assert!(matches!(store.deployed(nowhere), Err(StoreError::NotFound { .. })));
+    assert_eq!(store.head().unwrap(), None);
+    store.record(own.clone()).unwrap();
+    store.record(record().with_parent(own.id).correcting(own.id)).unwrap();
+}
+
+fn entries_form_a_chain_without_gaps(store: &dyn LineageStore) {
+    let heads: Vec<_> = (0..5).map(|_| store.record(record()).unwrap()).collect();
+    let entries = store.entries(0, 100).unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.head()).collect::<Vec<_>>(), heads);
+    assert_eq!(store.verify_chain(heads.last().copied()).unwrap(), None);
+    assert_eq!(store.entries(3, 1).unwrap(), entries[3..4]);
+    assert_eq!(store.entries(5, 1).unwrap(), []);
+    assert_eq!(store.entries(u64::MAX, usize::MAX).unwrap(), []);
+}
+
+fn deployments_are_told_in_order(store: &dyn LineageStore) {
+    let (one, other) = (record(), record());
+    store.record(one.clone()).unwrap();
+    store.record(other.clone()).unwrap();
+    let to = |target: &str| Deployment {
+        record: one.id,
+        target: target.into(),
+        at: at(2),
+        by: Some("ann".into()),
+    };
+    for target in ["us", "eu"] {
+        store.append(Event::Deployed(to(target))).unwrap();
+    }
+    assert_eq!(store.deployments_of(one.id).unwrap(), [to("us"), to("eu")]);
+    assert_eq!(store.deployments_of(other.id).unwrap(), []);
+    assert!(store.deployments_of(RecordId::generate()).is_err());
+}
+
 fn eight_writers_make_one_chain(store: &dyn LineageStore) {
-    thread::scope(|scope| {
-        for writer in 0..8_u64 {
-            scope.spawn(move || {
-                (0..10).for_each(|i| {
-                    drop(store.append(description("wine", 1 + writer * 10 + i)).unwrap())
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                (0..20).for_each(|_| {
+                    store.record(record()).unwrap();
                 })
             });
         }
     });
-    let records = store.records().unwrap();
-    assert_eq!(records.len(), 80);
-    assert!(records.windows(2).all(|pair| pair[1].previous == Some(pair[0].hash)));
+    assert_eq!(store.all_entries().unwrap().len(), 160);
+    assert_eq!(store.verify_chain(None).unwrap(), None);
+}
+
+fn what_was_put_comes_back(store: &dyn ArtifactStore) {
+    for bytes in [&b""[..], b"weights", &vec![7; 300_000]] {
+        let artifact = store.put_bytes(bytes).unwrap();
+        assert_eq!(artifact.size, bytes.len() as u64);
+        assert_eq!(artifact.hash.as_bytes(), blake3::hash(bytes).as_bytes());
+        assert_eq!(store.read(artifact.hash).unwrap(), bytes);
+    }
+    let unknown = store.read(ContentHash::from_bytes([9; 32]));
+    assert!(matches!(unknown, Err(StoreError::NotFound { .. })));
+}
+
+fn the_same_content_is_one_artifact(store: &dyn ArtifactStore) {
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| store.put_bytes(b"same").unwrap());
+        }
+    });
+    let listed = store.list().unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(store.read(listed[0].artifact.hash).unwrap(), b"same");
+}
+
+fn a_failed_put_leaves_nothing(store: &dyn ArtifactStore) {
+    #[derive(Debug)]
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("the line broke"))
+        }
+    }
+    store.put(&mut b"some bytes first".chain(Broken)).unwrap_err();
+    assert_eq!(store.list().unwrap(), []);
+}
+
+fn a_removed_artifact_is_gone(store: &dyn ArtifactStore) {
+    let artifact = store.put_bytes(b"old").unwrap();
+    for _ in 0..2 {
+        store.remove(artifact.hash).unwrap();
+    }
+    assert!(matches!(store.read(artifact.hash), Err(StoreError::NotFound { .. })));
+    assert_eq!(store.list().unwrap(), []);
+}
+
+fn register(registry: &dyn ModelRegistry) -> VersionNumber {
+    registry.register(&name("wine"), RecordId::generate(), at(1)).unwrap()
+}
+
+fn a_number_is_never_reused(registry: &dyn ModelRegistry) {
+    let numbers = [register(registry), register(registry)];
+    assert_eq!(numbers, [VersionNumber(1), VersionNumber(2)]);
+    registry.delete_version(&name("wine"), numbers[1], at(2)).unwrap();
+    assert!(registry.version(&name("wine"), numbers[1]).is_err());
+    assert!(registry.delete_version(&name("wine"), numbers[1], at(2)).is_err());
+    assert_eq!(register(registry), VersionNumber(3));
+    let left: Vec<_> =
+        registry.versions(&name("wine")).unwrap().iter().map(|v| v.version).collect();
+    assert_eq!(left, [VersionNumber(1), VersionNumber(3)]);
+    assert_eq!(registry.versions(&name("beer")).unwrap(), []);
+}
+
+fn an_alias_moves_and_the_move_is_recorded(registry: &dyn ModelRegistry) {
+    let (wine, champion): (_, Alias) = (name("wine"), "champion".parse().unwrap());
+    let (one, two) = (register(registry), register(registry));
+    for version in [Some(one), Some(two), None] {
+        registry.set_alias(&wine, &champion, version, at(2), Some("ann")).unwrap();
+    }
+    assert!(registry.aliases(&wine).unwrap().is_empty());
+    let moves: Vec<_> =
+        registry.moves(&wine).unwrap().into_iter().map(|m| (m.from, m.to)).collect();
+    assert_eq!(moves, [(None, Some(one)), (Some(one), Some(two)), (Some(two), None)]);
+    let missing = registry.set_alias(&wine, &champion, Some(VersionNumber(9)), at(2), None);
+    assert!(matches!(missing, Err(StoreError::NotFound { .. })));
+}
+
+fn a_deleted_version_takes_its_aliases_along(registry: &dyn ModelRegistry) {
+    let wine = name("wine");
+    let (one, two) = (register(registry), register(registry));
+    registry.set_alias(&wine, &"old".parse().unwrap(), Some(one), at(1), None).unwrap();
+    registry.set_alias(&wine, &"new".parse().unwrap(), Some(two), at(1), None).unwrap();
+    registry.delete_version(&wine, one, at(2)).unwrap();
+    let left: Vec<_> = registry.aliases(&wine).unwrap().into_keys().collect();
+    assert_eq!(left, ["new".parse().unwrap()]);
+}
+
+fn a_protected_alias_needs_an_approver(registry: &dyn ModelRegistry) {
+    let (wine, champion): (_, Alias) = (name("wine"), "champion".parse().unwrap());
+    assert!(registry.protect(&wine, &champion, Protection::Protected).is_err(), "no such model");
+    let one = register(registry);
+    registry.protect(&wine, &champion, Protection::Protected).unwrap();
+    for nobody in [None, Some(""), Some(" ")] {
+        let refused = registry.set_alias(&wine, &champion, Some(one), at(1), nobody);
+        assert!(matches!(refused, Err(StoreError::Conflict { .. })));
+    }
+    registry.set_alias(&wine, &champion, Some(one), at(1), Some("ann")).unwrap();
+    assert_eq!(registry.moves(&wine).unwrap()[0].approver.as_deref(), Some("ann"));
+    assert!(registry.set_alias(&wine, &champion, None, at(1), None).is_err());
+    let deleted = registry.delete_version(&wine, one, at(2));
+    assert!(matches!(deleted, Err(StoreError::Conflict { .. })));
+    registry.protect(&wine, &champion, Protection::Open).unwrap();
+    registry.delete_version(&wine, one, at(2)).unwrap();
+}
+
+fn names_resolve(registry: &dyn ModelRegistry) {
+    let wine = name("wine");
+    let (one, two) = (register(registry), register(registry));
+    registry.set_alias(&wine, &"champion".parse().unwrap(), Some(one), at(1), None).unwrap();
+    for (text, version) in [("latest", two), ("v1", one), ("champion", one)] {
+        assert_eq!(registry.resolve(&wine, text).unwrap().version, version, "{text}");
+    }
+    for text in ["Champion", "v9", "v", "", "../etc"] {
+        assert!(registry.resolve(&wine, text).is_err(), "{text}");
+    }
+    for reserved in ["latest", "Latest", "v1", "V007", "", "a b", "a/b", "..\\"] {
+        assert!(reserved.parse::<Alias>().is_err(), "{reserved:?} was taken");
+    }
+}
+
+fn concurrent_registrations(registry: &dyn ModelRegistry) {
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                (0..20).for_each(|_| {
+                    register(registry);
+                })
+            });
+        }
+    });
+    let versions = registry.versions(&name("wine")).unwrap();
+    assert!(versions.iter().map(|v| v.version.0).eq(1..=160));
 }

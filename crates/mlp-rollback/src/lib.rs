@@ -19,7 +19,7 @@
 //! # }
 //!
 //! let deployment = Deployment::<str>::new(DeploymentConfig::default().with_seed(7))?;
-//! let server = Arc::new(Server); // a `Host` that serves what the deployment routes: mlp-serve has one
+//! let server: Arc<dyn Host<str>> = Arc::new(Server); // serves what the deployment routes: with mlp-serve, `server.host()`
 //! deployment.attach(&server);
 //! let lead = Change::by("lead");
 //! let v1 = deployment.register(VersionBundle::new("forest"), VersionSource::shared(Arc::from("v1")), &lead)?;

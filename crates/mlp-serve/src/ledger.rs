@@ -85,6 +85,14 @@ impl Ledger {
         self.observe(&Outcome::new(&call.route, OutcomeStatus::Answered, latency).from_cache());
     }
 
+    /// Reports a failure that another request met with the same input: no evidence of its own.
+    pub(crate) fn report_shared_failure(&self, call: &Call, now: Duration) {
+        count(&self.counters.failed);
+        let latency = now.saturating_sub(call.entered);
+        self.latencies.lock().add_span(latency);
+        self.observe(&Outcome::new(&call.route, OutcomeStatus::Failed, latency).from_cache());
+    }
+
     /// Reports what a shadow did with a copy.
     pub(crate) fn report_mirror(
         &self,

@@ -50,6 +50,7 @@
 //!   takes less. A free replica takes what waits, up to `max_batch_rows`, at once.
 //! * If a replica is idle and the model known to be cheap, the caller runs the model in its own thread: no hand-over, no batching tax.
 //! * A batch that fails or panics is halved until the input to blame is alone; the others are answered.
+//! * With a cache, identical inputs under way are computed once, and a failure is shared but never remembered.
 //! * A deadline is checked when a request enters, when a batch is formed, and when the answer is there; a late answer is an error. A
 //!   request whose ticket was dropped or whose deadline passed in the queue never reaches the model.
 //! * Inputs for a shadow are handed on after the primary has answered; a shadow's failures and slowness reach no caller.
@@ -82,6 +83,7 @@ mod worker;
 
 mod cache;
 mod cost;
+mod flight;
 mod gate;
 mod identity;
 mod ledger;

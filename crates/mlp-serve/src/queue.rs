@@ -8,6 +8,7 @@ use std::time::Duration;
 use mlp_core::{ModelError, Servable};
 
 use crate::cost::Cost;
+use crate::flight::Flights;
 use crate::gate::Pass;
 use crate::ledger::Call;
 use crate::numbers::Counted;
@@ -74,6 +75,7 @@ pub(crate) struct Queue<M: ?Sized + Servable> {
     pub(crate) active: usize,
     /// The most requests that were active at once of late: whether more callers can arrive.
     peak: usize,
+    pub(crate) flights: Flights<M>,
     pub(crate) waits: Counted,
     pub(crate) spans: Counted,
     pub(crate) batches: Counted,
@@ -92,6 +94,7 @@ impl<M: ?Sized + Servable> Queue<M> {
             open: 0,
             active: 0,
             peak: 0,
+            flights: Flights::new(),
             waits: Counted::new(),
             spans: Counted::new(),
             batches: Counted::new(),
@@ -183,7 +186,7 @@ impl<M: ?Sized + Servable> Queue<M> {
 
     /// Until when a batch waits for more rows: never for a request that waits alone while no others are about.
     pub(crate) fn waits_until(&mut self, delay: Duration, cap: usize) -> Option<Duration> {
-        if delay.is_zero() || self.rows >= cap || self.is_closed || self.active >= self.peak {
+        if delay.is_zero() || self.is_complete(cap) {
             return None;
         }
         let jobs = || self.lanes.iter().flatten();
@@ -194,6 +197,11 @@ impl<M: ?Sized + Servable> Queue<M> {
             |entered: Duration, deadline: Duration| entered + deadline.saturating_sub(entered) / 2;
         let pressing = jobs().filter_map(|job| Some(half(job.entered, job.deadline()?))).min();
         Some(pressing.map_or(until, |pressing| pressing.min(until)))
+    }
+
+    /// Whether no more rows are expected: the batch is full, or as many requests are active as were of late.
+    pub(crate) fn is_complete(&self, cap: usize) -> bool {
+        self.rows >= cap || self.is_closed || self.active >= self.peak
     }
 
     /// Lets the memory of busy times fade, one batch at a time.
@@ -210,7 +218,7 @@ impl<M: ?Sized + Servable> Job<M> {
         }
     }
 
-    fn is_wanted(&self, now: Duration) -> bool {
+    pub(crate) fn is_wanted(&self, now: Duration) -> bool {
         match &self.task {
             Task::Answer(request) => !request.slot.call.is_late(now) && request.slot.is_wanted(),
             Task::Mirror(_) => true,

@@ -18,7 +18,7 @@ use crate::options::ServeOptions;
 use crate::queue::{Job, Mirror, Queue, Replica, Request, Shadows, Task};
 use crate::request::{Answer, Priority};
 use crate::slot::{Reply, Slot};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 pub(crate) struct Version<M: ?Sized + Servable> {
     pub(crate) ledger: Arc<Ledger>,
@@ -78,7 +78,7 @@ impl<M: ?Sized + Servable> Version<M> {
         let remembered = is_cacheable.then(|| self.recall(&key, call.entered)).flatten();
         let admitted = match remembered {
             Some(remembered) => {
-                Ok(Admitted::Settled(Ok(self.repeat(&call, input, remembered, shadows))))
+                Ok(Admitted::Settled(Ok(self.repeat_and_mirror(&call, input, remembered, shadows))))
             }
             None => {
                 count(&self.ledger.counters.cache_misses);
@@ -111,8 +111,23 @@ impl<M: ?Sized + Servable> Version<M> {
         remembered.expires.is_none_or(|expires| now < expires).then_some(remembered)
     }
 
-    /// Answers with what was remembered.
-    fn repeat(
+    /// Answers with what the model said to an identical input.
+    pub(crate) fn repeat(
+        &self,
+        call: &Call,
+        input: &M::Input,
+        output: M::Output,
+        replica: usize,
+        now: Duration,
+    ) -> Answer<M::Output> {
+        let answer = self.answer(call, output, replica, now, Origin::Cache);
+        let (role, model) = (call.route.role, &*self.model);
+        self.ledger.record(call, role, model, input, &answer.output, answer.latency);
+        self.ledger.report_cached(call, now);
+        answer
+    }
+
+    fn repeat_and_mirror(
         &self,
         call: &Call,
         input: M::Input,
@@ -120,16 +135,7 @@ impl<M: ?Sized + Servable> Version<M> {
         shadows: Shadows<M>,
     ) -> Answer<M::Output> {
         let now = self.ledger.time.monotonic();
-        let answer = self.answer(call, remembered.output, remembered.replica, now, Origin::Cache);
-        self.ledger.record(
-            call,
-            call.route.role,
-            &*self.model,
-            &input,
-            &answer.output,
-            answer.latency,
-        );
-        self.ledger.report_cached(call, now);
+        let answer = self.repeat(call, &input, remembered.output, remembered.replica, now);
         if !shadows.is_empty() {
             self.mirror(*call, input, Some(answer.output.clone()), shadows);
         }
@@ -160,11 +166,23 @@ impl<M: ?Sized + Servable> Version<M> {
         if queue.is_closed {
             return Err(input);
         }
+        if let Some(key) = &key {
+            if queue.flights.contains(key) {
+                return Ok(self.follow(queue, key, call, input, rows, shadows));
+            }
+            // The one that led may have come to its end since the cache was asked.
+            if let Some(remembered) = self.recall(key, call.entered) {
+                drop(queue);
+                let answer = self.repeat_and_mirror(&call, input, remembered, shadows);
+                return Ok(Admitted::Settled(Ok(answer)));
+            }
+        }
         if place == Place::Caller
             && self.is_cheap(&queue, rows, &call)
             && let Some(replica) = queue.idle.pop()
         {
             queue.open();
+            key.iter().for_each(|key| queue.flights.lead(key.clone()));
             drop(queue);
             return Ok(Admitted::Settled(self.run_here(&call, replica, input, rows, key, shadows)));
         }
@@ -175,12 +193,44 @@ impl<M: ?Sized + Servable> Version<M> {
             return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
         }
         let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
+        let was_empty = !queue.has_requests();
         queue.open();
+        key.iter().for_each(|key| queue.flights.lead(key.clone()));
         let task = Task::Answer(Request { slot: Arc::clone(&slot), key, shadows });
         queue.push(priority, Job { input, rows, entered: call.entered, task });
+        // While a batch waits for more rows, its replica is woken only by what ends the wait.
+        let is_news = self.options.batch_delay.is_zero()
+            || was_empty
+            || call.deadline.is_some()
+            || queue.is_complete(self.options.max_batch_rows);
         drop(queue);
-        self.work.notify_one();
+        if is_news {
+            self.work.notify_one();
+        }
         Ok(Admitted::Waiting(slot))
+    }
+
+    /// Lets a request wait for an identical one, unless as many do as may wait in the queue.
+    fn follow(
+        &self,
+        mut queue: MutexGuard<'_, Queue<M>>,
+        key: &[u8],
+        call: Call,
+        input: M::Input,
+        rows: usize,
+        shadows: Shadows<M>,
+    ) -> Admitted<M::Output> {
+        let (waiting, limit) = (queue.flights.followers(), self.options.queue_rows);
+        if waiting >= limit {
+            drop(queue);
+            let error = ServeError::Overloaded { version: self.ledger.version, waiting, limit };
+            return Admitted::Settled(Err(self.refuse(&call, error)));
+        }
+        let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
+        let task = Task::Answer(Request { slot: Arc::clone(&slot), key: None, shadows });
+        queue.open += 1;
+        queue.flights.follow(key, Job { input, rows, entered: call.entered, task });
+        Admitted::Waiting(slot)
     }
 
     /// Whether the caller should run the model itself: nothing waits, and the call is known to be short.
@@ -210,7 +260,11 @@ impl<M: ?Sized + Servable> Version<M> {
         let now = self.ledger.time.monotonic();
         let index = replica.index;
         let result = result.unwrap_or(Err(ModelError::OutputCount { expected: 1, given: 0 }));
+        let flight = key.clone();
         let reply = self.settle(call, &input, &result, index, key, now);
+        if let Some(key) = flight {
+            self.land(self.followers(&key), &result, index);
+        }
         if !shadows.is_empty() {
             self.mirror(*call, input, result.ok(), shadows);
         }
@@ -410,7 +464,10 @@ impl<M: ?Sized + Servable> Version<M> {
 
     /// Refuses what still waits.
     pub(crate) fn abort(&self) {
-        let jobs = self.queue.lock().take_requests();
+        let mut queue = self.queue.lock();
+        let mut jobs = queue.take_requests();
+        jobs.extend(queue.flights.take());
+        drop(queue);
         for job in &jobs {
             if let Task::Answer(request) = &job.task {
                 request.slot.fail(OutcomeStatus::Refused, ServeError::Draining);

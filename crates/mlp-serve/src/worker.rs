@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use mlp_core::{ModelError, OutcomeStatus, Servable};
+use mlp_core::{ModelError, Servable};
 
-use crate::error::ServeError;
 use crate::ledger::Call;
 use crate::queue::{Job, Mirror, Replica, Request, Task};
 use crate::version::{Version, Work, pass_on};
@@ -39,7 +38,9 @@ impl<M: ?Sized + Servable> Worker<M> {
     fn next(&mut self) -> Option<Replica<M>> {
         loop {
             let replica = self.take()?;
-            self.bury();
+            if !self.dead.is_empty() {
+                self.version.bury(std::mem::take(&mut self.dead));
+            }
             if !self.batch.is_empty() {
                 return Some(replica);
             }
@@ -78,22 +79,6 @@ impl<M: ?Sized + Servable> Worker<M> {
                 }
             }
         }
-    }
-
-    /// Tells those whose deadline passed in the queue; those who cancelled have been reported.
-    fn bury(&mut self) {
-        if self.dead.is_empty() {
-            return;
-        }
-        let version = &self.version;
-        for job in &self.dead {
-            if let Task::Answer(request) = &job.task {
-                let error = ServeError::DeadlineExceeded { version: version.ledger.version };
-                request.slot.fail(OutcomeStatus::TimedOut, error);
-            }
-        }
-        version.close_requests(self.dead.len());
-        self.dead.clear();
     }
 
     /// Runs the batch, makes the replica idle, then tells the callers.
@@ -140,12 +125,21 @@ fn answer<M: ?Sized + Servable>(
     // Whoever waits for the shadows to settle must see this copy once the caller has its answer.
     let pass = (!request.shadows.is_empty()).then(|| version.gate.enter());
     let primary = pass.as_ref().and_then(|_| result.as_ref().ok().cloned());
-    if request.slot.claim() {
-        let reply = version.settle(&call, &input, &result, replica, request.key, now);
+    let flight = request.key.clone();
+    let reply = if request.slot.claim() {
+        Some(version.settle(&call, &input, &result, replica, request.key, now))
+    } else {
+        if let Ok(output) = &result {
+            version.remember(request.key, output, replica, now);
+        }
+        None
+    };
+    // The flight ends before the caller hears, so that what it asks next never joins it.
+    let followers = flight.map_or_else(Vec::new, |key| version.followers(&key));
+    if let Some(reply) = reply {
         request.slot.deliver(reply);
-    } else if let Ok(output) = &result {
-        version.remember(request.key, output, replica, now);
     }
+    version.land(followers, &result, replica);
     if let Some(pass) = pass {
         pass_on(input, Box::new(Mirror { call, primary, shadows: request.shadows, pass }));
     }

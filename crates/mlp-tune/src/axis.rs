@@ -39,7 +39,6 @@ impl Axis {
         self.high - self.low
     }
 
-    #[cfg(test)]
     /// Where a value lies on the axis; none if it is no number or lies outside.
     pub(crate) fn encode(&self, value: &ParamValue) -> Option<f64> {
         let value = value.as_float().filter(|v| (self.first..=self.last).contains(v))?;
@@ -55,6 +54,17 @@ impl Axis {
         };
         let value = value.clamp(self.first, self.last);
         if self.is_int { ParamValue::Int(value as i64) } else { ParamValue::Float(value) }
+    }
+
+    /// The places of the cell around a grid value, for a place that [`encode`](Self::encode) returned.
+    pub(crate) fn cell(&self, place: f64) -> Option<(f64, f64)> {
+        let half = self.step? / 2.0;
+        if self.log {
+            let value = place.exp();
+            Some(((value - half).ln(), (value + half).ln()))
+        } else {
+            Some((place - half, place + half))
+        }
     }
 }
 

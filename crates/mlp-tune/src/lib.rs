@@ -32,8 +32,8 @@
 //! | for | types |
 //! | --- | --- |
 //! | a search | [`Study`], [`Trial`], [`Budget`], [`TrialRecord`], [`TrialObserver`] |
-//! | who proposes | [`Sampler`]: [`RandomSampler`], [`GridSampler`] |
-//! | who stops early | [`Pruner`]: [`NoPruner`] |
+//! | who proposes | [`Sampler`]: [`TpeSampler`] (the default), [`RandomSampler`], [`GridSampler`] |
+//! | who stops early | [`Pruner`]: [`PercentilePruner`] (median), [`HalvingPruner`], [`HyperbandPruner`], [`PatientPruner`], [`ThresholdPruner`] |
 //! | where studies live | [`StudyStore`]: [`MemoryStore`], [`Journal`] |
 //!
 //! # Features
@@ -63,6 +63,7 @@ mod store;
 
 mod axis;
 mod error;
+mod order;
 mod worker;
 
 pub use budget::{Budget, StopReason};
@@ -70,9 +71,13 @@ pub use error::TuneError;
 pub use history::History;
 pub use objective::{Scores, TrialError};
 pub use observer::TrialObserver;
-pub use pruner::{Decision, NoPruner, PruneRequest, Pruner, Verdict};
+pub use pruner::{
+    Decision, HalvingPruner, HyperbandPruner, NoPruner, Patience, PatientPruner, PercentilePruner,
+    PruneRequest, Pruner, ThresholdPruner, Verdict,
+};
 pub use sampler::grid::GridSampler;
 pub use sampler::random::RandomSampler;
+pub use sampler::tpe::{Bandwidth, TpeSampler, TpeSettings, Weighting};
 pub use sampler::{Proposal, Request, Sampler};
 pub use store::journal::{Damage, Journal};
 pub use store::memory::MemoryStore;

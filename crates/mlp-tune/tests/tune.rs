@@ -1,5 +1,9 @@
 //! Studies as their users see them.
 
+#[path = "tune/crash.rs"]
+mod crash;
+#[path = "tune/pruners.rs"]
+mod pruners;
 #[path = "tune/resume.rs"]
 mod resume;
 #[path = "tune/studies.rs"]

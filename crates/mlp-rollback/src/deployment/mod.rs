@@ -87,9 +87,8 @@ impl<M: ?Sized + 'static> Deployment<M> {
     }
 
     /// Tells the deployment who holds the versions. The host is held weakly.
-    pub fn attach<H: Host<M> + 'static>(&self, host: &Arc<H>) {
-        let weak: Weak<H> = Arc::downgrade(host);
-        *self.host.lock() = Some(weak);
+    pub fn attach(&self, host: &Arc<dyn Host<M>>) {
+        *self.host.lock() = Some(Arc::downgrade(host));
     }
 
     /// As [`attach`](Self::attach), for a host that is known by its trait alone, as a server hands it out.

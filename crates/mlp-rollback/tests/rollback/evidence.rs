@@ -147,3 +147,35 @@ fn two_triggers_at_once_make_one_rollback_with_both_causes() {
     assert_eq!(causes, ["error-rate", "strict"]);
     assert!(world.deployment.status().approvals.is_empty());
 }
+
+/// After how many requests half of 101 canaries with this error rate are rolled back.
+fn median_requests_until_rollback(error_rate: f64) -> u64 {
+    let requests = |seed: u64| {
+        let world = World::started(config(), 1);
+        let plan = CanaryPlan::fixed(percent(100.0)).unwrap();
+        world.deployment.start_canary(V2, plan, &me()).unwrap();
+        let mut generator = stream(77, seed);
+        let route = world.next();
+        for request in 1..=5_000 {
+            let failed = uniform(&mut generator) < error_rate;
+            let status = if failed { OutcomeStatus::Failed } else { OutcomeStatus::Answered };
+            world.report(&route, status);
+            if world.deployment.active() == Some(V1) && world.state(V2) != VersionState::Canary {
+                return request;
+            }
+        }
+        5_000
+    };
+    let mut all: Vec<_> = (0..101).map(requests).collect();
+    all.sort_unstable();
+    all[50]
+}
+
+#[test]
+fn failures_of_50_10_and_5_percent_are_caught_in_about_5_40_and_160_requests() {
+    for (error_rate, at_most) in [(0.5, 6), (0.1, 50), (0.05, 190)] {
+        let median = median_requests_until_rollback(error_rate);
+        assert!(median <= at_most, "{error_rate}: {median} requests");
+        eprintln!("error rate {error_rate}: rolled back after {median} requests in the median");
+    }
+}

@@ -106,7 +106,7 @@ impl World {
         }
         let deployment = Arc::new(builder.open().unwrap());
         let host = Arc::new(FakeHost::default());
-        deployment.attach(&host);
+        deployment.attach(&(Arc::clone(&host) as _));
         Self { deployment, host, clock, pager, sequence: Mutex::new(0) }
     }
 

@@ -43,7 +43,7 @@ fn with_source(triggers: Vec<Trigger>, answers: Answers) -> (World, Arc<Source>)
         .metrics(Arc::clone(&source) as _);
     world.deployment = Arc::new(builder.open().unwrap());
     world.host = Arc::new(FakeHost::default());
-    world.deployment.attach(&world.host);
+    world.deployment.attach(&(Arc::clone(&world.host) as _));
     for version in [V1, V2] {
         assert_eq!(world.register(), version);
         world.deployment.deploy(version, &me()).unwrap();
@@ -201,7 +201,7 @@ fn replicas_are_scaled_first_and_people_are_asked_if_that_does_not_help() {
     let builder =
         Deployment::builder(config().with_triggers(table)).scaler(Arc::clone(&scaler) as _);
     world.deployment = Arc::new(builder.open().unwrap());
-    world.deployment.attach(&world.host);
+    world.deployment.attach(&(Arc::clone(&world.host) as _));
     world.deployment.deploy(world.register(), &me()).unwrap();
     world.register();
     slow_canary(&world, Duration::from_millis(3));

@@ -87,3 +87,91 @@ fn a_cached_answer_is_reported_as_no_evidence() {
     let evidence: Vec<_> = router.heard.lock().iter().map(mlp_core::Outcome::is_evidence).collect();
     assert_eq!(evidence, [true, false]);
 }
+
+#[test]
+fn a_hundred_identical_misses_run_the_model_once() {
+    let probe = Probe::new(1);
+    let server = serve(queued().with_cache_entries(10), &probe);
+    probe.hold();
+    let tickets: Vec<_> = (0..100).map(|_| server.submit(1)).collect();
+    probe.wait_inside(1);
+    probe.release();
+    let answers: Vec<_> = tickets.into_iter().map(|ticket| ticket.wait().unwrap()).collect();
+    assert!(answers.iter().all(|answer| answer.output == 2));
+    assert_eq!(answers.iter().filter(|answer| !answer.cached).count(), 1);
+    assert_eq!(probe.inputs(), [1]);
+    assert_eq!(server.numbers().versions[0].coalesced, 99);
+}
+
+#[test]
+fn without_a_cache_identical_requests_are_computed_each() {
+    let probe = Probe::new(1);
+    let server = serve(queued(), &probe);
+    let tickets: Vec<_> = (0..100).map(|_| server.submit(1)).collect();
+    tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+    assert_eq!(probe.inputs().len(), 100);
+}
+
+#[test]
+fn a_thousand_callers_with_one_input_run_the_model_once() {
+    let probe = Probe::new(1);
+    let server = serve(queued().with_cache_entries(10), &probe);
+    probe.hold();
+    std::thread::scope(|scope| {
+        for _ in 0..1_000 {
+            scope.spawn(|| assert_eq!(server.predict(1).unwrap().output, 2));
+        }
+        probe.wait_inside(1);
+        probe.release();
+    });
+    assert_eq!(probe.inputs(), [1]);
+}
+
+#[test]
+fn a_failing_leader_wakes_those_who_wait_for_it_with_its_error() {
+    let probe = Probe::new(0);
+    let server = serve(queued().with_cache_entries(10), &probe);
+    probe.hold();
+    let tickets: Vec<_> = (0..5).map(|_| server.submit(crate::support::PANIC)).collect();
+    probe.wait_inside(1);
+    probe.release();
+    for ticket in tickets {
+        assert!(matches!(ticket.wait(), Err(mlp_serve::ServeError::ModelPanicked { .. })));
+    }
+    assert_eq!(probe.calls().len(), 1);
+    let numbers = &server.numbers().versions[0];
+    assert_eq!((numbers.failed, numbers.cache_entries, numbers.in_flight), (5, 0, 0));
+}
+
+#[test]
+fn those_who_wait_for_a_cancelled_leader_are_answered_all_the_same() {
+    let probe = Probe::new(1);
+    let server = serve(queued().with_cache_entries(10), &probe);
+    probe.hold();
+    let busy = server.submit(0);
+    probe.wait_inside(1);
+    let leader = server.submit(7);
+    let followers = [server.submit(7), server.submit(7), server.submit(7)];
+    drop(leader);
+    let [first, second, third] = followers;
+    drop(first);
+    probe.release();
+    assert_eq!(busy.wait().unwrap().output, 1);
+    assert_eq!((second.wait().unwrap().output, third.wait().unwrap().output), (8, 8));
+    assert_eq!(probe.inputs(), [0, 7]);
+    assert_eq!(server.drain(Duration::from_secs(20)).unanswered, 0);
+}
+
+#[test]
+fn as_many_may_wait_for_an_identical_request_as_may_wait_in_the_queue() {
+    let probe = Probe::new(1);
+    let server = serve(queued().with_cache_entries(10).with_queue_rows(2), &probe);
+    probe.hold();
+    let leader = server.submit(1);
+    probe.wait_inside(1);
+    let followers = [server.submit(1), server.submit(1)];
+    assert!(matches!(server.predict(1), Err(mlp_serve::ServeError::Overloaded { limit: 2, .. })));
+    probe.release();
+    assert!(leader.wait().is_ok());
+    followers.into_iter().for_each(|ticket| assert!(ticket.wait().unwrap().cached));
+}

@@ -6,6 +6,7 @@ mod cache;
 mod faults;
 mod models;
 mod numbers;
+mod oracle;
 mod reports;
 mod support;
 mod versions;

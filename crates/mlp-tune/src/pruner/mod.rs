@@ -1,5 +1,13 @@
 //! Who stops a trial that will come to nothing.
 
+mod halving;
+mod patient;
+mod percentile;
+
+pub use halving::{HalvingPruner, HyperbandPruner};
+pub use patient::{PatientPruner, ThresholdPruner};
+pub use percentile::{Patience, PercentilePruner};
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod grid;
 pub(crate) mod random;
+pub(crate) mod tpe;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -2,7 +2,7 @@
 
 mod ask;
 mod optimize;
-mod order;
+
 mod state;
 mod trial;
 
@@ -70,7 +70,7 @@ pub struct Study {
 }
 
 impl Study {
-    /// A study of one objective, in memory, called `study`, with the default sampler, seed 0, one thread and no pruner.
+    /// A study of one objective, in memory, called `study`, with the TPE sampler, seed 0, one thread and no pruner.
     #[must_use]
     pub fn new(space: SearchSpace, direction: Direction) -> Self {
         Self::with_directions(space, vec![direction])
@@ -242,7 +242,7 @@ impl Study {
             return Err(TuneError::NotOneObjective { objectives: self.directions.len() });
         };
         let trials = self.trials()?;
-        let scores = trials.iter().map(|trial| order::score(trial));
+        let scores = trials.iter().map(|trial| crate::order::score(trial));
         let (place, _) = direction.best(scores).ok_or(TuneError::NothingComplete)?;
         Ok(Arc::clone(&trials[place]))
     }
@@ -254,11 +254,11 @@ impl Study {
     pub fn pareto_front(&self) -> Result<Vec<Arc<TrialRecord>>, TuneError> {
         let trials = self.trials()?;
         let candidates: Vec<_> =
-            trials.iter().filter(|trial| order::score(trial).is_some()).collect();
+            trials.iter().filter(|trial| crate::order::score(trial).is_some()).collect();
         let dominated = |trial: &TrialRecord| {
-            candidates
-                .iter()
-                .any(|other| order::dominates(&self.directions, &other.values, &trial.values))
+            candidates.iter().any(|other| {
+                crate::order::dominates(&self.directions, &other.values, &trial.values)
+            })
         };
         Ok(candidates.iter().filter(|trial| !dominated(trial)).map(|t| Arc::clone(t)).collect())
     }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use mlp_core::{StoreError, catch_panic};
 use parking_lot::Mutex;
 
-use super::{Study, Trial, order};
+use super::{Study, Trial};
 use crate::budget::{Budget, StopReason};
 use crate::error::TuneError;
 use crate::objective::{Scores, TrialError};
+use crate::order;
 use crate::trial::TrialState;
 
 /// How long a thread waits at most for trials of other processes before it looks into the store again.

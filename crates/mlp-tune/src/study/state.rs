@@ -10,7 +10,7 @@ use crate::error::TuneError;
 use crate::history::History;
 use crate::pruner::Pruner;
 use crate::sampler::Sampler;
-use crate::sampler::random::RandomSampler;
+use crate::sampler::tpe::TpeSampler;
 use crate::store::StudyId;
 use crate::trial::TrialRecord;
 
@@ -32,7 +32,7 @@ impl State {
     pub(super) fn new(space: &SearchSpace) -> Self {
         let domains = space.dimensions().iter().map(|d| (d.name.clone(), d.domain.clone()));
         Self {
-            sampler: Box::new(RandomSampler::new()),
+            sampler: Box::new(TpeSampler::default()),
             pruner: super::no_pruner(),
             domains: Arc::new(domains.collect()),
             id: None,

@@ -1,7 +1,7 @@
 //! The lock of a journal: the operating system's between our processes, a lock file against Optuna's.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -58,10 +58,8 @@ fn wait_for(path: &Path) -> Result<(), StoreError> {
     let mut pause = Duration::from_micros(200);
     let mut last = None;
     loop {
-        match OpenOptions::new().write(true).create_new(true).open(path) {
-            Ok(mut file) => {
-                return file.write_all(worker::process().as_bytes()).map_err(StoreError::backend);
-            }
+        match create(path) {
+            Ok(()) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(StoreError::backend(error)),
         }
@@ -81,6 +79,16 @@ fn wait_for(path: &Path) -> Result<(), StoreError> {
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
+}
+
+/// Creates the lock file with its content at once: who dies between the two would leave a lock of nobody, to be waited for.
+fn create(path: &Path) -> std::io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft"); // one writer at a time: the caller holds the system's lock
+    fs::write(&draft, worker::process())?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    linked
 }
 
 /// What tells one lock from the next: not the file that a symbolic link points to, but the link.

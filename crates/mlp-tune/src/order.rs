@@ -5,13 +5,13 @@ use mlp_core::Direction;
 use crate::trial::{TrialRecord, TrialState};
 
 /// The first value of a trial that may win: complete and feasible.
-pub(super) fn score(trial: &TrialRecord) -> Option<f64> {
+pub(crate) fn score(trial: &TrialRecord) -> Option<f64> {
     let may_win = trial.state == TrialState::Complete && trial.violation() <= 0.0;
     trial.value().filter(|_| may_win)
 }
 
 /// Whether `one` is at least as good as `other` everywhere, and better somewhere.
-pub(super) fn dominates(directions: &[Direction], one: &[f64], other: &[f64]) -> bool {
+pub(crate) fn dominates(directions: &[Direction], one: &[f64], other: &[f64]) -> bool {
     let pairs = || directions.iter().zip(one.iter().zip(other));
     !pairs().any(|(direction, (one, other))| direction.is_better(*other, *one))
         && pairs().any(|(direction, (one, other))| direction.is_better(*one, *other))

@@ -1,0 +1,178 @@
+#![cfg(unix)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlp_core::{ContentHash, ManualClock, ModelName, StoreError, Timestamp};
+use mlp_lineage::{
+    Artifact, ArtifactStore, ArtifactStoreExt, FileArtifactStore, GarbageMode,
+    InMemoryArtifactStore, InMemoryLineageStore, LineageStoreExt, Record, collect_garbage,
+    verify_artifacts,
+};
+
+fn open() -> (tempfile::TempDir, FileArtifactStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileArtifactStore::open(folder.path()).unwrap();
+    (folder, store)
+}
+
+fn file_of(folder: &Path, artifact: Artifact) -> PathBuf {
+    let name = artifact.hash.to_string();
+    folder.join("objects").join(&name[..2]).join(name)
+}
+
+/// Replaces the content of a file that is read-only.
+fn overwrite(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn record() -> Record {
+    Record::new(ModelName::new("wine").unwrap(), Timestamp::UNIX_EPOCH)
+}
+
+#[test]
+fn every_flipped_byte_is_seen_on_read() {
+    let (folder, store) = open();
+    let bytes: Vec<u8> = (0..200).collect();
+    let artifact = store.put_bytes(&bytes).unwrap();
+    let path = file_of(folder.path(), artifact);
+    for position in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[position] ^= 1 << (position % 8);
+        overwrite(&path, &changed);
+        let read = store.read(artifact.hash);
+        assert!(matches!(read, Err(StoreError::Corrupt { .. })), "byte {position}");
+    }
+    store.put_bytes(&bytes).unwrap();
+    assert_eq!(store.read(artifact.hash).unwrap(), bytes, "putting it again heals it");
+}
+
+#[test]
+fn verification_names_what_is_altered_missing_and_extra() {
+    let (folder, store) = open();
+    let [good, altered, missing, extra] =
+        [b"good", b"alte", b"miss", b"extr"].map(|bytes| store.put_bytes(bytes).unwrap());
+    let record = record()
+        .with_artifact("good", good)
+        .with_artifact("altered", altered)
+        .with_artifact("missing", missing);
+    assert!(verify_artifacts(std::slice::from_ref(&record), &store).unwrap().is_intact());
+    overwrite(&file_of(folder.path(), altered), b"ALTE");
+    store.remove(missing.hash).unwrap();
+    let report = verify_artifacts(&[record], &store).unwrap();
+    assert!(!report.is_intact());
+    assert_eq!((report.intact, report.altered), (1, vec![altered.hash]));
+    assert_eq!((report.missing, report.extra), (vec![missing.hash], vec![extra.hash]));
+}
+
+/// Names that have escaped from artifact folders elsewhere. Here a name is a hash, and none of these can be one.
+#[test]
+fn no_name_can_leave_the_folder() {
+    let digits = "a".repeat(64);
+    for payload in [
+        "..",
+        "../../../etc/passwd",
+        "/etc/passwd",
+        "//proc/self/root/etc/passwd",
+        "file://./etc/passwd",
+        "file:///etc/passwd",
+        "#/../../etc/passwd",
+        "?/../etc/passwd",
+        "%2e%2e%2fetc%2fpasswd",
+        "..%252f..%252fetc",
+        "..\\..\\windows\\win.ini",
+        "C:\\windows\\win.ini",
+        "a\0b",
+        &format!("../{}", &digits[3..]),
+        &format!("{}\0", &digits[1..]),
+        &format!("{}/", &digits[1..]),
+        &digits.to_uppercase(),
+    ] {
+        assert!(payload.parse::<ContentHash>().is_err(), "{payload:?} became a hash");
+    }
+    assert!(digits.parse::<ContentHash>().is_ok(), "the control: a hash is one");
+}
+
+#[test]
+fn a_planted_link_is_neither_read_nor_written_through() {
+    let (folder, store) = open();
+    let outside = tempfile::tempdir().unwrap();
+    let secret = outside.path().join("secret");
+    fs::write(&secret, b"weights").unwrap();
+
+    // In place of the file: even with the right content behind it.
+    let artifact = store.put_bytes(b"weights").unwrap();
+    let path = file_of(folder.path(), artifact);
+    fs::remove_file(&path).unwrap();
+    symlink(&secret, &path).unwrap();
+    assert!(matches!(store.read(artifact.hash), Err(StoreError::Corrupt { .. })));
+    assert_eq!(store.list().unwrap(), []);
+    store.put_bytes(b"weights").unwrap();
+    assert!(!fs::symlink_metadata(&path).unwrap().is_symlink(), "the link is replaced");
+    assert_eq!(fs::read(&secret).unwrap(), b"weights");
+
+    // In place of the folder of the first two digits.
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    symlink(outside.path(), path.parent().unwrap()).unwrap();
+    assert!(matches!(store.read(artifact.hash), Err(StoreError::Corrupt { .. })));
+    store.put_bytes(b"weights").unwrap_err();
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "nothing was written outside");
+
+    // In place of the folder of all objects.
+    fs::remove_dir_all(folder.path().join("objects")).unwrap();
+    symlink(outside.path(), folder.path().join("objects")).unwrap();
+    assert!(FileArtifactStore::open(folder.path()).is_err());
+}
+
+#[test]
+fn files_are_for_their_owner_alone_and_nothing_temporary_stays() {
+    let (folder, store) = open();
+    let artifact = store.put_bytes(b"weights").unwrap();
+    let path = file_of(folder.path(), artifact);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o400, 0o700));
+    let temporary = folder.path().join("temporary");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+
+    fs::write(temporary.join("left-behind"), b"half").unwrap();
+    assert_eq!(store.list().unwrap().len(), 1, "half a write is no artifact");
+    assert_eq!(store.sweep(Timestamp::UNIX_EPOCH).unwrap(), 0, "it may still be written");
+    assert_eq!(store.sweep(Timestamp::from_micros(i64::MAX)).unwrap(), 1);
+    assert_eq!(store.read(artifact.hash).unwrap(), b"weights");
+}
+
+#[test]
+fn what_was_put_is_there_after_reopening() {
+    let (folder, store) = open();
+    let artifact = store.put_bytes(b"weights").unwrap();
+    drop(store);
+    let store = FileArtifactStore::open(folder.path()).unwrap();
+    assert_eq!(store.read(artifact.hash).unwrap(), b"weights");
+}
+
+#[test]
+fn garbage_is_what_no_record_uses_and_a_dry_run_removes_nothing() {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let (lineage, store) =
+        (InMemoryLineageStore::new(), InMemoryArtifactStore::with_clock(clock.clone()));
+    let used = store.put_bytes(b"used").unwrap();
+    let unused = store.put_bytes(b"unused").unwrap();
+    clock.advance(Duration::from_secs(60));
+    let moment = mlp_core::Clock::now(&*clock);
+    let young = store.put_bytes(b"its record comes later").unwrap();
+    lineage.record(record().with_artifact("model", used)).unwrap();
+
+    let collect = |mode| -> Vec<_> {
+        let garbage = collect_garbage(&lineage, &store, moment, mode).unwrap();
+        garbage.into_iter().map(|info| info.artifact).collect()
+    };
+    assert_eq!(collect(GarbageMode::DryRun), [unused]);
+    assert_eq!(store.list().unwrap().len(), 3);
+    assert_eq!(collect(GarbageMode::Remove), [unused]);
+    assert_eq!(collect(GarbageMode::Remove), []);
+    assert!(store.read(used.hash).is_ok() && store.read(young.hash).is_ok());
+}

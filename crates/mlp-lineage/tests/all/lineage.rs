@@ -1,0 +1,275 @@
+use std::path::Path;
+use std::process::Command;
+
+use mlp_core::{ContentHash, DatasetRef, ModelName, RecordId, Timestamp};
+use mlp_lineage::{
+    ChainEntry, ChainFault, Code, Deployment, Event, FaultKind, InMemoryLineageStore, LineageGraph,
+    LineageStoreExt, Node, Record, Section, Tree, capture_code, diff, model_card, verify_chain,
+};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(seconds * 1_000_000)
+}
+
+fn dataset(byte: u8) -> DatasetRef {
+    let fingerprint = ContentHash::from_bytes([byte; 32]);
+    DatasetRef { name: "wine".into(), version: byte.to_string(), fingerprint }
+}
+
+fn record(second: i64) -> Record {
+    Record::new(ModelName::new("wine").unwrap(), at(second))
+}
+
+fn chain(length: i64) -> Vec<ChainEntry> {
+    let store = InMemoryLineageStore::new();
+    for second in 0..length {
+        store.record(record(second).with_seed("split", 7).with_author("ann")).unwrap();
+    }
+    store.all_entries().unwrap()
+}
+
+fn first_fault(entries: &[ChainEntry]) -> Option<(u64, FaultKind)> {
+    let fault: Option<ChainFault> = verify_chain(entries, None).unwrap();
+    fault.map(|fault| (fault.sequence, fault.kind))
+}
+
+#[test]
+fn an_edit_of_any_field_of_any_entry_is_named() {
+    let entries = chain(5);
+    assert_eq!(first_fault(&entries), None);
+    let edits: [fn(&mut Record); 15] = [
+        |r| r.id = RecordId::generate(),
+        |r| r.model = ModelName::new("beer").unwrap(),
+        |r| r.created_at = at(99),
+        |r| r.author = None,
+        |r| r.description = Some(String::new()),
+        |r| drop(r.datasets.insert("test".into(), dataset(1).into())),
+        |r| {
+            let (name, version) = ("f".into(), "1".into());
+            r.features = Some(mlp_lineage::FeatureSource { name, version, transforms: vec![] });
+        },
+        |r| r.code = Code::Unknown { reason: "other".into() },
+        |r| drop(r.configuration.insert("trees", 1)),
+        |r| r.environment = Some(mlp_lineage::Environment::default()),
+        |r| r.seeds = [("split".to_owned(), 8)].into(),
+        |r| {
+            let (hash, size) = (ContentHash::from_bytes([0; 32]), 0);
+            r.artifacts.insert("model".into(), mlp_lineage::Artifact { hash, size });
+        },
+        |r| {
+            let (started_at, ended_at) = (at(0), at(1));
+            let metrics = mlp_core::Metrics::new();
+            r.training = Some(mlp_lineage::Training { started_at, ended_at, metrics });
+        },
+        |r| r.parents.push(r.id),
+        |r| r.corrects = Some(r.id),
+    ];
+    for position in 0..entries.len() {
+        for (number, edit) in edits.iter().enumerate() {
+            let mut edited = entries.clone();
+            let Event::Recorded(record) = &mut edited[position].event else { unreachable!() };
+            edit(record);
+            let expected = Some((position as u64, FaultKind::Altered));
+            assert_eq!(first_fault(&edited), expected, "edit {number} of entry {position}");
+        }
+    }
+}
+
+#[test]
+fn entries_deleted_inserted_reordered_repeated_or_cut_off_are_named() {
+    let entries = chain(5);
+    let head = entries.last().map(ChainEntry::head);
+    for position in 0..4 {
+        let place = position as u64;
+        let mut deleted = entries.clone();
+        deleted.remove(position);
+        assert_eq!(first_fault(&deleted), Some((place, FaultKind::Missing)));
+
+        let mut swapped = entries.clone();
+        swapped.swap(position, position + 1);
+        assert_eq!(first_fault(&swapped), Some((place, FaultKind::Missing)));
+
+        let mut repeated = entries.clone();
+        repeated.insert(position + 1, entries[position].clone());
+        assert_eq!(first_fault(&repeated), Some((place + 1, FaultKind::Extra)));
+
+        // One entry written anew, with its hash: the next no longer follows it.
+        let mut rewritten = entries.clone();
+        let before = position.checked_sub(1).map(|i| entries[i].head());
+        let event = Event::Recorded(Box::new(record(99)));
+        rewritten[position] = ChainEntry::follow(before, event).unwrap();
+        assert_eq!(first_fault(&rewritten), Some((place + 1, FaultKind::Unlinked)));
+
+        let cut = &entries[..position + 1];
+        assert_eq!(first_fault(cut), None, "without an anchor a cut cannot be seen");
+        let fault = verify_chain(cut, head).unwrap().unwrap();
+        assert_eq!((fault.sequence, fault.kind), (place + 1, FaultKind::Truncated));
+    }
+    let anew = chain(5);
+    assert_eq!(first_fault(&anew), None, "without an anchor a forged chain cannot be seen");
+    let fault = verify_chain(&anew, head).unwrap().unwrap();
+    assert_eq!((fault.sequence, fault.kind), (4, FaultKind::Rewritten));
+}
+
+#[test]
+fn a_diff_names_the_section_and_field_of_every_change() {
+    let before = record(0)
+        .with_parameter("trees", 100)
+        .with_parameter("depth", 8)
+        .with_dataset("training", dataset(1))
+        .with_seed("split", 1);
+    let mut after = before
+        .clone()
+        .with_parameter("trees", 200)
+        .with_dataset("training", dataset(2))
+        .with_author("ann");
+    after.id = RecordId::generate();
+    after.seeds.clear();
+    let changes = diff(&before, &after);
+    let named: Vec<_> = changes.iter().map(|c| (c.section, c.path.as_str())).collect();
+    assert_eq!(
+        named,
+        [
+            (Section::Description, "author"),
+            (Section::Configuration, "configuration.trees"),
+            (Section::Data, "datasets.training.dataset.fingerprint"),
+            (Section::Data, "datasets.training.dataset.version"),
+            (Section::Seeds, "seeds.split"),
+        ]
+    );
+    assert_eq!(changes[1].to_string(), "configuration: configuration.trees was 100, is 200");
+    assert_eq!(changes[4].to_string(), "seeds: seeds.split was 1, is absent");
+    assert_eq!(diff(&before, &before), []);
+}
+
+#[test]
+fn a_record_survives_json_and_equal_records_give_equal_bytes() {
+    let written = record(0).with_parameter("nan", f64::NEG_INFINITY).with_dataset("t", dataset(3));
+    let text = written.to_json().unwrap();
+    let read = Record::from_json(&text).unwrap();
+    assert_eq!((read.to_json().unwrap(), read), (text.clone(), written));
+    assert!(Record::from_json(&text.replace("\"author\"", "\"writer\"")).is_err());
+    assert!(Record::from_json(&text[..text.len() / 2]).is_err());
+}
+
+#[test]
+fn the_impact_of_a_dataset_reaches_deployments_and_only_as_far_as_was_known() {
+    let store = InMemoryLineageStore::new();
+    let base = record(1).with_dataset("training", dataset(1));
+    let other = record(1).with_dataset("training", dataset(2));
+    let built = record(2).with_parent(base.id);
+    for record in [&base, &other, &built] {
+        store.record(record.clone()).unwrap();
+    }
+    let deployment =
+        Deployment { record: built.id, target: "eu \"1\"".into(), at: at(3), by: None };
+    store.deployed(deployment).unwrap();
+
+    let graph = store.graph().unwrap();
+    let source = Node::Dataset(dataset(1).fingerprint);
+    let place = Node::Deployment(built.id, "eu \"1\"".into());
+    let impact: Vec<_> = graph.descendants(&source).into_iter().collect();
+    assert_eq!(impact.len(), 3);
+    assert!(impact.contains(&place) && !impact.contains(&Node::Record(other.id)));
+    assert_eq!(graph.ancestors(&place).len(), 3);
+    let path = graph.path(&source, &place).unwrap();
+    assert_eq!(
+        path,
+        [source.clone(), Node::Record(base.id), Node::Record(built.id), place.clone()]
+    );
+    assert_eq!(graph.path(&place, &source), None);
+    assert_eq!(graph.path(&source, &source), Some(vec![source.clone()]));
+
+    let then = LineageGraph::as_of(&store.all_entries().unwrap(), at(1));
+    assert_eq!(then.descendants(&source), [Node::Record(base.id)].into());
+
+    assert!(graph.to_mermaid().contains("([\"eu #quot;1#quot;\"])"), "{}", graph.to_mermaid());
+    assert!(graph.to_dot().contains("label=\"eu \\\"1\\\"\""), "{}", graph.to_dot());
+    assert_eq!(graph.to_dot().matches(" -> ").count(), 4);
+}
+
+#[test]
+fn a_deep_lineage_is_walked_without_recursion() {
+    let store = InMemoryLineageStore::new();
+    let first = record(0);
+    let mut last = first.id;
+    store.record(first.clone()).unwrap();
+    for second in 1..=10_000 {
+        let next = record(second).with_parent(last);
+        last = next.id;
+        store.record(next).unwrap();
+    }
+    let graph = store.graph().unwrap();
+    assert_eq!(graph.ancestors(&Node::Record(last)).len(), 10_000);
+    assert_eq!(graph.path(&Node::Record(first.id), &Node::Record(last)).unwrap().len(), 10_001);
+}
+
+#[test]
+fn a_model_card_says_what_is_known_and_what_is_not() {
+    let card =
+        model_card(&record(0).with_dataset("training", dataset(1)).with_description("Good wine."));
+    for expected in
+        ["# wine", "Good wine.", "training: wine@1", "author: not recorded", "code: unknown"]
+    {
+        assert!(card.contains(expected), "{expected:?} is not in\n{card}");
+    }
+}
+
+fn git(folder: &Path, arguments: &[&str]) {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(folder)
+        .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"])
+        .args(arguments)
+        .env_remove("GIT_DIR")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn state(folder: &Path) -> mlp_lineage::GitState {
+    match capture_code(folder) {
+        Code::Git(state) => state,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn code_is_captured_with_what_is_not_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    git(folder, &["init", "-q", "-b", "main"]);
+    assert_eq!(state(folder).commit, None);
+    std::fs::write(folder.join("a.rs"), "one\n").unwrap();
+    git(folder, &["add", "a.rs"]);
+    assert!(state(folder).diff.unwrap().contains("+one"), "staged before the first commit");
+    git(folder, &["commit", "-q", "-m", "first"]);
+    git(folder, &["remote", "add", "origin", "https://me:token@example.org/a.git"]);
+    let clean = state(folder);
+    assert_eq!((clean.tree, clean.branch.as_deref()), (Tree::Clean, Some("main")));
+    assert_eq!(clean.commit.unwrap().len(), 40);
+    assert_eq!((clean.diff, clean.remote.as_deref()), (None, Some("https://example.org/a.git")));
+
+    std::fs::write(folder.join("new file.rs"), "x").unwrap();
+    let untracked = state(folder);
+    assert_eq!(
+        (untracked.tree, untracked.untracked),
+        (Tree::Dirty, vec!["new file.rs".to_owned()])
+    );
+    std::fs::write(folder.join("a.rs"), "two\n").unwrap();
+    let one = state(folder);
+    assert!(one.diff.unwrap().contains("-one\n+two"));
+    std::fs::write(folder.join("a.rs"), "three\n").unwrap();
+    assert_ne!(state(folder).diff_hash, one.diff_hash);
+}
+
+#[test]
+fn a_missing_repository_is_recorded_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in [folder.path().to_owned(), folder.path().join("absent")] {
+        match capture_code(path) {
+            Code::Unknown { reason } => assert!(reason.starts_with("git "), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

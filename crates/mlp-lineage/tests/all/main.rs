@@ -1,0 +1,5 @@
+//! The crate from outside: the contracts, tampering, hostile names and links, git, and questions to the lineage.
+
+mod artifacts;
+mod contract;
+mod lineage;

@@ -1,0 +1,154 @@
+//! What does a deployment cost on the path of a request, how fast is a switch, and how fast does a long journal open?
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use mlp_core::{
+    Health, Host, HostError, Lifecycle, Outcome, OutcomeStatus, RequestKey, Router, VersionNumber,
+    VersionSource,
+};
+use mlp_rollback::{
+    CanaryPlan, Change, Deployment, DeploymentConfig, FileJournal, MemoryJournal, Share,
+    VersionBundle,
+};
+
+#[derive(Debug)]
+struct Ready;
+
+impl Host<str> for Ready {
+    fn prepare(&self, _: VersionNumber, _: VersionSource<str>) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn health(&self, _: VersionNumber) -> Health {
+        Health { lifecycle: Lifecycle::Ready, ..Health::ABSENT }
+    }
+
+    fn retire(&self, _: VersionNumber) {}
+}
+
+fn source() -> VersionSource<str> {
+    VersionSource::shared(Arc::from("model"))
+}
+
+/// Two versions deployed, the third one a canary of 20 %.
+fn deployment() -> (Arc<Deployment<str>>, Arc<dyn Host<str>>) {
+    let config = DeploymentConfig::default().with_seed(7).with_cool_down(Duration::ZERO);
+    let journal = Arc::new(MemoryJournal::new());
+    let deployment = Deployment::builder(config).journal(journal).open().expect("opens");
+    let host: Arc<dyn Host<str>> = Arc::new(Ready);
+    deployment.attach(&host);
+    let me = Change::by("bench");
+    for _ in 0..3 {
+        deployment.register(VersionBundle::new("model"), source(), &me).expect("registers");
+    }
+    deployment.deploy(VersionNumber(1), &me).expect("deploys");
+    deployment.deploy(VersionNumber(2), &me).expect("deploys");
+    let plan = CanaryPlan::fixed(Share::percent(20.0).expect("a share")).expect("a plan");
+    deployment.start_canary(VersionNumber(3), plan, &me).expect("starts");
+    (Arc::new(deployment), host)
+}
+
+fn path_of_a_request(criterion: &mut Criterion) {
+    let (deployment, _host) = deployment();
+    let mut sequence = 0;
+    criterion.bench_function("route/anonymous", |bencher| {
+        bencher.iter(|| {
+            sequence += 1;
+            deployment.route(black_box(&RequestKey::new(sequence)))
+        });
+    });
+    let unit = RequestKey::new(0).with_unit("a9f4c8e2-customer-000042");
+    criterion.bench_function("route/unit_of_24_bytes", |bencher| {
+        bencher.iter(|| deployment.route(black_box(&unit)));
+    });
+    let route = deployment.route(&RequestKey::new(1));
+    let outcome = Outcome::new(&route, OutcomeStatus::Answered, Duration::from_micros(120));
+    criterion.bench_function("observe/answered", |bencher| {
+        bencher.iter(|| deployment.observe(black_box(&outcome)));
+    });
+}
+
+/// From the call of `rollback` to the last request that another thread routed to the old version.
+fn switch(criterion: &mut Criterion) {
+    let me = Change::by("bench");
+    criterion.bench_function("rollback/until_the_last_request_to_the_old_version", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let mut total = Duration::ZERO;
+            let mut longest = Duration::ZERO;
+            for _ in 0..rounds {
+                let (deployment, _host) = deployment();
+                deployment.abort(VersionNumber(3), &me).expect("aborts");
+                let start = Instant::now();
+                let last = AtomicU64::new(0);
+                let stop = AtomicBool::new(false);
+                let took = std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        let mut sequence = 0;
+                        while !stop.load(Ordering::Relaxed) {
+                            sequence += 1;
+                            let route = deployment.route(&RequestKey::new(sequence));
+                            if route.version == VersionNumber(2) {
+                                let now = start.elapsed().as_nanos() as u64;
+                                last.store(now, Ordering::Relaxed);
+                            }
+                        }
+                    });
+                    while last.load(Ordering::Relaxed) == 0 {
+                        std::hint::spin_loop();
+                    }
+                    let decided = start.elapsed();
+                    deployment.rollback(&me).expect("rolls back");
+                    stop.store(true, Ordering::Relaxed);
+                    decided
+                });
+                let last = Duration::from_nanos(last.load(Ordering::Relaxed));
+                let switch = last.saturating_sub(took);
+                longest = longest.max(switch);
+                total += switch;
+            }
+            if rounds >= 100 {
+                eprintln!("longest of {rounds} switches: {longest:?}");
+            }
+            total
+        });
+    });
+}
+
+fn journal(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal");
+    let me = Change::by("bench").because("filling the journal");
+    let memory = Arc::new(MemoryJournal::new());
+    let config = DeploymentConfig::default();
+    let deployment = Deployment::<str>::builder(config.clone()).journal(memory.clone());
+    let deployment = deployment.open().expect("opens");
+    for _ in 0..25_000 {
+        deployment.freeze(&me).expect("freezes");
+        deployment.unfreeze(&me).expect("unfreezes");
+    }
+    let lines = mlp_rollback::Journal::read(memory.as_ref()).expect("reads").lines;
+    assert_eq!(lines.len(), 100_000);
+    let mut text = "mlp-rollback journal 1\n".to_owned();
+    for line in &lines {
+        text.push_str(&format!("{} {} {}\n", line.sequence, line.hash, line.text));
+    }
+    std::fs::write(&path, text).expect("writes");
+    let mut group = criterion.benchmark_group("journal");
+    group.sample_size(10);
+    group.bench_function("reopen/100000_records", |bencher| {
+        bencher.iter(|| {
+            let journal = Arc::new(FileJournal::open(&path).expect("opens"));
+            let builder = Deployment::<str>::builder(config.clone()).journal(journal);
+            builder.open().expect("opens").generation()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, path_of_a_request, switch, journal);
+criterion_main!(benches);

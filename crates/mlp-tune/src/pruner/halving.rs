@@ -1,0 +1,232 @@
+//! Successive halving, in the variant that stops trials; and Hyperband over it.
+
+use serde_json::json;
+
+use super::{Decision, PruneRequest, Pruner, Verdict};
+use crate::error::TuneError;
+use crate::history::History;
+use crate::trial::TrialRecord;
+
+/// Stops at each rung all but the best 1/η of the trials that reached it (asynchronous successive halving, Li et al. 2018, in the stopping
+/// variant of Optuna 5.0).
+///
+/// Rung k lies at step `least · η^(rate + k)`. The best trial so far at a rung always goes on.
+#[derive(Debug, Clone)]
+pub struct HalvingPruner {
+    least: Option<i64>,
+    reduction: i64,
+    rate: u32,
+    bootstrap: usize,
+}
+
+impl HalvingPruner {
+    /// Rungs from step `least` on, each η = `reduction` times as far as the last.
+    ///
+    /// # Errors
+    /// If `least` is below 1 or `reduction` below 2.
+    pub fn new(least: i64, reduction: i64) -> Result<Self, TuneError> {
+        if least < 1 {
+            return Err(TuneError::setting("the least step", least, "at least 1"));
+        }
+        Self { least: Some(least), ..Self::automatic(2)? }.with_reduction(reduction)
+    }
+
+    /// Rungs from a hundredth of the last step of the first complete trial on; none is stopped before there is one.
+    ///
+    /// # Errors
+    /// If `reduction` is below 2.
+    pub fn automatic(reduction: i64) -> Result<Self, TuneError> {
+        Self { least: None, reduction: 4, rate: 0, bootstrap: 0 }.with_reduction(reduction)
+    }
+
+    fn with_reduction(mut self, reduction: i64) -> Result<Self, TuneError> {
+        if reduction < 2 {
+            return Err(TuneError::setting("the reduction factor", reduction, "at least 2"));
+        }
+        self.reduction = reduction;
+        Ok(self)
+    }
+
+    /// Leaves out the first rungs: no trial is stopped before `least · η^rate`.
+    #[must_use]
+    pub fn with_rate(mut self, rate: u32) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// Stops the first trials at each rung until so many have reached it.
+    ///
+    /// # Errors
+    /// If the rungs are automatic: then nothing is known of them at first.
+    pub fn with_bootstrap(mut self, trials: usize) -> Result<Self, TuneError> {
+        if self.least.is_none() && trials > 0 {
+            return Err(TuneError::setting("bootstrap", trials, "0 with automatic rungs"));
+        }
+        self.bootstrap = trials;
+        Ok(self)
+    }
+
+    /// The step of a rung.
+    fn step(&self, least: i64, rung: u32) -> i64 {
+        self.reduction.checked_pow(self.rate + rung).map_or(i64::MAX, |f| least.saturating_mul(f))
+    }
+
+    fn least(&self, history: &History<'_>) -> Option<i64> {
+        self.least.or_else(|| {
+            let last = |trial: &TrialRecord| trial.reports.last_key_value().map(|(step, _)| *step);
+            Some((history.complete().filter_map(last).next()? / 100).max(1))
+        })
+    }
+
+    fn judge_among(
+        &self,
+        request: &PruneRequest<'_>,
+        competes: impl Fn(&TrialRecord) -> bool,
+    ) -> Verdict {
+        let mut verdict = Verdict::default();
+        let Some(least) = self.least(&request.history) else { return verdict };
+        let (step, value) = request.last();
+        let passed = |rung: &u32| request.trial.system.contains_key(&mark(*rung));
+        let first = (0..).find(|rung| !passed(rung)).unwrap_or_default();
+        for rung in first.. {
+            if step < self.step(least, rung) {
+                break;
+            }
+            if value.is_nan() {
+                verdict.prune = Decision::Prune;
+                break;
+            }
+            let name = mark(rung);
+            let recorded = |trial: &TrialRecord| trial.system.get(&name)?.as_f64();
+            let history = request.history;
+            // A pruned trial competes too, and in a free study a running one.
+            let others = history.finished().chain(history.running()).filter(|t| competes(t));
+            let mut rivals: Vec<f64> = others.filter_map(recorded).collect();
+            rivals.push(value);
+            verdict.marks.insert(name.clone(), json!(value));
+            if !self.is_promoted(rivals, value, request) {
+                verdict.prune = Decision::Prune;
+                break;
+            }
+        }
+        verdict
+    }
+
+    fn is_promoted(&self, mut rivals: Vec<f64>, value: f64, request: &PruneRequest<'_>) -> bool {
+        if rivals.len() <= self.bootstrap {
+            return false;
+        }
+        let direction = request.direction();
+        rivals.sort_by(|one, other| match direction {
+            mlp_core::Direction::Minimize => one.total_cmp(other),
+            mlp_core::Direction::Maximize => other.total_cmp(one),
+        });
+        let last = (rivals.len() / self.reduction as usize).saturating_sub(1);
+        !direction.is_better(rivals[last], value)
+    }
+}
+
+fn mark(rung: u32) -> String {
+    format!("completed_rung_{rung}")
+}
+
+impl Pruner for HalvingPruner {
+    fn judge(&mut self, request: &PruneRequest<'_>) -> Verdict {
+        self.judge_among(request, |_| true)
+    }
+}
+
+/// Successive halving at several rates at once (Hyperband, Li et al. 2017, as in Optuna 5.0): each trial belongs to a bracket by its number
+/// and the study's name, and competes within it.
+#[derive(Debug, Clone)]
+pub struct HyperbandPruner {
+    brackets: Vec<HalvingPruner>,
+    budgets: Vec<u64>,
+}
+
+impl HyperbandPruner {
+    /// Brackets for trials that report steps from `least` to `most`.
+    ///
+    /// # Errors
+    /// If `least` is below 1, `most` below it, or `reduction` below 2.
+    pub fn new(least: i64, most: i64, reduction: i64) -> Result<Self, TuneError> {
+        let halving = HalvingPruner::new(least, reduction)?;
+        if most < least {
+            return Err(TuneError::setting("the last step", most, "at least the first"));
+        }
+        let (mut last, mut reach) = (0_u32, most / least);
+        while reach >= reduction {
+            (last, reach) = (last + 1, reach / reduction);
+        }
+        let count = u64::from(last) + 1;
+        let budget = |bracket: u32| {
+            let s = last - bracket;
+            let share = count as f64 * (reduction as f64).powi(s as i32) / f64::from(s + 1);
+            share.ceil() as u64
+        };
+        let brackets = (0..=last).map(|rate| halving.clone().with_rate(rate)).collect();
+        Ok(Self { brackets, budgets: (0..=last).map(budget).collect() })
+    }
+
+    /// The bracket of a trial.
+    #[must_use]
+    pub fn bracket(&self, study: &str, number: u64) -> usize {
+        let total: u64 = self.budgets.iter().sum();
+        let mut left = u64::from(crc32(format!("{study}_{number}").as_bytes())) % total;
+        for (bracket, budget) in self.budgets.iter().enumerate() {
+            if left < *budget {
+                return bracket;
+            }
+            left -= budget;
+        }
+        self.budgets.len() - 1
+    }
+
+    /// How many brackets there are.
+    #[must_use]
+    pub fn brackets(&self) -> usize {
+        self.brackets.len()
+    }
+}
+
+impl Pruner for HyperbandPruner {
+    fn judge(&mut self, request: &PruneRequest<'_>) -> Verdict {
+        let bracket = self.bracket(request.study, request.trial.number);
+        let same = |trial: &TrialRecord| self.bracket(request.study, trial.number) == bracket;
+        self.brackets[bracket].judge_among(request, same)
+    }
+}
+
+/// The checksum of zlib and of Python's `binascii.crc32`.
+fn crc32(bytes: &[u8]) -> u32 {
+    let shift =
+        |crc: u32| (0..8).fold(crc, |c, _| (c >> 1) ^ (0xEDB8_8320 & (c & 1).wrapping_neg()));
+    !bytes.iter().fold(!0, |crc, byte| shift(crc ^ u32::from(*byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_zlibs() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn a_trial_stays_in_its_bracket() {
+        let hyperband = HyperbandPruner::new(1, 16, 2).unwrap();
+        assert_eq!((hyperband.brackets(), &hyperband.budgets[..]), (5, &[16, 10, 7, 5, 5][..]));
+        let brackets: Vec<_> = (0..200).map(|number| hyperband.bracket("s", number)).collect();
+        assert_eq!(brackets, (0..200).map(|n| hyperband.bracket("s", n)).collect::<Vec<_>>());
+        assert!((0..5).all(|bracket| brackets.contains(&bracket)));
+    }
+
+    #[test]
+    fn settings_out_of_range_are_errors() {
+        assert!(HalvingPruner::new(1, 1).is_err());
+        assert!(HalvingPruner::new(0, 2).is_err());
+        assert!(HalvingPruner::automatic(4).unwrap().with_bootstrap(1).is_err());
+        assert!(HyperbandPruner::new(4, 2, 2).is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! Optuna's behaviours of pruners, by name.
+
+use mlp_core::{Dimension, Direction, SearchSpace};
+use mlp_tune::{
+    Budget, HalvingPruner, HyperbandPruner, Patience, PatientPruner, PercentilePruner, Pruner,
+    RandomSampler, Study, ThresholdPruner, TrialError, TrialState,
+};
+
+fn study(direction: Direction, pruner: impl Pruner + 'static) -> Study {
+    let space = SearchSpace::new([Dimension::float("x", 0.0, 1.0)]).unwrap();
+    Study::new(space, direction).with_sampler(RandomSampler::new()).with_pruner(pruner)
+}
+
+/// Runs a trial with these reports to its end, and returns the steps at which the pruner would have stopped it.
+fn stops(study: &Study, reports: &[(i64, f64)]) -> Vec<i64> {
+    let mut trial = study.ask().unwrap();
+    let mut stops = Vec::new();
+    for &(step, value) in reports {
+        trial.report(step, value).unwrap();
+        if trial.should_prune().unwrap() {
+            stops.push(step);
+        }
+    }
+    trial.tell(reports.last().map_or(0.0, |r| if r.1.is_nan() { 0.0 } else { r.1 })).unwrap();
+    stops
+}
+
+fn at_once() -> Patience {
+    Patience::default().with_startup_trials(0)
+}
+
+fn median(patience: Patience) -> PercentilePruner {
+    PercentilePruner::median(patience)
+}
+
+use Direction::{Maximize, Minimize};
+
+const NONE: [i64; 0] = [];
+
+#[test]
+fn the_median_stops_what_is_worse_than_the_complete_trials() {
+    for (direction, worse) in [(Minimize, 2.0), (Maximize, 0.5)] {
+        let study = study(direction, median(at_once()));
+        assert_eq!(stops(&study, &[(1, 1.0)]), NONE);
+        assert!(!study.ask().unwrap().should_prune().unwrap(), "nothing is reported");
+        assert_eq!(stops(&study, &[(1, worse)]), [1]);
+    }
+}
+
+#[test]
+fn the_median_waits_for_startup_trials_and_warm_up() {
+    let startup = study(Minimize, median(Patience::default().with_startup_trials(2)));
+    assert_eq!(stops(&startup, &[(1, 1.0)]), NONE);
+    assert_eq!(stops(&startup, &[(1, 2.0)]), NONE);
+    assert_eq!(stops(&startup, &[(1, 3.0)]), [1]);
+    let warm = study(Minimize, median(at_once().with_warmup_steps(1)));
+    stops(&warm, &[(0, 1.0), (1, 1.0)]);
+    assert_eq!(stops(&warm, &[(0, 2.0), (1, 2.0)]), [1]);
+}
+
+#[test]
+fn the_interval_table_is_optunas() {
+    let table: [(i64, i64, i64, Vec<i64>); 5] = [
+        (0, 1, 1, (0..=5).collect()),
+        (1, 1, 1, (1..=5).collect()),
+        (1, 2, 1, vec![1, 3, 5]),
+        (0, 3, 10, (0..=28).collect()),
+        (0, 10, 3, vec![0, 1, 2, 12, 13, 14, 21, 22, 23]),
+    ];
+    for (warmup, interval, every, expected) in table {
+        let patience = at_once().with_warmup_steps(warmup).with_interval_steps(interval);
+        let study = study(Minimize, median(patience));
+        let zeros: Vec<_> = (0..30).map(|step| (step, 0.0)).collect();
+        stops(&study, &zeros);
+        // The question is asked at every step, whether there is a new report or not.
+        let mut trial = study.ask().unwrap();
+        let mut stopped = Vec::new();
+        for step in 0..if every == 1 { 6 } else { 29 } {
+            if step % every == 0 {
+                trial.report(step, 2.0).unwrap();
+            }
+            if trial.should_prune().unwrap() {
+                stopped.push(step);
+            }
+        }
+        assert_eq!(stopped, expected, "{warmup} {interval} {every}");
+    }
+}
+
+#[test]
+fn a_percentile_is_taken_at_the_same_step() {
+    for (direction, stopped, kept) in [(Minimize, 2.1, 2.0), (Maximize, 3.9, 4.0)] {
+        let study = study(direction, PercentilePruner::new(25.0, at_once()).unwrap());
+        let fill = |value: f64| {
+            study.ask().and_then(|mut trial| trial.report(1, value).and(trial.tell(value)))
+        };
+        (1..=5).for_each(|value| fill(f64::from(value)).unwrap());
+        let judge = |value| {
+            let mut trial = study.ask().unwrap();
+            trial.report(1, value).unwrap();
+            trial.should_prune().unwrap()
+        };
+        assert!(judge(stopped) && !judge(kept));
+    }
+    assert!(PercentilePruner::new(101.0, at_once()).is_err());
+    assert!(PercentilePruner::new(f64::NAN, at_once()).is_err());
+}
+
+#[test]
+fn nan_reports_are_no_values() {
+    let study_ = study(Minimize, median(at_once()));
+    assert_eq!(stops(&study_, &[(0, f64::NAN)]), NONE);
+    assert_eq!(stops(&study_, &[(0, f64::NAN)]), [0], "its own best is NaN");
+    assert_eq!(stops(&study_, &[(0, 1.0)]), NONE, "the reference is NaN");
+}
+
+#[test]
+fn successive_halving_records_its_rungs_and_stops_the_worse() {
+    let study_ = study(Minimize, HalvingPruner::new(1, 2).unwrap());
+    let ones: Vec<_> = (0..10).map(|step| (step, 1.0)).collect();
+    assert_eq!(stops(&study_, &ones), NONE);
+    let rungs: Vec<String> = study_.trials().unwrap()[0]
+        .system
+        .keys()
+        .filter(|name| name.starts_with("completed_rung_"))
+        .cloned()
+        .collect();
+    assert_eq!(rungs, (0..4).map(|k| format!("completed_rung_{k}")).collect::<Vec<_>>());
+    let mut second = study_.ask().unwrap();
+    second.report(0, 2.0).unwrap();
+    assert!(!second.should_prune().unwrap());
+    second.report(1, 2.0).unwrap();
+    assert!(second.should_prune().unwrap());
+    let later = study(Minimize, HalvingPruner::new(2, 2).unwrap());
+    assert_eq!(stops(&later, &[(1, f64::NAN), (2, f64::NAN)]), [2]);
+}
+
+#[test]
+fn hyperband_stops_trials_in_some_brackets() {
+    let study = study(Minimize, HyperbandPruner::new(1, 16, 2).unwrap());
+    let objective = |trial: &mut mlp_tune::Trial<'_>| {
+        let value = trial.float("x")?;
+        for step in 1..=16 {
+            trial.report(step, value)?;
+            if trial.should_prune()? {
+                return Err(TrialError::Pruned);
+            }
+        }
+        Ok(value)
+    };
+    study.optimize(objective, Budget::trials(60)).unwrap();
+    let trials = study.trials().unwrap();
+    let pruned = trials.iter().filter(|trial| trial.state == TrialState::Pruned).count();
+    assert!((10..55).contains(&pruned), "{pruned}");
+    let best = trials.iter().map(|t| t.params.get("x").unwrap().as_float().unwrap());
+    assert!(study.best().unwrap().value().unwrap() <= best.fold(1.0, f64::min) + 0.1);
+}
+
+#[test]
+fn patience_ends_as_in_optuna() {
+    type Case<'a> = (usize, f64, Direction, &'a [f64], &'a [i64]);
+    let cases: [Case<'_>; 7] = [
+        (0, 0.0, Maximize, &[1.0, 0.0], &[1]),
+        (1, 0.0, Maximize, &[2.0, 1.0, 0.0], &[2]),
+        (0, 1.0, Maximize, &[1.0, 0.0], &[]),
+        (0, 0.0, Minimize, &[0.0, 1.0], &[1]),
+        (1, 0.0, Minimize, &[0.0, 1.0, 2.0], &[2]),
+        (0, 1.0, Minimize, &[0.0, 1.0], &[]),
+        (0, 0.0, Minimize, &[f64::NAN, f64::NAN, f64::NAN], &[]),
+    ];
+    for (patience, tolerance, direction, values, expected) in cases {
+        let pruner = PatientPruner::new(patience).with_tolerance(tolerance).unwrap();
+        let reports: Vec<_> = (0..).zip(values.iter().copied()).collect();
+        assert_eq!(stops(&study(direction, pruner), &reports), expected, "{values:?}");
+    }
+    let around = PatientPruner::around(mlp_tune::NoPruner, 0);
+    assert_eq!(stops(&study(Maximize, around), &[(0, 1.0), (1, 0.0)]), NONE);
+}
+
+#[test]
+fn a_threshold_stops_nan_and_what_lies_outside() {
+    let study = study(Minimize, ThresholdPruner::new(0.0, 1.0).unwrap().with_warmup_steps(1));
+    let reports = [(0, 5.0), (1, 0.5), (2, 1.5), (3, -0.5), (4, f64::NAN), (5, 1.0)];
+    assert_eq!(stops(&study, &reports), [2, 3, 4]);
+    assert!(ThresholdPruner::new(1.0, 0.0).is_err());
+}
