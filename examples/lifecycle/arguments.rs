@@ -3,20 +3,20 @@
 use std::path::PathBuf;
 
 /// The usage, for whoever asks for something else.
-pub const USAGE: &str = "usage: lifecycle [--data PATH --target COLUMN] [--seed NUMBER]";
+pub(crate) const USAGE: &str = "usage: lifecycle [--data PATH --target COLUMN] [--seed NUMBER]";
 
 /// The choices of one run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// A CSV file of numbers and the column to predict; the built-in wine data otherwise.
-    pub data: Option<(PathBuf, String)>,
+    pub(crate) data: Option<(PathBuf, String)>,
     /// The seed of everything random.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 impl Arguments {
     /// Reads the arguments that follow the program's name.
-    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let (mut path, mut target, mut seed) = (None, None, 42);
         let mut arguments = arguments.into_iter();
         while let Some(name) = arguments.next() {

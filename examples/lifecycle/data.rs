@@ -6,17 +6,17 @@ use mlp::data::{CsvOptions, Error, Table, TargetColumn, TargetKind, read_csv};
 
 /// A table as it was found, and what it is.
 #[derive(Debug)]
-pub struct Source {
-    pub name: String,
-    pub raw: Table,
-    pub about: String,
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) raw: Table,
+    pub(crate) about: String,
 }
 
 /// More distinct target values than this are numbers, not classes.
 const MAX_CLASSES: usize = 20;
 
 /// The wine-quality data: 1,599 red wines, eleven measurements each, and a quality from 3 to 8 given by tasters (Cortez and others 2009).
-pub fn wines() -> Result<Source, Error> {
+pub(crate) fn wines() -> Result<Source, Error> {
     let wines = linfa_datasets::winequality();
     let quality: Vec<f64> = wines.targets.iter().map(|&quality| quality as f64).collect();
     let names = wines.feature_names().to_vec();
@@ -25,7 +25,7 @@ pub fn wines() -> Result<Source, Error> {
 }
 
 /// A CSV file of numbers. A target of few distinct whole numbers is read as classes, any other as numbers.
-pub fn file(path: &Path, target: &str) -> Result<Source, Error> {
+pub(crate) fn file(path: &Path, target: &str) -> Result<Source, Error> {
     let options = CsvOptions::new().with_target(target, TargetKind::Detect { max_classes: MAX_CLASSES });
     let raw = read_csv(path, &options)?;
     let name = path.file_stem().map_or_else(|| "data".to_owned(), |stem| stem.to_string_lossy().into_owned());
@@ -33,7 +33,7 @@ pub fn file(path: &Path, target: &str) -> Result<Source, Error> {
 }
 
 /// The table with classes to predict, and what they are: as they stand, or a number cut in two.
-pub fn with_classes(table: &Table) -> Result<(Table, String), Error> {
+pub(crate) fn with_classes(table: &Table) -> Result<(Table, String), Error> {
     let (name, values) = match table.target() {
         TargetColumn::Values { name, values } => (name.clone(), values),
         other => return Ok((table.clone(), format!("{} as it stands", other.name().unwrap_or("nothing")))),

@@ -3,10 +3,13 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use mlp::core::{Clock, Direction, Estimator, FittedModel, ManualClock, ModelExt, ModelFamily, Params, Timestamp, Transformer};
+use mlp::core::{Clock, Direction, Estimator, FittedModel, ManualClock, ModelExt, ModelFamily, ModelName, Params, Timestamp, Transformer};
 use mlp::data::{DatasetVersion, FeatureSet, FeatureSetSpec, FeatureStore, InferOptions, RowOrder, Schema, Table};
 use mlp::eval::{EvalStoreExt, Filter, InMemoryEvalStore, NewEvaluation, Stage};
-use mlp::lineage::{Artifacts, Code, Description, Environment, InMemoryLineageStore, LineageStore, Record, diff, verify};
+use mlp::lineage::{
+    ArtifactStoreExt, EnvironmentCapture, FeatureSource, InMemoryArtifactStore, InMemoryLineageStore, InMemoryModelRegistry, LineageStoreExt,
+    ModelRegistry, Record, capture_code, diff, verify_artifacts, verify_chain,
+};
 use mlp::models::{DecisionTree, DummyClassifier, LogisticRegression, RandomForest, StandardScaler, family};
 use mlp::select::{CrossValidation, Fold, Kind, Ladder, RfeCv, Rule, Score, Scorer, Split, StratifiedKFold};
 use mlp::tune::{Budget, Journal, RandomSampler, Study, TrialError, TrialObserver, TrialRecord};
@@ -19,19 +22,19 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// What development hands to production.
 #[derive(Debug)]
-pub struct Made {
-    pub name: String,
-    pub clock: Arc<ManualClock>,
-    pub features: Arc<FeatureSet>,
-    pub train: Table,
-    pub traffic: Table,
-    pub train_version: DatasetVersion,
-    pub family: Arc<dyn ModelFamily>,
-    pub tuned: Params,
-    pub champion: Arc<dyn FittedModel>,
-    pub challenger: Arc<dyn FittedModel>,
-    pub champion_record: Record,
-    pub challenger_record: Record,
+pub(crate) struct Made {
+    pub(crate) name: String,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) features: Arc<FeatureSet>,
+    pub(crate) train: Table,
+    pub(crate) traffic: Table,
+    pub(crate) train_version: DatasetVersion,
+    pub(crate) family: Arc<dyn ModelFamily>,
+    pub(crate) tuned: Params,
+    pub(crate) champion: Arc<dyn FittedModel>,
+    pub(crate) challenger: Arc<dyn FittedModel>,
+    pub(crate) champion_record: Record,
+    pub(crate) challenger_record: Record,
 }
 
 /// The three parts of the data, with features.
@@ -41,7 +44,7 @@ struct Parts {
     traffic: Table,
 }
 
-pub fn develop(source: &Source, seed: u64, report: &mut Report) -> Result<Made> {
+pub(crate) fn develop(source: &Source, seed: u64, report: &mut Report) -> Result<Made> {
     let clock = Arc::new(ManualClock::new("2026-01-01T09:00:00Z".parse::<Timestamp>()?));
     let evaluations = Arc::new(InMemoryEvalStore::new());
     let (parts, version) = validate(source, seed, &clock, report)?;
@@ -335,34 +338,44 @@ struct Lineage<'a> {
 impl Lineage<'_> {
     fn record(&self, name: &str, models: [(Params, &Arc<dyn FittedModel>); 2], report: &mut Report) -> Result<[Record; 2]> {
         report.stage("Trace: what made each model");
-        let folder = tempfile::tempdir()?;
-        let artifacts = Artifacts::open(folder.path())?;
-        let clock = ManualClock::new(self.clock.now());
-        let store = InMemoryLineageStore::new(clock);
+        let (artifacts, store, registry) = (InMemoryArtifactStore::new(), InMemoryLineageStore::new(), InMemoryModelRegistry::new());
+        let model_name: ModelName = name.parse()?;
+        let (code, environment) = (capture_code(env!("CARGO_MANIFEST_DIR")), EnvironmentCapture::new().capture()?);
         let mut records = Vec::new();
-        for (number, (params, model)) in (1..).zip(models) {
-            let artifact = artifacts.put(&model.save()?.to_bytes())?;
-            report.line(&format!("{name} v{number}"), format!("{} bytes, content {}", artifact.size, artifact.hash.short()));
-            let description = Description::new(name, number)?
+        for (params, model) in models {
+            let artifact = artifacts.put_bytes(&model.save()?.to_bytes())?;
+            let content = artifact.hash.short();
+            let size = artifact.size;
+            let record = Record::new(model_name.clone(), self.clock.now())
                 .with_dataset("train", self.version.reference())
-                .with_features(self.features.name().to_string())
-                .with_code(Code::capture(env!("CARGO_MANIFEST_DIR")))
-                .with_environment(Environment::capture(&[]))
+                .with_features(self.feature_source())
+                .with_code(code.clone())
+                .with_environment(environment.clone())
                 .with_configuration(params.with("family", self.family.name()))
-                .with_seed(self.seed)
+                .with_seed("everything", self.seed)
                 .with_artifact("model", artifact);
-            records.push(store.append(description)?);
+            store.record(record.clone())?;
+            let version = registry.register(&model_name, record.id, self.clock.now())?;
+            report.line(&format!("{name} {version}"), format!("{size} bytes, content {content}"));
+            records.push(record);
         }
         for change in diff(&records[0], &records[1]) {
             let show = |value: &Option<serde_json::Value>| value.as_ref().map_or_else(|| "(default)".to_owned(), short);
-            report.line("changed", format!("{}: {} -> {}", change.field, show(&change.before), show(&change.after)));
+            report.line("changed", format!("{}: {} -> {}", change.path, show(&change.before), show(&change.after)));
         }
-        report.check("records and artifacts are what they were", verify(&records, &artifacts).is_sound());
-        let mut forged = records.clone();
-        forged[0].description.metrics.insert("roc_auc", 1.0);
-        report.check("a forged record is found", !verify(&forged, &artifacts).is_sound());
+        let mut entries = store.all_entries()?;
+        report.check("the chain of records is whole", verify_chain(&entries, None)?.is_none());
+        report.check("the artifacts are what they were", verify_artifacts(&records, &artifacts)?.is_intact());
+        entries.swap(0, 1);
+        report.check("swapped records are found", verify_chain(&entries, None)?.is_some());
         let [first, second] = records.try_into().map_err(|_| "two records")?;
         Ok([first, second])
+    }
+
+    fn feature_source(&self) -> FeatureSource {
+        let transforms = self.features.spec().transforms.iter().map(ToString::to_string).collect();
+        let name = self.features.name();
+        FeatureSource { name: name.name().to_owned(), version: name.version().to_string(), transforms }
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a model to a service that can be trusted: serve, compare, break, drift, roll back, retrain.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,10 +45,11 @@ struct Production<'a> {
 struct Replay {
     requests: u64,
     failed: u64,
-    to: std::collections::BTreeMap<VersionNumber, u64>,
+    right: u64,
+    to: BTreeMap<VersionNumber, u64>,
 }
 
-pub fn serve(made: &Made, seed: u64, report: &mut Report) -> Result<()> {
+pub(crate) fn serve(made: &Made, seed: u64, report: &mut Report) -> Result<()> {
     let mut production = Production::start(made, seed)?;
     let traffic = made.features.compute(&made.traffic)?;
     let (champion, challenger) = production.champion_and_challenger(&traffic, report)?;
@@ -102,6 +104,8 @@ impl<'a> Production<'a> {
             match self.server.predict(rows.features().row(row).to_vec()) {
                 Ok(answer) => {
                     *replay.to.entry(answer.version).or_default() += 1;
+                    let top = |a: usize, b: usize| if answer.output[b] > answer.output[a] { b } else { a };
+                    replay.right += u64::from((0..answer.output.len()).reduce(top) == Some(labels[row]));
                     self.performance.outcome(answer.id, Truth::Class(labels[row]));
                 }
                 Err(ServeError::ModelFailed { .. } | ServeError::ModelPanicked { .. }) => replay.failed += 1,
@@ -125,7 +129,7 @@ impl<'a> Production<'a> {
         self.deployment.start_canary(challenger, CanaryPlan::fixed(Share::percent(CANARY_PERCENT)?)?, &by)?;
         let lineage = [&self.made.champion_record, &self.made.challenger_record];
         for (version, record) in [champion, challenger].into_iter().zip(lineage) {
-            let artifact = record.description.artifacts.get("model").map_or_else(String::new, |artifact| artifact.hash.short());
+            let artifact = record.artifacts.get("model").map_or_else(String::new, |artifact| artifact.hash.short());
             report.line(&version.to_string(), format!("content {artifact}, {:?}", self.server.host().health(version).lifecycle));
         }
         let replay = self.replay(traffic, 4_000)?;
@@ -181,30 +185,36 @@ impl<'a> Production<'a> {
     fn drift(&mut self, active: VersionNumber, report: &mut Report) -> Result<Table> {
         report.stage("Monitor: an input that shifts");
         let reference = self.made.features.compute(&self.made.train)?;
-        let before = self.accuracy(active);
         self.window.clear(active);
-        self.replay(&self.made.features.compute(&self.made.traffic)?, 1_000)?;
-        let quiet = self.judge_drift(active, &reference, before, report)?;
+        let usual = self.replay(&self.made.features.compute(&self.made.traffic)?, 1_000)?;
+        let quiet = self.judge_drift(active, &reference, &usual, &usual, report)?;
         report.check("unchanged traffic raises no alert", quiet.is_empty() && self.on_call.take().is_empty());
 
         let (shifted, column) = shift(&self.made.traffic, self.made)?;
         report.line("the shift", format!("{column:?} reads two standard deviations too high from now on"));
         self.window.clear(active);
-        self.replay(&self.made.features.compute(&shifted)?, 1_000)?;
-        let drifted = self.judge_drift(active, &reference, before, report)?;
+        let now = self.replay(&self.made.features.compute(&shifted)?, 1_000)?;
+        let drifted = self.judge_drift(active, &reference, &usual, &now, report)?;
         report.check("the shifted feature is named", drifted.contains(&column));
         for notification in self.on_call.take() {
             for alert in &notification.alerts {
                 report.line("on call", format!("{} {}: {}", notification.severity, alert.status, alert.summary));
             }
         }
-        let _ = self.deployment.report_drift(active, format!("{column} shifted"));
+        self.deployment.report_drift(active, format!("{column} shifted"))?;
         report.decision("investigate, and learn from data that include the shift");
         Ok(shifted)
     }
 
     /// Compares the latest traffic with the data learnt from, and tells the rules; returns the features that drifted.
-    fn judge_drift(&self, version: VersionNumber, reference: &Table, accuracy: f64, report: &Report) -> Result<Vec<String>> {
+    fn judge_drift(
+        &self,
+        version: VersionNumber,
+        reference: &Table,
+        usual: &Replay,
+        now: &Replay,
+        report: &Report,
+    ) -> Result<Vec<String>> {
         let current = self.window.features(version);
         let mut drifted = Vec::new();
         for (index, name) in reference.names().iter().enumerate() {
@@ -225,7 +235,9 @@ impl<'a> Production<'a> {
         let psi = bins.psi(&probabilities(outputs.view()))?;
         report.line("predictions", format!("PSI {:.3} against the predictions on the data learnt from", psi.value));
         let subject: Labels = [("version".to_owned(), version.to_string())].into();
-        let observation = Observation::new(self.accuracy(version)).with_reference(accuracy);
+        let accuracy = |replay: &Replay| replay.right as f64 / replay.requests as f64;
+        report.line("accuracy", format!("{:.4}, usually {:.4}", accuracy(now), accuracy(usual)));
+        let observation = Observation::new(accuracy(now)).with_count(now.requests).with_reference(accuracy(usual));
         self.alerts.update_all(self.rules.observe("accuracy", &subject, observation)?)?;
         self.alerts.tick();
         Ok(drifted)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 /// Prints the stages, and remembers the checks that failed.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     stages: usize,
     checks: usize,
     failed: Vec<String>,
@@ -13,13 +13,13 @@ pub struct Report {
 
 impl Report {
     /// Begins a stage.
-    pub fn stage(&mut self, title: &str) {
+    pub(crate) fn stage(&mut self, title: &str) {
         self.stages += 1;
         println!("\n{}. {title}\n{}", self.stages, "─".repeat(96));
     }
 
     /// A line: what it is about, and what is so.
-    pub fn line(&self, label: &str, text: impl Display) {
+    pub(crate) fn line(&self, label: &str, text: impl Display) {
         let text = text.to_string();
         let mut lines = text.lines();
         println!("  {label:<20} {}", lines.next().unwrap_or_default());
@@ -27,17 +27,17 @@ impl Report {
     }
 
     /// A table or another block of lines, indented.
-    pub fn block(&self, text: impl Display) {
+    pub(crate) fn block(&self, text: impl Display) {
         text.to_string().lines().for_each(|line| println!("  {line}"));
     }
 
     /// A decision, and why it was taken.
-    pub fn decision(&self, text: impl Display) {
+    pub(crate) fn decision(&self, text: impl Display) {
         self.line("=> decided", text);
     }
 
     /// Something that must hold; if it does not, the program ends with a failure after its last stage.
-    pub fn check(&mut self, what: &str, holds: bool) {
+    pub(crate) fn check(&mut self, what: &str, holds: bool) {
         self.line(if holds { "✓ checked" } else { "✗ FAILED" }, what);
         self.checks += 1;
         if !holds {
@@ -46,7 +46,7 @@ impl Report {
     }
 
     /// Ends the report: success if every check held.
-    pub fn end(&self) -> ExitCode {
+    pub(crate) fn end(&self) -> ExitCode {
         if self.failed.is_empty() {
             println!("\nAll {} checks of {} stages held.", self.checks, self.stages);
             return ExitCode::SUCCESS;
