@@ -8,7 +8,7 @@ use crate::linear::LinearRegression;
 use crate::logistic::LogisticRegression;
 use crate::pipeline::Pipeline;
 use crate::scaler::StandardScaler;
-use crate::tree::{DecisionTree, RandomForest};
+use crate::tree::{DecisionTree, GradientBoosting, RandomForest};
 
 /// A family as data: its name, where to look, and how to build one from parameters.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ impl ModelFamily for Family {
     }
 }
 
-/// Every family of this crate: `logistic_regression` and `linear_regression` (features scaled first), `decision_tree`, `random_forest`.
+/// Every family of this crate: `logistic_regression` and `linear_regression` (features scaled first), `decision_tree`, `random_forest`,
+/// `gradient_boosting`.
 #[must_use]
 pub fn families() -> Vec<Arc<dyn ModelFamily>> {
     vec![
@@ -95,6 +96,32 @@ pub fn families() -> Vec<Arc<dyn ModelFamily>> {
                 );
                 let forest = RandomForest::default().with_trees(trees as usize);
                 Arc::new(forest.with_max_depth(depth as usize).with_min_leaf(leaf as usize))
+            },
+        }),
+        Arc::new(Family {
+            name: "gradient_boosting",
+            dimensions: || {
+                vec![
+                    Dimension::log_int("rounds", 20, 400),
+                    Dimension::log_float("learning_rate", 0.01, 0.5),
+                    Dimension::log_int("max_leaves", 4, 128),
+                    Dimension::log_int("min_leaf", 1, 64),
+                    Dimension::log_float("l2", 1e-3, 1e2),
+                ]
+            },
+            build: |read| {
+                let rounds = read.int("rounds", 100, 1..=100_000);
+                let rate = read.float("learning_rate", 0.1, f64::MIN_POSITIVE..=1.0);
+                let leaves = read.int("max_leaves", 31, 2..=65_536);
+                let leaf = read.int("min_leaf", 20, 1..=1_000_000);
+                let l2 = read.float("l2", 0.0, 0.0..=1e12);
+                let boosting = GradientBoosting::default()
+                    .with_rounds(rounds as usize)
+                    .with_learning_rate(rate)
+                    .with_max_leaves(leaves as usize)
+                    .with_min_leaf(leaf as usize)
+                    .with_l2(l2);
+                Arc::new(boosting)
             },
         }),
     ]

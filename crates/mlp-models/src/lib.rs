@@ -31,7 +31,7 @@
 //! | --- | --- |
 //! | baselines | [`DummyClassifier`], [`DummyRegressor`] |
 //! | linear models | [`LogisticRegression`], [`LinearRegression`] |
-//! | trees | [`DecisionTree`], [`RandomForest`] |
+//! | trees | [`DecisionTree`], [`RandomForest`], [`GradientBoosting`] |
 //! | features | [`StandardScaler`], [`MinMaxScaler`], [`ColumnSelect`] |
 //! | putting together | [`Pipeline`] |
 //! | by name | [`families`], [`family`] |
@@ -65,4 +65,7 @@ pub use logistic::{FittedLogistic, LogisticRegression};
 pub use persist::Loader;
 pub use pipeline::{FittedPipeline, Pipeline};
 pub use scaler::{ColumnSelect, FittedScaler, MinMaxScaler, SelectedColumns, StandardScaler};
-pub use tree::{DecisionTree, Features, FittedTrees, NodeView, RandomForest, Resolution};
+pub use tree::{
+    DecisionTree, Features, FittedBoosting, FittedTrees, GradientBoosting, NodeView, RandomForest,
+    Resolution,
+};

@@ -13,7 +13,7 @@ use crate::linear::FittedLinear;
 use crate::logistic::FittedLogistic;
 use crate::pipeline::FittedPipeline;
 use crate::scaler::{FittedScaler, SelectedColumns};
-use crate::tree::FittedTrees;
+use crate::tree::{FittedBoosting, FittedTrees};
 
 /// A fitted part that is plain data: its kind, the version of its format, and what must hold of it.
 pub(crate) trait Plain: Serialize + DeserializeOwned {
@@ -68,6 +68,7 @@ impl Default for Loader {
             .with_plain_model::<FittedLogistic>()
             .with_plain_model::<FittedLinear>()
             .with_plain_model::<FittedTrees>()
+            .with_plain_model::<FittedBoosting>()
             .with_transformer(FittedScaler::KIND, |saved| {
                 Ok(Arc::new(load::<FittedScaler>(saved)?))
             })

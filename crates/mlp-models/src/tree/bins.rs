@@ -161,6 +161,15 @@ impl Binned {
     }
 }
 
+impl Table<u8> {
+    /// Bins the features (`n_rows × n_features`) into at most 255 bins each.
+    pub(crate) fn narrow(features: ArrayView2<'_, f64>) -> Self {
+        let columns = features.columns().into_iter();
+        let edges = columns.map(|column| Edges::learn(column.iter().copied(), MAX_BINS)).collect();
+        Self::new(features, edges)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -174,7 +174,7 @@ impl<F> Job<'_, F> {
 }
 
 /// Refuses weights that are all zero: there is no row to learn from.
-fn check_weights(weights: &[f64]) -> Result<(), FitError> {
+pub(super) fn check_weights(weights: &[f64]) -> Result<(), FitError> {
     if weights.iter().any(|&weight| weight > 0.0) {
         Ok(())
     } else {

@@ -7,8 +7,9 @@ use mlp_core::{
     SaveError, Saved, Target, Transformer,
 };
 use mlp_models::{
-    ColumnSelect, DecisionTree, DummyClassifier, DummyRegressor, LinearRegression, Loader,
-    LogisticRegression, MinMaxScaler, Pipeline, RandomForest, Resolution, StandardScaler, families,
+    ColumnSelect, DecisionTree, DummyClassifier, DummyRegressor, GradientBoosting,
+    LinearRegression, Loader, LogisticRegression, MinMaxScaler, Pipeline, RandomForest, Resolution,
+    StandardScaler, families,
 };
 use ndarray::{Array2, array};
 
@@ -21,6 +22,7 @@ fn classifiers() -> Vec<Arc<dyn Estimator>> {
         Arc::new(Pipeline::of(LogisticRegression::default()).after("scale", StandardScaler)),
         Arc::new(DecisionTree::default()),
         Arc::new(RandomForest::default().with_trees(5)),
+        Arc::new(GradientBoosting::default().with_rounds(5).with_min_leaf(1)),
     ]
 }
 
@@ -30,6 +32,7 @@ fn regressors() -> Vec<Arc<dyn Estimator>> {
         Arc::new(LinearRegression::default()),
         Arc::new(DecisionTree::default().with_min_leaf(3)),
         Arc::new(RandomForest::default().with_trees(5)),
+        Arc::new(GradientBoosting::default().with_rounds(5)),
         Arc::new(
             Pipeline::of(LinearRegression::default().with_alpha(1.0)).after("scale", MinMaxScaler),
         ),
@@ -170,6 +173,37 @@ fn trees_send_missing_values_to_the_better_side_and_refuse_infinity() {
     data.features[[5, 1]] = f64::NEG_INFINITY;
     let error = RandomForest::default().fit(data.samples(), 0).unwrap_err();
     assert!(error.to_string().contains("row 5"), "{error}");
+}
+
+#[test]
+fn boosting_lowers_its_loss_round_by_round_and_beats_a_tree_on_held_out_rows() {
+    let data = Data::load("friedman1");
+    let samples = data.samples();
+    let (train, test): (Vec<usize>, Vec<usize>) = (0..200).partition(|row| row % 3 != 0);
+    let (train, test) = (samples.with_rows(&train).unwrap(), samples.with_rows(&test).unwrap());
+    let error = |estimator: &dyn Estimator, on: &Samples<'_>| {
+        let model = estimator.fit(train.reborrow(), 0).unwrap();
+        let predicted = model.predict_values(on.features().view()).unwrap();
+        let values = on.values().unwrap();
+        values.iter().zip(predicted).map(|(y, p)| (y - p).powi(2)).sum::<f64>()
+            / values.len() as f64
+    };
+    let boosting = |rounds| GradientBoosting::default().with_min_leaf(5).with_rounds(rounds);
+    let losses: Vec<f64> = [1, 2, 5, 20, 100].map(|rounds| error(&boosting(rounds), &train)).into();
+    assert!(losses.is_sorted_by(|a, b| a > b), "{losses:?}");
+    let (boosted, tree) = (error(&boosting(100), &test), error(&DecisionTree::default(), &test));
+    assert!(boosted < 0.6 * tree, "boosting {boosted}, tree {tree}");
+}
+
+#[test]
+fn one_round_without_shrinking_is_the_tree_of_least_squares() {
+    let data = Data::load("friedman1");
+    let stump = GradientBoosting::default().with_rounds(1).with_learning_rate(1.0);
+    let stump = stump.with_max_leaves(2).with_min_leaf(1);
+    let boosted = stump.fit(data.samples(), 0).unwrap().predict(data.features.view()).unwrap();
+    let tree = DecisionTree::default().with_max_depth(1).fit_tree(data.samples()).unwrap();
+    let tree = tree.predict(data.features.view()).unwrap();
+    assert!(boosted.iter().zip(&tree).all(|(a, b)| (a - b).abs() < 1e-9));
 }
 
 #[test]
