@@ -38,8 +38,10 @@ fn run(path: &str) -> Result<(), Box<dyn Error>> {
         Dimension::log_int("width", 16, 1024),
         Dimension::categorical("activation", ["relu", "tanh", "gelu"]),
     ])?;
-    let study =
-        Study::new(space, Direction::Minimize).with_name("journal").with_seed(1).with_journal(path)?;
+    let study = Study::new(space, Direction::Minimize)
+        .with_name("journal")
+        .with_seed(1)
+        .with_journal(path)?;
     let before = study.trials()?.len();
     study.optimize(
         |trial| {
@@ -47,13 +49,21 @@ fn run(path: &str) -> Result<(), Box<dyn Error>> {
             let width = trial.int("width")? as f64;
             let penalty = if trial.text("activation")? == "gelu" { 0.0 } else { 0.5 };
             trial.report(0, f64::INFINITY)?;
-            Ok((x - 2.0).powi(2) + (rate.log10() + 3.0).powi(2) + (width.log2() - 7.0).abs() + penalty)
+            Ok((x - 2.0).powi(2)
+                + (rate.log10() + 3.0).powi(2)
+                + (width.log2() - 7.0).abs()
+                + penalty)
         },
         Budget::trials(10),
     )?;
     let trials = study.trials()?;
     let best = study.best()?;
     println!("{before} trials were in {path}, {} are now", trials.len());
-    println!("best: trial {} with {:.4}: {}", best.number, best.value().unwrap_or(f64::NAN), best.params);
+    println!(
+        "best: trial {} with {:.4}: {}",
+        best.number,
+        best.value().unwrap_or(f64::NAN),
+        best.params
+    );
     Ok(())
 }

@@ -26,7 +26,12 @@ impl Arguments {
                 "--target" => target = Some(value()?),
                 "--seed" => {
                     let text = value()?;
-                    seed = text.parse().map_err(|_| format!("--seed is {text:?}, it must be a whole number from 0 to {}", u64::MAX))?;
+                    seed = text.parse().map_err(|_| {
+                        format!(
+                            "--seed is {text:?}, it must be a whole number from 0 to {}",
+                            u64::MAX
+                        )
+                    })?;
                 }
                 other => return Err(format!("{other:?} is no argument")),
             }

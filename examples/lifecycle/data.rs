@@ -21,14 +21,21 @@ pub(crate) fn wines() -> Result<Source, Error> {
     let quality: Vec<f64> = wines.targets.iter().map(|&quality| quality as f64).collect();
     let names = wines.feature_names().to_vec();
     let raw = Table::new(names, wines.records)?.with_values("quality", quality)?;
-    Ok(Source { name: "wine".to_owned(), raw, about: "wine quality (Cortez and others 2009), built in".to_owned() })
+    Ok(Source {
+        name: "wine".to_owned(),
+        raw,
+        about: "wine quality (Cortez and others 2009), built in".to_owned(),
+    })
 }
 
 /// A CSV file of numbers. A target of few distinct whole numbers is read as classes, any other as numbers.
 pub(crate) fn file(path: &Path, target: &str) -> Result<Source, Error> {
-    let options = CsvOptions::new().with_target(target, TargetKind::Detect { max_classes: MAX_CLASSES });
+    let options =
+        CsvOptions::new().with_target(target, TargetKind::Detect { max_classes: MAX_CLASSES });
     let raw = read_csv(path, &options)?;
-    let name = path.file_stem().map_or_else(|| "data".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let name = path
+        .file_stem()
+        .map_or_else(|| "data".to_owned(), |stem| stem.to_string_lossy().into_owned());
     Ok(Source { name, raw, about: path.display().to_string() })
 }
 
@@ -36,9 +43,18 @@ pub(crate) fn file(path: &Path, target: &str) -> Result<Source, Error> {
 pub(crate) fn with_classes(table: &Table) -> Result<(Table, String), Error> {
     let (name, values) = match table.target() {
         TargetColumn::Values { name, values } => (name.clone(), values),
-        other => return Ok((table.clone(), format!("{} as it stands", other.name().unwrap_or("nothing")))),
+        other => {
+            return Ok((
+                table.clone(),
+                format!("{} as it stands", other.name().unwrap_or("nothing")),
+            ));
+        }
     };
-    let (limit, [below, above]) = if name == "quality" { (6.0, ["ordinary", "good"]) } else { (median(values), ["low", "high"]) };
+    let (limit, [below, above]) = if name == "quality" {
+        (6.0, ["ordinary", "good"])
+    } else {
+        (median(values), ["low", "high"])
+    };
     let labels = values.iter().map(|&value| usize::from(value > limit)).collect();
     let text = format!("{above} is a {name} above {limit}, {below} any other");
     Ok((table.clone().without_target().with_classes(name, labels, [below, above])?, text))

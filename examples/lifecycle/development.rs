@@ -3,15 +3,25 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use mlp::core::{Clock, Direction, Estimator, FittedModel, ManualClock, ModelExt, ModelFamily, ModelName, Params, Timestamp, Transformer};
-use mlp::data::{DatasetVersion, FeatureSet, FeatureSetSpec, FeatureStore, InferOptions, RowOrder, Schema, Table};
+use mlp::core::{
+    Clock, Direction, Estimator, FittedModel, ManualClock, ModelExt, ModelFamily, ModelName,
+    Params, Timestamp, Transformer,
+};
+use mlp::data::{
+    DatasetVersion, FeatureSet, FeatureSetSpec, FeatureStore, InferOptions, RowOrder, Schema, Table,
+};
 use mlp::eval::{EvalStoreExt, Filter, InMemoryEvalStore, NewEvaluation, Stage};
 use mlp::lineage::{
-    ArtifactStoreExt, EnvironmentCapture, FeatureSource, InMemoryArtifactStore, InMemoryLineageStore, InMemoryModelRegistry, LineageStoreExt,
-    ModelRegistry, Record, capture_code, diff, verify_artifacts, verify_chain,
+    ArtifactStoreExt, EnvironmentCapture, FeatureSource, InMemoryArtifactStore,
+    InMemoryLineageStore, InMemoryModelRegistry, LineageStoreExt, ModelRegistry, Record,
+    capture_code, diff, verify_artifacts, verify_chain,
 };
-use mlp::models::{DecisionTree, DummyClassifier, LogisticRegression, RandomForest, StandardScaler, family};
-use mlp::select::{CrossValidation, Fold, Kind, Ladder, RfeCv, Rule, Score, Scorer, Split, StratifiedKFold};
+use mlp::models::{
+    DecisionTree, DummyClassifier, LogisticRegression, RandomForest, StandardScaler, family,
+};
+use mlp::select::{
+    CrossValidation, Fold, Kind, Ladder, RfeCv, Rule, Score, Scorer, Split, StratifiedKFold,
+};
 use mlp::tune::{Budget, Journal, RandomSampler, Study, TrialError, TrialObserver, TrialRecord};
 use parking_lot::Mutex;
 
@@ -62,10 +72,22 @@ pub(crate) fn develop(source: &Source, seed: u64, report: &mut Report) -> Result
     let champion = default.fit(train.samples()?, seed)?;
     let challenger = tuned_estimator.fit(train.samples()?, seed)?;
     let test = chosen.compute(&parts.test)?;
-    evaluate(&[("default", &champion), ("tuned", &challenger)], &test, &evaluations, &version, &clock, report)?;
+    evaluate(
+        &[("default", &champion), ("tuned", &challenger)],
+        &test,
+        &evaluations,
+        &version,
+        &clock,
+        report,
+    )?;
 
-    let lineage = Lineage { clock: &clock, version: &version, features: &chosen, family: &*family, seed };
-    let records = lineage.record(&source.name, [(Params::new(), &champion), (tuned.clone(), &challenger)], report)?;
+    let lineage =
+        Lineage { clock: &clock, version: &version, features: &chosen, family: &*family, seed };
+    let records = lineage.record(
+        &source.name,
+        [(Params::new(), &champion), (tuned.clone(), &challenger)],
+        report,
+    )?;
     let [champion_record, challenger_record] = records;
     Ok(Made {
         name: source.name.clone(),
@@ -83,24 +105,42 @@ pub(crate) fn develop(source: &Source, seed: u64, report: &mut Report) -> Result
     })
 }
 
-fn validate(source: &Source, seed: u64, clock: &ManualClock, report: &mut Report) -> Result<(Parts, DatasetVersion)> {
+fn validate(
+    source: &Source,
+    seed: u64,
+    clock: &ManualClock,
+    report: &mut Report,
+) -> Result<(Parts, DatasetVersion)> {
     report.stage("Data: validate and version");
     let raw = &source.raw;
-    report.line("source", format!("{}: {} rows, {} features", source.about, raw.n_rows(), raw.n_features()));
+    report.line(
+        "source",
+        format!("{}: {} rows, {} features", source.about, raw.n_rows(), raw.n_features()),
+    );
     let found = DatasetVersion::of(raw, &source.name, "raw", RowOrder::Matters, clock.now());
     let distinct = raw.drop_duplicates();
-    report.decision(format!("{} duplicate rows are dropped: a copy in training and test would flatter every score", distinct.dropped));
+    report.decision(format!(
+        "{} duplicate rows are dropped: a copy in training and test would flatter every score",
+        distinct.dropped
+    ));
     let (table, target) = with_classes(&distinct.table)?;
     report.line("target", target);
     let samples = table.samples()?;
     let (labels, classes) = samples.classes()?;
     let count = |class: usize| labels.iter().filter(|&&label| label == class).count();
-    let counts: Vec<String> = classes.iter().enumerate().map(|(class, name)| format!("{name} {}", count(class))).collect();
+    let counts: Vec<String> = classes
+        .iter()
+        .enumerate()
+        .map(|(class, name)| format!("{name} {}", count(class)))
+        .collect();
     report.line("classes", counts.join(", "));
 
     let schema = Schema::infer(&table, &InferOptions::new())?;
     let violations = schema.validate(&table)?;
-    report.check("every row keeps the schema inferred from it (type, range, missing values)", violations.is_valid());
+    report.check(
+        "every row keeps the schema inferred from it (type, range, missing values)",
+        violations.is_valid(),
+    );
     let mut broken = table.features().to_owned();
     broken[[0, 0]] = f64::NAN;
     let broken = table.clone().replace_features(table.names().to_vec(), broken)?;
@@ -109,42 +149,77 @@ fn validate(source: &Source, seed: u64, clock: &ManualClock, report: &mut Report
     let version = DatasetVersion::of(&table, &source.name, "1", RowOrder::Matters, clock.now())
         .derived_from(&found, format!("{} duplicate rows dropped", distinct.dropped));
     report.line("version", version.reference());
-    report.check("the fingerprint is that of the content", version.verify(&table).is_ok() && version.verify(raw).is_err());
+    report.check(
+        "the fingerprint is that of the content",
+        version.verify(&table).is_ok() && version.verify(raw).is_err(),
+    );
 
     // Half of the rows to learn from, a quarter to test on, a quarter to come as traffic.
     let quarters = StratifiedKFold::new(4).shuffled(seed).split(&samples)?;
     let mut train = [&quarters[2].test[..], &quarters[3].test[..]].concat();
     train.sort_unstable();
     let part = |rows: &[usize]| table.select_rows(rows);
-    let parts = Parts { train: part(&train)?, test: part(&quarters[0].test)?, traffic: part(&quarters[1].test)? };
+    let parts = Parts {
+        train: part(&train)?,
+        test: part(&quarters[0].test)?,
+        traffic: part(&quarters[1].test)?,
+    };
     let rows = (parts.train.n_rows(), parts.test.n_rows(), parts.traffic.n_rows());
-    report.line("split", format!("{} rows to learn from, {} to test on, {} to come as traffic", rows.0, rows.1, rows.2));
+    report.line(
+        "split",
+        format!(
+            "{} rows to learn from, {} to test on, {} to come as traffic",
+            rows.0, rows.1, rows.2
+        ),
+    );
     Ok((parts, version))
 }
 
-fn compute_features(name: &str, store: &FeatureStore, parts: &Parts, report: &mut Report) -> Result<Arc<FeatureSet>> {
+fn compute_features(
+    name: &str,
+    store: &FeatureStore,
+    parts: &Parts,
+    report: &mut Report,
+) -> Result<Arc<FeatureSet>> {
     report.stage("Features: the same offline and online");
     let scaler = StandardScaler.fit(parts.train.samples()?, 0)?;
     let scale = store.register_transform("standard_scale", scaler)?;
-    let spec = FeatureSetSpec::new(parts.train.names().to_vec()).with_transform(&scale).with_features(parts.train.names().to_vec());
+    let spec = FeatureSetSpec::new(parts.train.names().to_vec())
+        .with_transform(&scale)
+        .with_features(parts.train.names().to_vec());
     let set = store.register_set(name, spec)?;
-    report.line("transform", format!("{scale}, fitted on the {} rows to learn from", parts.train.n_rows()));
+    report.line(
+        "transform",
+        format!("{scale}, fitted on the {} rows to learn from", parts.train.n_rows()),
+    );
     report.line("feature set", format!("{}: {} features", set.name(), set.spec().features.len()));
     let offline = set.compute(&parts.traffic)?;
     let mut row = vec![0.0; set.spec().features.len()];
     let mut scratch = mlp::core::Scratch::new();
     let mut differing = 0;
-    for (raw, computed) in parts.traffic.features().rows().into_iter().zip(offline.features().rows()) {
+    for (raw, computed) in
+        parts.traffic.features().rows().into_iter().zip(offline.features().rows())
+    {
         set.compute_row(&raw.to_vec(), &mut row, &mut scratch)?;
-        differing += row.iter().zip(computed).filter(|(online, offline)| online.to_bits() != offline.to_bits()).count();
+        differing += row
+            .iter()
+            .zip(computed)
+            .filter(|(online, offline)| online.to_bits() != offline.to_bits())
+            .count();
     }
-    report.check(&format!("offline and online features differ in 0 bits over {} rows", offline.n_rows()), differing == 0);
+    report.check(
+        &format!("offline and online features differ in 0 bits over {} rows", offline.n_rows()),
+        differing == 0,
+    );
     Ok(set)
 }
 
 /// The rungs of the ladder, and the family that each belongs to.
-const RUNGS: [(&str, &str); 3] =
-    [("logistic regression", "logistic_regression"), ("decision tree", "decision_tree"), ("random forest", "random_forest")];
+const RUNGS: [(&str, &str); 3] = [
+    ("logistic regression", "logistic_regression"),
+    ("decision tree", "decision_tree"),
+    ("random forest", "random_forest"),
+];
 
 fn climb(
     train: &Table,
@@ -161,10 +236,21 @@ fn climb(
         .rung(RUNGS[0].0, LogisticRegression::default())
         .rung(RUNGS[1].0, DecisionTree::default().with_min_leaf(5))
         .rung(RUNGS[2].0, RandomForest::default());
-    let climbed = ladder.climb(&train.samples()?, &Given(folds.to_vec()), &CrossValidation::default().with_seed(seed))?;
-    report.block(format!("{:<20} {:>9} {:>9} {:>9}   {:>9} {:>9}", "rung", climbed.metric, "std error", "numbers", "fit ms", "µs a row"));
+    let climbed = ladder.climb(
+        &train.samples()?,
+        &Given(folds.to_vec()),
+        &CrossValidation::default().with_seed(seed),
+    )?;
+    report.block(format!(
+        "{:<20} {:>9} {:>9} {:>9}   {:>9} {:>9}",
+        "rung", climbed.metric, "std error", "numbers", "fit ms", "µs a row"
+    ));
     for rung in &climbed.rungs {
-        let (Some(summary), Some(complexity), Ok(validated)) = (rung.summary(), rung.complexity(), &rung.validated) else { continue };
+        let (Some(summary), Some(complexity), Ok(validated)) =
+            (rung.summary(), rung.complexity(), &rung.validated)
+        else {
+            continue;
+        };
         report.block(format!(
             "{:<20} {:>9.4} {:>9.4} {:>9}   {:>9.1} {:>9.2}",
             rung.name,
@@ -183,7 +269,10 @@ fn climb(
     }
     report.decision(climbed.verdict());
     report.check("a model beats the baseline", climbed.chosen().kind == Kind::Model);
-    let name = RUNGS.iter().find(|(rung, _)| *rung == climbed.chosen().name).map_or("logistic_regression", |(_, family)| family);
+    let name = RUNGS
+        .iter()
+        .find(|(rung, _)| *rung == climbed.chosen().name)
+        .map_or("logistic_regression", |(_, family)| family);
     Ok(family(name).ok_or("the family of the chosen rung")?)
 }
 
@@ -192,7 +281,10 @@ fn climb(
 struct Given(Vec<Fold>);
 
 impl Split for Given {
-    fn split(&self, _: &mlp::core::Samples<'_>) -> std::result::Result<Vec<Fold>, mlp::select::SelectError> {
+    fn split(
+        &self,
+        _: &mlp::core::Samples<'_>,
+    ) -> std::result::Result<Vec<Fold>, mlp::select::SelectError> {
         Ok(self.0.clone())
     }
 }
@@ -208,18 +300,40 @@ fn eliminate(
     report.stage("Features that earn their place: recursive elimination");
     // A forest of a few trees ranks features as well as a large one, and the elimination fits hundreds.
     let (estimator, step): (Arc<dyn Estimator>, usize) = match family.name() {
-        "random_forest" => (Arc::new(RandomForest::default().with_trees(25).with_min_leaf(3)), train.n_features().div_ceil(15)),
+        "random_forest" => (
+            Arc::new(RandomForest::default().with_trees(25).with_min_leaf(3)),
+            train.n_features().div_ceil(15),
+        ),
         _ => (family.build(&Params::new())?, 1),
     };
-    let rfecv = RfeCv::new(estimator, Score::RocAuc).with_rule(Rule::OneStandardError).with_step(mlp::select::Step::Count(step));
-    report.line("cost", format!("at most {} fits, 5 folds, {step} feature(s) a step", rfecv.fits(train.n_features(), 5)?));
-    let found = rfecv.run(&train.samples()?, &StratifiedKFold::new(5).shuffled(seed), &CrossValidation::default().with_seed(seed))?;
+    let rfecv = RfeCv::new(estimator, Score::RocAuc)
+        .with_rule(Rule::OneStandardError)
+        .with_step(mlp::select::Step::Count(step));
+    report.line(
+        "cost",
+        format!(
+            "at most {} fits, 5 folds, {step} feature(s) a step",
+            rfecv.fits(train.n_features(), 5)?
+        ),
+    );
+    let found = rfecv.run(
+        &train.samples()?,
+        &StratifiedKFold::new(5).shuffled(seed),
+        &CrossValidation::default().with_seed(seed),
+    )?;
     report.block(&found);
     report.block(&found.elimination);
     let kept = found.elimination.kept_names();
-    report.decision(format!("{} of {} features: the fewest within one standard error of the best number", kept.len(), train.n_features()));
+    report.decision(format!(
+        "{} of {} features: the fewest within one standard error of the best number",
+        kept.len(),
+        train.n_features()
+    ));
     let removed: usize = found.elimination.log().iter().map(|step| step.removed.len()).sum();
-    report.check("the log and the survivors are all the features", removed + kept.len() == train.n_features());
+    report.check(
+        "the log and the survivors are all the features",
+        removed + kept.len() == train.n_features(),
+    );
     let selected = store.register_selection(all.name(), &kept)?;
     report.line("feature set", format!("{}, kept as a version of its own", selected.name()));
     Ok(selected)
@@ -266,8 +380,12 @@ fn tune(
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("study.log");
     let samples = train.samples()?;
-    let observer =
-        Arc::new(TrialLog { store: Arc::clone(evaluations), version: version.clone(), clock: Arc::clone(clock), failed: Mutex::default() });
+    let observer = Arc::new(TrialLog {
+        store: Arc::clone(evaluations),
+        version: version.clone(),
+        clock: Arc::clone(clock),
+        failed: Mutex::default(),
+    });
     let run = |trials: u64| -> Result<(Params, f64, u64)> {
         let study = Study::new(family.search_space(), Direction::Maximize)
             .with_name("tuning")
@@ -277,9 +395,12 @@ fn tune(
             .with_observer(observer.clone());
         study.optimize(
             |trial| {
-                let estimator = family.build(trial.params()).map_err(|error| TrialError::failed(error.to_string()))?;
+                let estimator = family
+                    .build(trial.params())
+                    .map_err(|error| TrialError::failed(error.to_string()))?;
                 let validation = CrossValidation::default().with_seed(seed);
-                let validated = validation.run_folds(&*estimator, &samples, folds, &[&Score::RocAuc]);
+                let validated =
+                    validation.run_folds(&*estimator, &samples, folds, &[&Score::RocAuc]);
                 let validated = validated.map_err(|error| TrialError::failed(error.to_string()))?;
                 let summary = validated.summary(Score::RocAuc.name());
                 summary.map(|summary| summary.mean).ok_or_else(|| TrialError::failed("no score"))
@@ -290,14 +411,28 @@ fn tune(
         Ok((best.params.clone(), best.value().unwrap_or(f64::NAN), study.trials()?.len() as u64))
     };
     let (_, first, done) = run(TRIALS / 2)?;
-    report.line("first half", format!("{done} trials of {}, best roc_auc {first:.4}; then the process stops", family.name()));
+    report.line(
+        "first half",
+        format!(
+            "{done} trials of {}, best roc_auc {first:.4}; then the process stops",
+            family.name()
+        ),
+    );
     let (params, best, done) = run(TRIALS)?;
     report.line("resumed", format!("{done} trials in the journal, best roc_auc {best:.4}"));
-    report.check(&format!("{TRIALS} trials in all, none of them twice"), done == TRIALS && best >= first);
+    report.check(
+        &format!("{TRIALS} trials in all, none of them twice"),
+        done == TRIALS && best >= first,
+    );
     report.check("every trial was logged", observer.failed.lock().is_none());
-    let logged = evaluations.best(&Filter::experiment("tuning"), "roc_auc", Direction::Maximize)?.ok_or("a best trial")?;
+    let logged = evaluations
+        .best(&Filter::experiment("tuning"), "roc_auc", Direction::Maximize)?
+        .ok_or("a best trial")?;
     report.check("the evaluation store names the same best trial", logged.params == params);
-    report.check("its score is traceable to the fingerprint of the data", logged.dataset == Some(version.reference()));
+    report.check(
+        "its score is traceable to the fingerprint of the data",
+        logged.dataset == Some(version.reference()),
+    );
     report.decision(format!("{} with {params}", family.name()));
     Ok(params)
 }
@@ -311,17 +446,23 @@ fn evaluate(
     report: &mut Report,
 ) -> Result<()> {
     report.stage("Evaluate: rows that nothing was learnt from");
-    let (samples, scorers) = (test.samples()?, [Score::RocAuc, Score::Accuracy, Score::F1Macro, Score::LogLoss]);
+    let (samples, scorers) =
+        (test.samples()?, [Score::RocAuc, Score::Accuracy, Score::F1Macro, Score::LogLoss]);
     for (name, model) in models {
         let predictions = model.predict(test.features())?;
-        let mut evaluation = NewEvaluation::new("test", Stage::Test, clock.now()).with_tag("model", *name).with_dataset(version.reference());
+        let mut evaluation = NewEvaluation::new("test", Stage::Test, clock.now())
+            .with_tag("model", *name)
+            .with_dataset(version.reference());
         for scorer in &scorers {
-            evaluation = evaluation.with_metric(scorer.name(), scorer.score(&samples, predictions.view())?);
+            evaluation =
+                evaluation.with_metric(scorer.name(), scorer.score(&samples, predictions.view())?);
         }
         evaluations.log(evaluation, clock.now())?;
     }
     report.block(evaluations.compare_all(&Filter::experiment("test"))?);
-    let best = evaluations.best(&Filter::experiment("test"), "roc_auc", Direction::Maximize)?.ok_or("a best model")?;
+    let best = evaluations
+        .best(&Filter::experiment("test"), "roc_auc", Direction::Maximize)?
+        .ok_or("a best model")?;
     report.line("best on the test", best.tags.get("model").map_or("", String::as_str));
     Ok(())
 }
@@ -336,11 +477,21 @@ struct Lineage<'a> {
 }
 
 impl Lineage<'_> {
-    fn record(&self, name: &str, models: [(Params, &Arc<dyn FittedModel>); 2], report: &mut Report) -> Result<[Record; 2]> {
+    fn record(
+        &self,
+        name: &str,
+        models: [(Params, &Arc<dyn FittedModel>); 2],
+        report: &mut Report,
+    ) -> Result<[Record; 2]> {
         report.stage("Trace: what made each model");
-        let (artifacts, store, registry) = (InMemoryArtifactStore::new(), InMemoryLineageStore::new(), InMemoryModelRegistry::new());
+        let (artifacts, store, registry) = (
+            InMemoryArtifactStore::new(),
+            InMemoryLineageStore::new(),
+            InMemoryModelRegistry::new(),
+        );
         let model_name: ModelName = name.parse()?;
-        let (code, environment) = (capture_code(env!("CARGO_MANIFEST_DIR")), EnvironmentCapture::new().capture()?);
+        let (code, environment) =
+            (capture_code(env!("CARGO_MANIFEST_DIR")), EnvironmentCapture::new().capture()?);
         let mut records = Vec::new();
         for (params, model) in models {
             let artifact = artifacts.put_bytes(&model.save()?.to_bytes())?;
@@ -360,12 +511,20 @@ impl Lineage<'_> {
             records.push(record);
         }
         for change in diff(&records[0], &records[1]) {
-            let show = |value: &Option<serde_json::Value>| value.as_ref().map_or_else(|| "(default)".to_owned(), short);
-            report.line("changed", format!("{}: {} -> {}", change.path, show(&change.before), show(&change.after)));
+            let show = |value: &Option<serde_json::Value>| {
+                value.as_ref().map_or_else(|| "(default)".to_owned(), short)
+            };
+            report.line(
+                "changed",
+                format!("{}: {} -> {}", change.path, show(&change.before), show(&change.after)),
+            );
         }
         let mut entries = store.all_entries()?;
         report.check("the chain of records is whole", verify_chain(&entries, None)?.is_none());
-        report.check("the artifacts are what they were", verify_artifacts(&records, &artifacts)?.is_intact());
+        report.check(
+            "the artifacts are what they were",
+            verify_artifacts(&records, &artifacts)?.is_intact(),
+        );
         entries.swap(0, 1);
         report.check("swapped records are found", verify_chain(&entries, None)?.is_some());
         let [first, second] = records.try_into().map_err(|_| "two records")?;
@@ -375,7 +534,11 @@ impl Lineage<'_> {
     fn feature_source(&self) -> FeatureSource {
         let transforms = self.features.spec().transforms.iter().map(ToString::to_string).collect();
         let name = self.features.name();
-        FeatureSource { name: name.name().to_owned(), version: name.version().to_string(), transforms }
+        FeatureSource {
+            name: name.name().to_owned(),
+            version: name.version().to_string(),
+            transforms,
+        }
     }
 }
 

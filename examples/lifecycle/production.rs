@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mlp::core::{
-    Clock, FittedModel, Labels, ManualClock, Model, ModelError, PredictionLog, Router, Scratch, Severity, Signature, VersionNumber,
-    VersionSource,
+    Clock, FittedModel, Labels, ManualClock, Model, ModelError, PredictionLog, Router, Scratch,
+    Severity, Signature, VersionNumber, VersionSource,
 };
 use mlp::data::{DatasetVersion, RowOrder, Table};
 use mlp::monitor::{
-    AlertConfig, AlertManager, AlertRoute, ChangeDirection, Limit, MemorySink, Observation, PerformanceConfig, PerformanceMonitor,
-    PredictionLogs, Rule, RuleEngine, Scoring, TrafficWindow, Truth,
+    AlertConfig, AlertManager, AlertRoute, ChangeDirection, Limit, MemorySink, Observation,
+    PerformanceConfig, PerformanceMonitor, PredictionLogs, Rule, RuleEngine, Scoring,
+    TrafficWindow, Truth,
 };
 use mlp::rollback::{CanaryPlan, Change, Deployment, DeploymentConfig, Share, VersionBundle};
 use mlp::serve::{ServeError, ServeOptions, Server};
@@ -66,10 +67,15 @@ impl<'a> Production<'a> {
     fn start(made: &'a Made, seed: u64) -> Result<Self> {
         let clock: Arc<ManualClock> = Arc::clone(&made.clock);
         // True outcomes come right after the predictions here, so each counts at once.
-        let performance = PerformanceMonitor::new(PerformanceConfig::default().with_scoring(Scoring::AtOnce), clock.clone())?;
+        let performance = PerformanceMonitor::new(
+            PerformanceConfig::default().with_scoring(Scoring::AtOnce),
+            clock.clone(),
+        )?;
         let (performance, window) = (Arc::new(performance), Arc::new(TrafficWindow::new(2_000)?));
         let config = DeploymentConfig::default().with_name(&made.name).with_seed(seed);
-        let deployment = Arc::new(Deployment::builder(config).clock(clock.clone()).metrics(performance.clone()).open()?);
+        let deployment = Arc::new(
+            Deployment::builder(config).clock(clock.clone()).metrics(performance.clone()).open()?,
+        );
         let logs: Vec<Arc<dyn PredictionLog>> = vec![performance.clone(), window.clone()];
         let server = Server::builder()
             .with_options(ServeOptions::default().with_replicas(2))
@@ -78,17 +84,33 @@ impl<'a> Production<'a> {
             .routed(Arc::clone(&deployment) as Arc<dyn Router>)?;
         deployment.attach_host(&server.host());
         let on_call = Arc::new(MemorySink::new());
-        let routes = [Severity::P0, Severity::P1, Severity::P2].map(|severity| AlertRoute::of(severity, ["on-call"]).with_group_wait(Duration::ZERO));
+        let routes = [Severity::P0, Severity::P1, Severity::P2]
+            .map(|severity| AlertRoute::of(severity, ["on-call"]).with_group_wait(Duration::ZERO));
         let config = routes.into_iter().fold(AlertConfig::new("on-call"), AlertConfig::with_route);
         let sinks = [("on-call", Arc::clone(&on_call) as Arc<dyn mlp::core::AlertSink>)];
         let alerts = AlertManager::new(config, sinks, clock.clone())?;
         let rules = RuleEngine::new(rules()?, clock)?;
-        Ok(Self { made, deployment, server, performance, window, rules, alerts, on_call, sequence: 0 })
+        Ok(Self {
+            made,
+            deployment,
+            server,
+            performance,
+            window,
+            rules,
+            alerts,
+            on_call,
+            sequence: 0,
+        })
     }
 
     fn register(&self, name: &str, model: Arc<dyn Model>) -> Result<VersionNumber> {
-        let bundle = VersionBundle::new(name).with_feature_set(self.made.features.name().to_string());
-        Ok(self.deployment.register(bundle, VersionSource::shared(model), &Change::by("lifecycle"))?)
+        let bundle =
+            VersionBundle::new(name).with_feature_set(self.made.features.name().to_string());
+        Ok(self.deployment.register(
+            bundle,
+            VersionSource::shared(model),
+            &Change::by("lifecycle"),
+        )?)
     }
 
     /// Sends rows again and again until this many requests were made, and tells the monitor what was true.
@@ -104,11 +126,16 @@ impl<'a> Production<'a> {
             match self.server.predict(rows.features().row(row).to_vec()) {
                 Ok(answer) => {
                     *replay.to.entry(answer.version).or_default() += 1;
-                    let top = |a: usize, b: usize| if answer.output[b] > answer.output[a] { b } else { a };
-                    replay.right += u64::from((0..answer.output.len()).reduce(top) == Some(labels[row]));
+                    let top = |a: usize, b: usize| {
+                        if answer.output[b] > answer.output[a] { b } else { a }
+                    };
+                    replay.right +=
+                        u64::from((0..answer.output.len()).reduce(top) == Some(labels[row]));
                     self.performance.outcome(answer.id, Truth::Class(labels[row]));
                 }
-                Err(ServeError::ModelFailed { .. } | ServeError::ModelPanicked { .. }) => replay.failed += 1,
+                Err(ServeError::ModelFailed { .. } | ServeError::ModelPanicked { .. }) => {
+                    replay.failed += 1
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -120,21 +147,39 @@ impl<'a> Production<'a> {
         performance.and_then(|performance| performance.scored.accuracy()).unwrap_or(f64::NAN)
     }
 
-    fn champion_and_challenger(&mut self, traffic: &Table, report: &mut Report) -> Result<(VersionNumber, VersionNumber)> {
+    fn champion_and_challenger(
+        &mut self,
+        traffic: &Table,
+        report: &mut Report,
+    ) -> Result<(VersionNumber, VersionNumber)> {
         report.stage("Serve: champion and challenger behind one router");
         let by = Change::by("lifecycle");
         let champion = self.register("champion: default parameters", self.made.champion.clone())?;
         self.deployment.deploy(champion, &by)?;
-        let challenger = self.register("challenger: tuned parameters", self.made.challenger.clone())?;
-        self.deployment.start_canary(challenger, CanaryPlan::fixed(Share::percent(CANARY_PERCENT)?)?, &by)?;
+        let challenger =
+            self.register("challenger: tuned parameters", self.made.challenger.clone())?;
+        self.deployment.start_canary(
+            challenger,
+            CanaryPlan::fixed(Share::percent(CANARY_PERCENT)?)?,
+            &by,
+        )?;
         let lineage = [&self.made.champion_record, &self.made.challenger_record];
         for (version, record) in [champion, challenger].into_iter().zip(lineage) {
-            let artifact = record.artifacts.get("model").map_or_else(String::new, |artifact| artifact.hash.short());
-            report.line(&version.to_string(), format!("content {artifact}, {:?}", self.server.host().health(version).lifecycle));
+            let artifact = record
+                .artifacts
+                .get("model")
+                .map_or_else(String::new, |artifact| artifact.hash.short());
+            report.line(
+                &version.to_string(),
+                format!("content {artifact}, {:?}", self.server.host().health(version).lifecycle),
+            );
         }
         let replay = self.replay(traffic, 4_000)?;
         let to = replay.to.get(&challenger).copied().unwrap_or(0);
-        report.line("traffic", format!("{} requests, {to} of them to the challenger", replay.requests));
+        report.line(
+            "traffic",
+            format!("{} requests, {to} of them to the challenger", replay.requests),
+        );
         let (asked, n) = (CANARY_PERCENT / 100.0, replay.requests as f64);
         let bound = 4.0 * (asked * (1.0 - asked) / n).sqrt();
         let given = to as f64 / n;
@@ -146,39 +191,82 @@ impl<'a> Production<'a> {
         Ok((champion, challenger))
     }
 
-    fn decide(&self, champion: VersionNumber, challenger: VersionNumber, report: &mut Report) -> Result<VersionNumber> {
+    fn decide(
+        &self,
+        champion: VersionNumber,
+        challenger: VersionNumber,
+        report: &mut Report,
+    ) -> Result<VersionNumber> {
         let (old, new) = (self.accuracy(champion), self.accuracy(challenger));
-        report.line("accuracy", format!("champion {old:.4}, challenger {new:.4}, on the true outcomes of the traffic"));
+        report.line(
+            "accuracy",
+            format!("champion {old:.4}, challenger {new:.4}, on the true outcomes of the traffic"),
+        );
         let by = Change::by("lifecycle");
         if new >= old {
-            self.deployment.promote(challenger, &by.because("at least as accurate on live traffic"))?;
-            report.decision(format!("the challenger {challenger} is promoted: it is at least as accurate"));
+            self.deployment
+                .promote(challenger, &by.because("at least as accurate on live traffic"))?;
+            report.decision(format!(
+                "the challenger {challenger} is promoted: it is at least as accurate"
+            ));
             Ok(challenger)
         } else {
             self.deployment.abort(challenger, &by.because("less accurate on live traffic"))?;
-            report.decision(format!("the champion {champion} stays: the challenger is less accurate"));
+            report.decision(format!(
+                "the champion {champion} stays: the challenger is less accurate"
+            ));
             Ok(champion)
         }
     }
 
-    fn broken_challenger(&mut self, active: VersionNumber, traffic: &Table, report: &mut Report) -> Result<()> {
+    fn broken_challenger(
+        &mut self,
+        active: VersionNumber,
+        traffic: &Table,
+        report: &mut Report,
+    ) -> Result<()> {
         report.stage("Roll back: a challenger that fails");
-        let broken = self.register("broken: fails on half of the rows", Arc::new(Broken::over(Arc::clone(&self.made.champion), traffic)))?;
-        self.deployment.start_canary(broken, CanaryPlan::fixed(Share::percent(CANARY_PERCENT)?)?, &Change::by("lifecycle"))?;
+        let broken = self.register(
+            "broken: fails on half of the rows",
+            Arc::new(Broken::over(Arc::clone(&self.made.champion), traffic)),
+        )?;
+        self.deployment.start_canary(
+            broken,
+            CanaryPlan::fixed(Share::percent(CANARY_PERCENT)?)?,
+            &Change::by("lifecycle"),
+        )?;
         let mut seen = Replay::default();
-        while self.deployment.status().version(broken).is_some_and(|status| status.state.is_routed()) && seen.requests < 2_000 {
+        while self
+            .deployment
+            .status()
+            .version(broken)
+            .is_some_and(|status| status.state.is_routed())
+            && seen.requests < 2_000
+        {
             let one = self.replay(traffic, 1)?;
             seen.requests += 1;
             seen.failed += one.failed;
         }
-        report.line("failures", format!("{} failed requests until the evidence sufficed, {} requests in all", seen.failed, seen.requests));
+        report.line(
+            "failures",
+            format!(
+                "{} failed requests until the evidence sufficed, {} requests in all",
+                seen.failed, seen.requests
+            ),
+        );
         let story = self.deployment.latest_post_mortem().ok_or("a post-mortem")?;
         report.line("post-mortem", &story.incident);
-        report.check("the broken version was rolled back by itself", story.incident.from == Some(broken));
+        report.check(
+            "the broken version was rolled back by itself",
+            story.incident.from == Some(broken),
+        );
         report.check("after few failures", seen.failed <= 20);
         report.check("the version before still serves", self.deployment.active() == Some(active));
         let after = self.replay(traffic, 500)?;
-        report.check("and no request fails any more", after.failed == 0 && after.to.get(&active) == Some(&500));
+        report.check(
+            "and no request fails any more",
+            after.failed == 0 && after.to.get(&active) == Some(&500),
+        );
         Ok(())
     }
 
@@ -188,17 +276,26 @@ impl<'a> Production<'a> {
         self.window.clear(active);
         let usual = self.replay(&self.made.features.compute(&self.made.traffic)?, 1_000)?;
         let quiet = self.judge_drift(active, &reference, &usual, &usual, report)?;
-        report.check("unchanged traffic raises no alert", quiet.is_empty() && self.on_call.take().is_empty());
+        report.check(
+            "unchanged traffic raises no alert",
+            quiet.is_empty() && self.on_call.take().is_empty(),
+        );
 
         let (shifted, column) = shift(&self.made.traffic, self.made)?;
-        report.line("the shift", format!("{column:?} reads two standard deviations too high from now on"));
+        report.line(
+            "the shift",
+            format!("{column:?} reads two standard deviations too high from now on"),
+        );
         self.window.clear(active);
         let now = self.replay(&self.made.features.compute(&shifted)?, 1_000)?;
         let drifted = self.judge_drift(active, &reference, &usual, &now, report)?;
         report.check("the shifted feature is named", drifted.contains(&column));
         for notification in self.on_call.take() {
             for alert in &notification.alerts {
-                report.line("on call", format!("{} {}: {}", notification.severity, alert.status, alert.summary));
+                report.line(
+                    "on call",
+                    format!("{} {}: {}", notification.severity, alert.status, alert.summary),
+                );
             }
         }
         self.deployment.report_drift(active, format!("{column} shifted"))?;
@@ -218,12 +315,23 @@ impl<'a> Production<'a> {
         let current = self.window.features(version);
         let mut drifted = Vec::new();
         for (index, name) in reference.names().iter().enumerate() {
-            let (reference, current) = (reference.features().column(index).to_vec(), current.column(index).to_vec());
-            let (test, psi) = (ks_two_sample(&reference, &current)?, ReferenceBins::new(&reference, 10)?.psi(&current)?);
+            let (reference, current) =
+                (reference.features().column(index).to_vec(), current.column(index).to_vec());
+            let (test, psi) = (
+                ks_two_sample(&reference, &current)?,
+                ReferenceBins::new(&reference, 10)?.psi(&current)?,
+            );
             let subject: Labels = [("feature".to_owned(), name.clone())].into();
-            let changes = self.rules.observe("feature_psi", &subject, Observation::new(psi.value))?;
+            let changes =
+                self.rules.observe("feature_psi", &subject, Observation::new(psi.value))?;
             if !changes.is_empty() {
-                report.line("drift", format!("{name}: PSI {:.3}, KS {:.3} (p {:.1e})", psi.value, test.statistic, test.p_value));
+                report.line(
+                    "drift",
+                    format!(
+                        "{name}: PSI {:.3}, KS {:.3} (p {:.1e})",
+                        psi.value, test.statistic, test.p_value
+                    ),
+                );
                 drifted.push(name.clone());
             }
             self.alerts.update_all(changes)?;
@@ -233,39 +341,75 @@ impl<'a> Production<'a> {
         let bins = ReferenceBins::new(&probabilities(expected.view()), 10)?;
         let outputs = self.window.outputs(version);
         let psi = bins.psi(&probabilities(outputs.view()))?;
-        report.line("predictions", format!("PSI {:.3} against the predictions on the data learnt from", psi.value));
+        report.line(
+            "predictions",
+            format!("PSI {:.3} against the predictions on the data learnt from", psi.value),
+        );
         let subject: Labels = [("version".to_owned(), version.to_string())].into();
         let accuracy = |replay: &Replay| replay.right as f64 / replay.requests as f64;
         report.line("accuracy", format!("{:.4}, usually {:.4}", accuracy(now), accuracy(usual)));
-        let observation = Observation::new(accuracy(now)).with_count(now.requests).with_reference(accuracy(usual));
+        let observation = Observation::new(accuracy(now))
+            .with_count(now.requests)
+            .with_reference(accuracy(usual));
         self.alerts.update_all(self.rules.observe("accuracy", &subject, observation)?)?;
         self.alerts.tick();
         Ok(drifted)
     }
 
-    fn retrain(&mut self, active: VersionNumber, shifted: &Table, seed: u64, report: &mut Report) -> Result<()> {
+    fn retrain(
+        &mut self,
+        active: VersionNumber,
+        shifted: &Table,
+        seed: u64,
+        report: &mut Report,
+    ) -> Result<()> {
         report.stage("Retrain: data that include the shift");
         let (train, _) = shift(&self.made.train, self.made)?;
         let both = self.made.train.concat(&train)?;
-        let version = DatasetVersion::of(&both, &self.made.name, "2", RowOrder::Matters, self.made.clock.now())
-            .derived_from(&self.made.train_version, "the shifted rows added");
+        let version = DatasetVersion::of(
+            &both,
+            &self.made.name,
+            "2",
+            RowOrder::Matters,
+            self.made.clock.now(),
+        )
+        .derived_from(&self.made.train_version, "the shifted rows added");
         report.line("version", version.reference());
         let features = self.made.features.compute(&both)?;
         let model = self.made.family.build(&self.made.tuned)?.fit(features.samples()?, seed)?;
         let retrained = self.register("retrained on the shift", model)?;
-        self.deployment.start_canary(retrained, CanaryPlan::fixed(Share::percent(CANARY_PERCENT)?)?, &Change::by("lifecycle"))?;
-        let counts = |version| self.performance.performance(version).map_or((0, 0), |p| (p.scored.labelled - p.scored.wrong, p.scored.labelled));
+        self.deployment.start_canary(
+            retrained,
+            CanaryPlan::fixed(Share::percent(CANARY_PERCENT)?)?,
+            &Change::by("lifecycle"),
+        )?;
+        let counts = |version| {
+            self.performance
+                .performance(version)
+                .map_or((0, 0), |p| (p.scored.labelled - p.scored.wrong, p.scored.labelled))
+        };
         let before = counts(active);
         let replay = self.replay(&self.made.features.compute(shifted)?, 4_000)?;
-        let counts = |version| self.performance.performance(version).map_or((0, 0), |p| (p.scored.labelled - p.scored.wrong, p.scored.labelled));
+        let counts = |version| {
+            self.performance
+                .performance(version)
+                .map_or((0, 0), |p| (p.scored.labelled - p.scored.wrong, p.scored.labelled))
+        };
         let after = counts(active);
         let old = (after.0 - before.0) as f64 / (after.1 - before.1) as f64;
         let new = self.accuracy(retrained);
-        report.line("accuracy", format!("{active} {old:.4}, retrained {new:.4}, both on shifted traffic"));
+        report.line(
+            "accuracy",
+            format!("{active} {old:.4}, retrained {new:.4}, both on shifted traffic"),
+        );
         report.check("no request failed", replay.failed == 0);
         report.check("the retrained version is no worse", new >= old - 0.01);
-        self.deployment.promote(retrained, &Change::by("lifecycle").because("passed its canary on shifted traffic"))?;
-        report.check("it passed its canary and serves", self.deployment.active() == Some(retrained));
+        self.deployment.promote(
+            retrained,
+            &Change::by("lifecycle").because("passed its canary on shifted traffic"),
+        )?;
+        report
+            .check("it passed its canary and serves", self.deployment.active() == Some(retrained));
         report.line("history", "");
         for entry in self.deployment.history() {
             report.block(format!("  {entry}"));
@@ -291,7 +435,8 @@ fn rules() -> Result<Vec<Rule>> {
 /// The feature that varies most among those the model sees reads two standard deviations too high.
 fn shift(table: &Table, made: &Made) -> Result<(Table, String)> {
     let importances = made.champion.importances().ok_or("importances")?;
-    let most = (0..importances.len()).fold(0, |best, i| if importances[i] > importances[best] { i } else { best });
+    let most = (0..importances.len())
+        .fold(0, |best, i| if importances[i] > importances[best] { i } else { best });
     let name = made.features.spec().features[most].clone();
     let column = table.column_index(&name)?;
     let mut features: Array2<f64> = table.features().to_owned();
@@ -316,7 +461,12 @@ impl Broken {
 }
 
 impl Model for Broken {
-    fn predict_into(&self, rows: ArrayView2<'_, f64>, out: ArrayViewMut2<'_, f64>, scratch: &mut Scratch) -> std::result::Result<(), ModelError> {
+    fn predict_into(
+        &self,
+        rows: ArrayView2<'_, f64>,
+        out: ArrayViewMut2<'_, f64>,
+        scratch: &mut Scratch,
+    ) -> std::result::Result<(), ModelError> {
         if rows.column(0).iter().any(|value| *value >= self.limit) {
             return Err(ModelError::failed("a mistake in the model"));
         }

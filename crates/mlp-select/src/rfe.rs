@@ -106,7 +106,7 @@ impl Transformer for Rfe {
 /// The fits of an elimination: updated where the estimator can, anew where it cannot.
 enum Walk<'a> {
     Warm(Box<dyn EliminationState + 'a>),
-    Cold(Cold<'a>),
+    Cold(Box<Cold<'a>>),
 }
 
 struct Cold<'a> {
@@ -124,13 +124,13 @@ impl<'a> Walk<'a> {
             None => {
                 let (active, model) =
                     ((0..data.n_features()).collect(), estimator.fit(data, seed)?);
-                Ok(Self::Cold(Cold {
+                Ok(Self::Cold(Box::new(Cold {
                     estimator,
                     data: data.to_owned_samples(),
                     seed,
                     active,
                     model,
-                }))
+                })))
             }
         }
     }
