@@ -82,7 +82,7 @@ impl<'a> Production<'a> {
             .with_clock(clock.clone())
             .with_log(Arc::new(PredictionLogs::new(logs)))
             .routed(Arc::clone(&deployment) as Arc<dyn Router>)?;
-        deployment.attach_host(&server.host());
+        deployment.attach(&server.host());
         let on_call = Arc::new(MemorySink::new());
         let routes = [Severity::P0, Severity::P1, Severity::P2]
             .map(|severity| AlertRoute::of(severity, ["on-call"]).with_group_wait(Duration::ZERO));

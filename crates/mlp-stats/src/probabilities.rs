@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn an_impossible_probability_costs_the_logarithm_of_the_smallest_one_allowed() {
         let loss = log_loss(&[0, 1], &[0.0, 1.0, 0.5, 0.5], 2).unwrap();
-        assert!((loss - (36.043_653_389_117_154 + 2.0_f64.ln()) / 2.0).abs() < 1e-12);
+        assert!((loss - (36.043_653_389_117_15 + 2.0_f64.ln()) / 2.0).abs() < 1e-12);
         assert!(log_loss(&[0], &[1.5, 0.0], 2).is_err());
     }
 

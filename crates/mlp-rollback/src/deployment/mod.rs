@@ -91,11 +91,6 @@ impl<M: ?Sized + 'static> Deployment<M> {
         *self.host.lock() = Some(Arc::downgrade(host));
     }
 
-    /// As [`attach`](Self::attach), for a host that is known by its trait alone, as a server hands it out.
-    pub fn attach_host(&self, host: &Arc<dyn Host<M>>) {
-        *self.host.lock() = Some(Arc::downgrade(host));
-    }
-
     /// Tells where a version's replicas come from: needed for versions that a journal remembers.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ fn read(path: &str) -> String {
 }
 
 /// The cases of one file of vectors.
-pub fn cases(file: &str) -> Vec<Value> {
+pub(crate) fn cases(file: &str) -> Vec<Value> {
     let file: Value =
         serde_json::from_str(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     let cases = file["cases"].as_array().expect("a list of cases").clone();
@@ -28,7 +28,7 @@ pub fn cases(file: &str) -> Vec<Value> {
 }
 
 /// A number as the files write it: texts stand for numbers that are not finite.
-pub fn number(value: &Value) -> f64 {
+pub(crate) fn number(value: &Value) -> f64 {
     match value.as_str() {
         Some("NaN") => f64::NAN,
         Some("Infinity") => f64::INFINITY,
@@ -39,25 +39,25 @@ pub fn number(value: &Value) -> f64 {
 }
 
 /// A list of whole numbers.
-pub fn indices(value: &Value) -> Vec<usize> {
+pub(crate) fn indices(value: &Value) -> Vec<usize> {
     list(value).iter().map(|number| number.as_u64().expect("a whole number") as usize).collect()
 }
 
 /// A list.
-pub fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("{value} is no list"))
 }
 
 /// A dataset: a header, then numbers with the target last.
-pub struct Data {
-    pub features: Array2<f64>,
+pub(crate) struct Data {
+    pub(crate) features: Array2<f64>,
     names: Vec<String>,
     labels: Option<(Vec<usize>, Vec<String>)>,
     values: Vec<f64>,
 }
 
 impl Data {
-    pub fn load(name: &str) -> Self {
+    pub(crate) fn load(name: &str) -> Self {
         let text = read(&format!("data/{name}.csv"));
         let mut lines = text.lines();
         let mut names: Vec<String> =
@@ -84,7 +84,7 @@ impl Data {
     }
 
     /// Every column with mean 0 and variance 1 (n in the denominator); a constant column keeps its scale.
-    pub fn standardised(mut self) -> Self {
+    pub(crate) fn standardised(mut self) -> Self {
         for mut column in self.features.axis_iter_mut(Axis(1)) {
             let (mean, std) = (column.mean().expect("rows"), column.std(0.0));
             column.mapv_inplace(|value| (value - mean) / if std == 0.0 { 1.0 } else { std });
@@ -92,7 +92,7 @@ impl Data {
         self
     }
 
-    pub fn samples(&self) -> Samples<'_> {
+    pub(crate) fn samples(&self) -> Samples<'_> {
         let target = match &self.labels {
             Some((labels, names)) => Target::Classes { labels, names },
             None => Target::Values(&self.values),

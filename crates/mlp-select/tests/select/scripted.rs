@@ -11,10 +11,10 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
 /// Predicts the sum of its features; a feature called `x2.5` has importance 2.5. Counts its fits.
 #[derive(Debug, Default)]
-pub struct Scripted {
-    pub fits: AtomicUsize,
+pub(crate) struct Scripted {
+    pub(crate) fits: AtomicUsize,
     /// Fails on data whose first feature is this in every row.
-    pub poison: Option<f64>,
+    pub(crate) poison: Option<f64>,
 }
 
 #[derive(Debug)]
