@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mlp::core::{
-    Clock, FittedModel, Labels, ManualClock, Model, ModelError, PredictionLog, Router, Scratch,
-    Severity, Signature, VersionNumber, VersionSource,
+    Clock, FittedModel, Labels, ManualClock, Model, ModelError, ModelExt, PredictionLog, Router,
+    Scratch, Severity, Signature, VersionNumber, VersionSource,
 };
 use mlp::data::{DatasetVersion, RowOrder, Table};
 use mlp::monitor::{
-    AlertConfig, AlertManager, AlertRoute, ChangeDirection, Limit, MemorySink, Observation,
-    PerformanceConfig, PerformanceMonitor, PredictionLogs, Rule, RuleEngine, Scoring,
-    TrafficWindow, Truth,
+    AlertConfig, AlertManager, AlertRoute, ChangeDirection, DriftConfig, DriftReference, Limit,
+    MemorySink, Observation, PerformanceConfig, PerformanceMonitor, PredictionLogs, Rule,
+    RuleEngine, Scoring, TrafficWindow, Truth,
 };
 use mlp::rollback::{CanaryPlan, Change, Deployment, DeploymentConfig, Share, VersionBundle};
 use mlp::serve::{ServeError, ServeOptions, Server};
-use mlp::stats::{ReferenceBins, ks_two_sample};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::development::Made;
@@ -312,39 +311,33 @@ impl<'a> Production<'a> {
         now: &Replay,
         report: &Report,
     ) -> Result<Vec<String>> {
-        let current = self.window.features(version);
-        let mut drifted = Vec::new();
-        for (index, name) in reference.names().iter().enumerate() {
-            let (reference, current) =
-                (reference.features().column(index).to_vec(), current.column(index).to_vec());
-            let (test, psi) = (
-                ks_two_sample(&reference, &current)?,
-                ReferenceBins::new(&reference, 10)?.psi(&current)?,
-            );
-            let subject: Labels = [("feature".to_owned(), name.clone())].into();
-            let changes =
-                self.rules.observe("feature_psi", &subject, Observation::new(psi.value))?;
-            if !changes.is_empty() {
-                report.line(
-                    "drift",
-                    format!(
-                        "{name}: PSI {:.3}, KS {:.3} (p {:.1e})",
-                        psi.value, test.statistic, test.p_value
-                    ),
-                );
-                drifted.push(name.clone());
-            }
-            self.alerts.update_all(changes)?;
+        let features = DriftReference::new(
+            reference.names().to_vec(),
+            reference.features(),
+            DriftConfig::default(),
+        )?
+        .with_dataset(self.made.train_version.fingerprint);
+        let found = features.compare(self.window.features(version).view())?;
+        report.block(&found);
+        for column in &found.columns {
+            let subject: Labels = [("feature".to_owned(), column.name.clone())].into();
+            self.alerts.update_all(self.rules.observe(
+                "feature_psi",
+                &subject,
+                Observation::new(column.psi),
+            )?)?;
         }
-        let probabilities = |rows: ArrayView2<'_, f64>| rows.column(rows.ncols() - 1).to_vec();
-        let expected = mlp::core::ModelExt::predict(&*self.made.champion, reference.features())?;
-        let bins = ReferenceBins::new(&probabilities(expected.view()), 10)?;
-        let outputs = self.window.outputs(version);
-        let psi = bins.psi(&probabilities(outputs.view()))?;
-        report.line(
-            "predictions",
-            format!("PSI {:.3} against the predictions on the data learnt from", psi.value),
-        );
+        let expected = ModelExt::predict(&*self.made.champion, reference.features())?;
+        let outputs = self
+            .made
+            .champion
+            .signature()
+            .outputs()
+            .iter()
+            .map(|class| format!("probability of {class}"));
+        let predictions = DriftReference::new(outputs, expected.view(), DriftConfig::default())?;
+        report.block(predictions.compare(self.window.outputs(version).view())?);
+        let drifted: Vec<String> = found.drifted().map(str::to_owned).collect();
         let subject: Labels = [("version".to_owned(), version.to_string())].into();
         let accuracy = |replay: &Replay| replay.right as f64 / replay.requests as f64;
         report.line("accuracy", format!("{:.4}, usually {:.4}", accuracy(now), accuracy(usual)));

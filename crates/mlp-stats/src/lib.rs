@@ -40,6 +40,7 @@ mod regression;
 
 mod distribution;
 mod ks;
+mod multiple;
 mod psi;
 mod resampled;
 
@@ -50,6 +51,7 @@ pub use error::{OrUndefined, StatsError, Undefined};
 pub use evidence::RateEvidence;
 pub use ks::{KsTest, ks_two_sample};
 pub use labels::{Confusion, accuracy};
+pub use multiple::benjamini_hochberg;
 pub use probabilities::{log_loss, roc_auc, roc_auc_one_vs_rest};
 pub use psi::{Psi, ReferenceBins};
 pub use regression::{mean_absolute_error, mean_squared_error, r2, rmse};

@@ -25,8 +25,7 @@ impl Fingerprint {
     /// The fingerprint of an alert with these labels.
     #[must_use]
     pub fn of(labels: &Labels) -> Self {
-        let present = labels.iter().filter(|(_, value)| !value.is_empty());
-        let bytes = present.flat_map(|(name, value)| {
+        let bytes = labels.iter().flat_map(|(name, value)| {
             name.bytes().chain([SEPARATOR]).chain(value.bytes()).chain([SEPARATOR])
         });
         Self(bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

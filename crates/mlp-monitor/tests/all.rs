@@ -1,0 +1,4 @@
+//! The crate against published values.
+
+#[path = "all/vectors.rs"]
+mod vectors;
