@@ -151,7 +151,7 @@ fn validate(
     report.line("version", version.reference());
     report.check(
         "the fingerprint is that of the content",
-        version.verify(&table).is_ok() && version.verify(raw).is_err(),
+        version.verify(&table).is_ok() && version.verify(&broken).is_err(),
     );
 
     // Half of the rows to learn from, a quarter to test on, a quarter to come as traffic.
@@ -448,6 +448,7 @@ fn evaluate(
     report.stage("Evaluate: rows that nothing was learnt from");
     let (samples, scorers) =
         (test.samples()?, [Score::RocAuc, Score::Accuracy, Score::F1Macro, Score::LogLoss]);
+    let mut logged = Vec::new();
     for (name, model) in models {
         let predictions = model.predict(test.features())?;
         let mut evaluation = NewEvaluation::new("test", Stage::Test, clock.now())
@@ -457,9 +458,10 @@ fn evaluate(
             evaluation =
                 evaluation.with_metric(scorer.name(), scorer.score(&samples, predictions.view())?);
         }
-        evaluations.log(evaluation, clock.now())?;
+        logged.push(evaluations.log(evaluation, clock.now())?);
     }
-    report.block(evaluations.compare_all(&Filter::experiment("test"))?);
+    let labels = models.iter().map(|(name, _)| (*name).to_owned()).collect();
+    report.block(evaluations.compare(&logged)?.with_labels(labels));
     let best = evaluations
         .best(&Filter::experiment("test"), "roc_auc", Direction::Maximize)?
         .ok_or("a best model")?;

@@ -11,9 +11,9 @@ use mlp::core::{
 };
 use mlp::data::{DatasetVersion, RowOrder, Table};
 use mlp::monitor::{
-    AlertConfig, AlertManager, AlertRoute, ChangeDirection, DriftConfig, DriftReference, Limit,
-    MemorySink, Observation, PerformanceConfig, PerformanceMonitor, PredictionLogs, Rule,
-    RuleEngine, Scoring, TrafficWindow, Truth,
+    AlertConfig, AlertManager, AlertRoute, ChangeDirection, ColumnDrift, DriftConfig,
+    DriftReference, DriftVerdict, Limit, MemorySink, Observation, PerformanceConfig,
+    PerformanceMonitor, PredictionLogs, Rule, RuleEngine, Scoring, TrafficWindow, Truth,
 };
 use mlp::rollback::{CanaryPlan, Change, Deployment, DeploymentConfig, Share, VersionBundle};
 use mlp::serve::{ServeError, ServeOptions, Server};
@@ -273,7 +273,9 @@ impl<'a> Production<'a> {
         report.stage("Monitor: an input that shifts");
         let reference = self.made.features.compute(&self.made.train)?;
         self.window.clear(active);
-        let usual = self.replay(&self.made.features.compute(&self.made.traffic)?, 1_000)?;
+        // Each row once: repeated rows are no independent evidence of how features are distributed.
+        let rows = self.made.traffic.n_rows() as u64;
+        let usual = self.replay(&self.made.features.compute(&self.made.traffic)?, rows)?;
         let quiet = self.judge_drift(active, &reference, &usual, &usual, report)?;
         report.check(
             "unchanged traffic raises no alert",
@@ -286,7 +288,7 @@ impl<'a> Production<'a> {
             format!("{column:?} reads two standard deviations too high from now on"),
         );
         self.window.clear(active);
-        let now = self.replay(&self.made.features.compute(&shifted)?, 1_000)?;
+        let now = self.replay(&self.made.features.compute(&shifted)?, rows)?;
         let drifted = self.judge_drift(active, &reference, &usual, &now, report)?;
         report.check("the shifted feature is named", drifted.contains(&column));
         for notification in self.on_call.take() {
@@ -324,7 +326,7 @@ impl<'a> Production<'a> {
             self.alerts.update_all(self.rules.observe(
                 "feature_psi",
                 &subject,
-                Observation::new(column.psi),
+                Observation::new(matters(column)),
             )?)?;
         }
         let expected = ModelExt::predict(&*self.made.champion, reference.features())?;
@@ -409,6 +411,11 @@ impl<'a> Production<'a> {
         }
         Ok(())
     }
+}
+
+/// How much a column drifted: nothing if its difference may be chance, however large the index is on so few rows.
+fn matters(column: &ColumnDrift) -> f64 {
+    if column.verdict == DriftVerdict::Drifted { column.psi } else { 0.0 }
 }
 
 /// What an on-call person should hear of.
