@@ -60,6 +60,28 @@ pub(crate) fn with_classes(table: &Table) -> Result<(Table, String), Error> {
     Ok((table.clone().without_target().with_classes(name, labels, [below, above])?, text))
 }
 
+/// The fewest rows of a class that can be parted into training, test and traffic, and the training rows into five folds.
+const MIN_OF_CLASS: usize = 20;
+
+/// Refuses a table that is too small for all the stages.
+pub(crate) fn check(source: &Source) -> Result<(), String> {
+    let distinct = source.raw.drop_duplicates().table;
+    let (table, _) = with_classes(&distinct).map_err(|error| error.to_string())?;
+    let TargetColumn::Classes { name, labels, classes } = table.target() else {
+        return Err(format!("{}: there is no target", source.about));
+    };
+    for (class, class_name) in classes.iter().enumerate() {
+        let count = labels.iter().filter(|&&label| label == class).count();
+        if count < MIN_OF_CLASS {
+            let about = &source.about;
+            return Err(format!(
+                "{about}, column {name:?}: {count} distinct rows of {class_name:?}, at least {MIN_OF_CLASS} are needed"
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -27,7 +27,10 @@ fn main() -> ExitCode {
         None => data::wines(),
         Some((path, target)) => data::file(path, target),
     };
-    let source = match source {
+    let usable = source
+        .map_err(|error| error.to_string())
+        .and_then(|source| data::check(&source).map(|()| source));
+    let source = match usable {
         Ok(source) => source,
         Err(problem) => {
             eprintln!("lifecycle: {problem}");
