@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A saved model or transformer: who wrote it, in which format, and the bytes.
 ///
-/// The crate that wrote it reads it back by its `kind` (`mlp_models::load` for the estimators there). No format in use can run code.
+/// The crate that wrote it reads it back by its `kind` (`mlp_models::Loader` for the estimators there). No format in use can run code.
 ///
 /// ```
 /// use mlp_core::Saved;

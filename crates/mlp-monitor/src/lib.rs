@@ -38,7 +38,8 @@
 //!
 //! # What it does not do
 //!
-//! It keeps no time series for years, speaks no network protocol yet, and loses its state with the process.
+//! It keeps no time series for years, speaks no network protocol yet, and loses its state with the process. Sinks are called by whoever calls
+//! [`AlertManager::tick`]: one that hangs holds up the others.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
 mod alerts;

@@ -60,9 +60,6 @@ fn vectors_holt_winters_additive() {
         );
         model.update(*value);
     }
-    let checked: Vec<&str> =
-        file["expected"].as_object().unwrap().keys().map(String::as_str).collect();
-    println!("{checked:?}");
     let forecasts = numbers(&file["expected"]["forecast_24"]);
     for (ahead, expected) in forecasts[..23].iter().enumerate() {
         assert!(close(model.forecast(ahead), *expected, tolerance), "forecast {ahead}");
