@@ -42,6 +42,7 @@
 //! | setting up | [`ServerBuilder`], [`ServeOptions`] |
 //! | versions | [`Server::swap`], [`Server::host`] (an [`mlp_core::Host`] for a deployment), [`mlp_core::Router`] |
 //! | remembering answers | [`PredictionCache`], [`QuickCache`] (the default), [`LruCache`] |
+//! | several servers | [`Balanced`], [`Balancer`]: [`RoundRobin`], [`LeastOutstanding`] |
 //! | watching | [`ServerHealth`], [`Numbers`], [`mlp_core::PredictionLog`] |
 //!
 //! # How it works
@@ -67,6 +68,7 @@ mod error;
 mod options;
 mod request;
 
+mod balance;
 mod builder;
 mod health;
 mod numbers;
@@ -90,12 +92,13 @@ mod ledger;
 mod sync;
 mod time;
 
+pub use balance::{Balanced, Balancer, LeastOutstanding, RoundRobin};
 pub use builder::ServerBuilder;
 pub use cache::{LruCache, PredictionCache, QuickCache, Remembered};
 pub use error::ServeError;
 pub use health::{ReplicaHealth, ServerHealth, VersionHealth};
 pub use numbers::{Distribution, Numbers, Sample, VersionNumbers};
-pub use options::ServeOptions;
+pub use options::{CachePolicy, ServeOptions};
 pub use request::{Answer, Priority, Request};
 pub use server::{Drained, Server, Settled};
 pub use ticket::Ticket;

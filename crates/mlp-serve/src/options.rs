@@ -36,6 +36,8 @@ pub struct ServeOptions {
     pub inline_below: Duration,
     /// How many answers each version remembers; 0: none. Default: 0, since a look-up costs as much as many a model.
     pub cache_entries: usize,
+    /// Which answers make room for new ones. Default: those that are asked for seldom, which keeps more of what will be asked again.
+    pub cache_policy: CachePolicy,
     /// How long a remembered answer is valid. Default: as long as its version.
     #[serde(with = "optional_seconds")]
     pub cache_ttl: Option<Duration>,
@@ -62,6 +64,7 @@ impl Default for ServeOptions {
             batch_delay: Duration::ZERO,
             inline_below: Duration::from_micros(200),
             cache_entries: 0,
+            cache_policy: CachePolicy::default(),
             cache_ttl: None,
             timeout: None,
             shadow_queue_rows: 1_024,
@@ -69,6 +72,18 @@ impl Default for ServeOptions {
             drain_timeout: Duration::from_secs(30),
         }
     }
+}
+
+/// Which remembered answers make room for new ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CachePolicy {
+    /// Those asked for seldom or long ago ([`QuickCache`](crate::QuickCache)).
+    #[default]
+    Quick,
+    /// The one asked for the longest ago ([`LruCache`](crate::LruCache)).
+    LeastRecentlyUsed,
 }
 
 /// The most replicas of a version: each is a thread.
@@ -99,6 +114,8 @@ impl ServeOptions {
         with_inline_below: inline_below, Duration;
         /// Sets how many answers each version remembers.
         with_cache_entries: cache_entries, usize;
+        /// Sets which answers make room for new ones.
+        with_cache_policy: cache_policy, CachePolicy;
         /// Sets how long a remembered answer is valid.
         with_cache_ttl: cache_ttl, Option<Duration>;
         /// Sets the time a request has if it names none.

@@ -6,11 +6,11 @@ use std::thread::JoinHandle;
 use mlp_core::{HostError, ModelError, Servable, VersionSource};
 
 use crate::bisect;
-use crate::cache::{PredictionCache, QuickCache};
+use crate::cache::{LruCache, PredictionCache, QuickCache};
 use crate::cost::Cost;
 use crate::gate::Gate;
 use crate::ledger::Ledger;
-use crate::options::ServeOptions;
+use crate::options::{CachePolicy, ServeOptions};
 use crate::queue::{Queue, Replica};
 use crate::sync::{Condvar, Mutex};
 use crate::version::Version;
@@ -40,10 +40,12 @@ pub(crate) fn build<M: ?Sized + Servable>(
     let mut cost = Cost::default();
     warm(&mut replicas, &warm_up.lock(), options, &ledger, &mut cost)
         .map_err(|source| HostError::WarmUp { version, source })?;
-    let cache: Option<Box<dyn PredictionCache<M::Output>>> = match options.cache_entries {
-        0 => None,
-        entries => Some(Box::new(QuickCache::new(entries))),
-    };
+    let cache: Option<Box<dyn PredictionCache<M::Output>>> =
+        match (options.cache_entries, options.cache_policy) {
+            (0, _) => None,
+            (entries, CachePolicy::Quick) => Some(Box::new(QuickCache::new(entries))),
+            (entries, CachePolicy::LeastRecentlyUsed) => Some(Box::new(LruCache::new(entries))),
+        };
     let served = replicas.iter().map(|replica| Arc::clone(&replica.served)).collect();
     // The first replica is taken first.
     replicas.reverse();

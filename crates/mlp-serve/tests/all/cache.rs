@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mlp_serve::CachePolicy;
+
 use crate::support::{Probe, Script, V1, V2, builder, clock, queued, serve, source};
 
 #[test]
@@ -174,4 +176,16 @@ fn as_many_may_wait_for_an_identical_request_as_may_wait_in_the_queue() {
     probe.release();
     assert!(leader.wait().is_ok());
     followers.into_iter().for_each(|ticket| assert!(ticket.wait().unwrap().cached));
+}
+
+#[test]
+fn a_least_recently_used_cache_forgets_what_was_asked_for_the_longest_ago() {
+    let probe = Probe::new(1);
+    let options = queued().with_cache_entries(2).with_cache_policy(CachePolicy::LeastRecentlyUsed);
+    let server = serve(options, &probe);
+    for input in [1, 2, 1, 3] {
+        server.predict(input).unwrap();
+    }
+    assert!(server.predict(1).unwrap().cached && server.predict(3).unwrap().cached);
+    assert!(!server.predict(2).unwrap().cached, "it was asked for the longest ago");
 }
