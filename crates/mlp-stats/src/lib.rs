@@ -1,6 +1,7 @@
 //! Scores, two-sample tests and sequential evidence on slices of numbers.
 //!
-//! Everything above stands on these. Definitions are those of scikit-learn and SciPy; what has no value (one class only, no rows) is an error
+//! Everything above stands on these. Definitions are those of scikit-learn and SciPy, but for the p-value of the Kolmogorov-Smirnov test, which is
+//! an approximation; what has no value (one class only, no rows) is an error
 //! with its reason, never 0 or NaN by accident.
 //!
 //! # Examples
