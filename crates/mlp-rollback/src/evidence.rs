@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mlp_core::Reading;
-use mlp_stats::RateEvidence;
+use mlp_stats::{CanaryEvidence, RateEvidence, RateHypothesis, log_mixture_ratio};
 use serde::{Deserialize, Serialize};
 
 use crate::counts::Counts;
@@ -44,22 +44,27 @@ impl Evidence {
 
 /// The logarithm of the e-value against "the rate is at most `bound`". A bound out of range is no evidence.
 pub(crate) fn log_e_above(events: u64, trials: u64, bound: f64) -> f64 {
-    let Ok(mut evidence) = RateEvidence::new(bound) else { return 0.0 };
-    evidence.add(events, trials);
-    evidence.log_e_value()
+    log_e(events, trials, bound, RateHypothesis::AtMost)
 }
 
-/// The logarithm of the e-value against "the rate is at least `bound`": the same test of the requests that went well.
+/// The logarithm of the e-value against "the rate is at least `bound`".
 pub(crate) fn log_e_below(events: u64, trials: u64, bound: f64) -> f64 {
-    log_e_above(trials.saturating_sub(events), trials, 1.0 - bound)
+    log_e(events, trials, bound, RateHypothesis::AtLeast)
+}
+
+fn log_e(events: u64, trials: u64, bound: f64, hypothesis: RateHypothesis) -> f64 {
+    let Ok(evidence) = RateEvidence::new(bound) else { return 0.0 };
+    let mut evidence = evidence.against(hypothesis);
+    evidence.add(events, trials);
+    evidence.log_e_value()
 }
 
 /// The logarithm of the e-value against "an error of either comes from the canary with the probability that its share and the allowed
 /// ratio of error rates give". Errors of one constant share; over several shares the logarithms add up.
 pub(crate) fn log_e_worse(canary_errors: u64, active_errors: u64, share: f64, ratio: f64) -> f64 {
-    let weighted = share * ratio;
-    let bound = weighted / (weighted + 1.0 - share);
-    log_e_above(canary_errors, canary_errors + active_errors, bound)
+    let Ok(mut evidence) = CanaryEvidence::new(share, ratio) else { return 0.0 };
+    evidence.add(canary_errors, active_errors);
+    evidence.log_e_value()
 }
 
 /// The counters read once, so that triggers which fire at once are seen to.
@@ -125,16 +130,6 @@ pub(crate) fn cause(
     }
 }
 
-/// The logarithm of the mixture likelihood ratio of two means (Johari, Pekelis and Walsh 2017, always-valid inference): `variance` is
-/// that of the difference of the means, `mixture` that of the prior over the true difference.
-pub(crate) fn log_msprt(difference: f64, variance: f64, mixture: f64) -> f64 {
-    if variance <= 0.0 {
-        return 0.0;
-    }
-    let total = variance + mixture;
-    0.5 * (variance / total).ln() + mixture * difference * difference / (2.0 * variance * total)
-}
-
 /// Whether a trial's mean is below what is left of the active version's after the allowed drop. `None`: a reading says nothing usable.
 pub(crate) fn metric_drop(
     trigger: &Trigger,
@@ -152,7 +147,7 @@ pub(crate) fn metric_drop(
     if !(bound.is_finite() && value.is_finite()) {
         return None;
     }
-    let log_e = log_msprt(bound - value, variance, deviation * deviation);
+    let log_e = log_mixture_ratio(bound - value, variance, deviation * deviation);
     let fires = value < bound && log_e >= -alpha.ln();
     Some(fires.then(|| Cause {
         value,

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use mlp_core::{Direction, Samples};
-use mlp_stats::Confusion;
+use mlp_stats::{Average, Confusion, LabelScore, ZeroDivision};
 use ndarray::{ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -114,7 +114,11 @@ impl Score {
             Self::BalancedAccuracy => {
                 Confusion::of(truth, &predicted(), classes)?.balanced_accuracy()?
             }
-            Self::F1Macro => Confusion::of(truth, &predicted(), classes)?.f1_macro()?,
+            Self::F1Macro => Confusion::of(truth, &predicted(), classes)?.average(
+                LabelScore::F1,
+                Average::Macro,
+                ZeroDivision::Skip,
+            )?,
             Self::RocAuc if classes == 2 => {
                 let positive: Vec<bool> = truth.iter().map(|&label| label == 1).collect();
                 mlp_stats::roc_auc(&positive, &predictions.column(1).to_vec())?

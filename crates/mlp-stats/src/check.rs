@@ -78,3 +78,12 @@ pub(crate) fn labels(
         Some(index) => Err(StatsError::Label { input, index, label: labels[index], classes }),
     }
 }
+
+/// A table of so many classes by as many fits into memory without a thought: at most 8,192 of them.
+pub(crate) fn class_table(classes: usize) -> Result<(), StatsError> {
+    limit("classes", classes, 8_192)
+}
+
+pub(crate) fn limit(what: &'static str, count: usize, limit: usize) -> Result<(), StatsError> {
+    if count <= limit { Ok(()) } else { Err(StatsError::Limit { what, count, limit }) }
+}

@@ -68,6 +68,20 @@ pub enum StatsError {
         /// How many classes there are.
         classes: usize,
     },
+    /// The probabilities of a row do not add up to 1.
+    #[error("the probabilities of row {row} add up to {sum}, must be 1")]
+    RowSum {
+        /// The row.
+        row: usize,
+        /// What they add up to.
+        sum: f64,
+    },
+    /// The definition does not cover this combination.
+    #[error("not defined: {what}")]
+    Unsupported {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// The input is larger than the function takes.
     #[error("{what}: {count}, at most {limit}")]
     Limit {

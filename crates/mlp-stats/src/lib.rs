@@ -1,8 +1,18 @@
-//! Scores, two-sample tests and sequential evidence on slices of numbers.
+//! Scores, two-sample tests, sequential evidence, streaming detectors and sketches, on slices of numbers.
 //!
-//! Everything above stands on these. Definitions are those of scikit-learn and SciPy, but for the p-value of the Kolmogorov-Smirnov test, which is
-//! an approximation; what has no value (one class only, no rows) is an error
-//! with its reason, never 0 or NaN by accident.
+//! Everything above stands on these. Definitions are those of scikit-learn, SciPy and River, to the last digit that matters; every one
+//! names its source. What has no value (one class only, no rows) is an error with its reason, never 0 or NaN by accident.
+//!
+//! | question | look at |
+//! | --- | --- |
+//! | How good are the predictions? | [`Confusion`], [`BinaryScores`], [`ClassScores`], [`RegressionScores`] |
+//! | Is one model better than another? | [`corrected_resampled_t`], [`Bootstrap`] |
+//! | Do two samples differ, and how much? | [`ks_two_sample`], [`anderson_darling_k_sample`], [`mann_whitney`], [`welch_t_test`], [`count_test`], [`fisher_exact`] |
+//! | How far apart are two distributions? | [`ReferenceBins::psi`], [`jensen_shannon()`], [`wasserstein()`] |
+//! | May I look after every request? | [`RateEvidence`], [`CanaryEvidence`], [`ConfidenceSequence`], [`SprtPlan`], [`MeanDifferenceEvidence`] |
+//! | Has this stream changed? | [`Adwin`], [`PageHinkley`], [`Kswin`], [`Ddm`], [`Eddm`], [`HddmA`], [`HddmW`] |
+//! | What was this stream like? | [`QuantileSketch`], [`Moments`], [`MovingMoments`], [`HoltWinters`], [`robust_scale`] |
+//! | Is it still true after so many tests? | [`Correction`] |
 //!
 //! # Examples
 //!
@@ -23,7 +33,12 @@
 //!
 //! # Input policy
 //!
-//! NaN is an error that names its place. Empty, constant and tiny inputs have defined results or a typed [`Undefined`]. No input panics.
+//! * NaN is an error that names its place, everywhere; where only the order counts (ranks, areas, distribution functions) infinite values
+//!   are values like others, elsewhere they are errors, too. Streams differ in one thing: [`Moments`], [`MovingMoments`] and
+//!   [`QuantileSketch`] leave out what is not finite and count it, since one bad value must not end a service.
+//! * Empty, constant and tiny inputs have defined results or a typed [`Undefined`]; [`OrUndefined`] gives a deliberate value instead.
+//! * Weights are finite and not negative. Rows without weight do not count.
+//! * No input panics, of any length or value.
 //!
 //! # What it does not do
 //!
@@ -35,25 +50,29 @@ mod error;
 mod sort;
 mod sum;
 
-mod labels;
-mod probabilities;
-mod regression;
-
 mod distribution;
-mod ks;
+mod scores;
+
+mod bootstrap;
+mod divergence;
 mod multiple;
-mod psi;
 mod resampled;
+mod two_sample;
 
-mod evidence;
+mod sequential;
+mod sketch;
+mod smoothing;
+mod stream;
 
+pub use bootstrap::{Bootstrap, BootstrapDraws};
 pub use distribution::{chi_squared_tail, f_tail, normal_tail, student_t_tail};
+pub use divergence::*;
 pub use error::{OrUndefined, StatsError, Undefined};
-pub use evidence::RateEvidence;
-pub use ks::{KsTest, ks_two_sample};
-pub use labels::{Confusion, accuracy};
-pub use multiple::benjamini_hochberg;
-pub use probabilities::{log_loss, roc_auc, roc_auc_one_vs_rest};
-pub use psi::{Psi, ReferenceBins};
-pub use regression::{mean_absolute_error, mean_squared_error, r2, rmse};
+pub use multiple::{Correction, benjamini_hochberg};
 pub use resampled::{ResampledT, corrected_resampled_t};
+pub use scores::*;
+pub use sequential::*;
+pub use sketch::*;
+pub use smoothing::*;
+pub use stream::*;
+pub use two_sample::*;

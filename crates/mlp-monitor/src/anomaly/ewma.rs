@@ -1,5 +1,6 @@
 //! Moving averages that forget exponentially, for series without a season.
 
+use mlp_stats::MovingMoments;
 use serde::{Deserialize, Serialize};
 
 use super::Anomaly;
@@ -40,13 +41,11 @@ impl EwmaConfig {
     }
 }
 
-/// An exponentially weighted mean and variance (Finch 2009, *Incremental calculation of weighted mean and variance*, section 9).
+/// Compares each value with the exponentially weighted mean of those before it, in their weighted standard deviations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ewma {
     config: EwmaConfig,
-    count: u64,
-    mean: f64,
-    variance: f64,
+    moments: MovingMoments,
 }
 
 impl Ewma {
@@ -55,47 +54,43 @@ impl Ewma {
     /// # Errors
     /// If the weight is not between 0 and 1, or the threshold is not above 0.
     pub fn new(config: EwmaConfig) -> Result<Self> {
-        if config.weight <= 0.0 || config.weight >= 1.0 || config.weight.is_nan() {
-            return Err(MonitorError::setting("weight", config.weight, "above 0 and below 1"));
-        }
+        let moments = MovingMoments::new(config.weight)
+            .map_err(|_| MonitorError::setting("weight", config.weight, "above 0 and below 1"))?;
         if config.threshold <= 0.0 || config.threshold.is_nan() {
             return Err(MonitorError::setting("threshold", config.threshold, "above 0"));
         }
-        Ok(Self { config, count: 0, mean: 0.0, variance: 0.0 })
+        Ok(Self { config, moments })
     }
 
     /// Judges a value by what came before it, then learns it. NaN and infinite values teach nothing; infinity is unusual.
     pub fn update(&mut self, value: f64) -> Anomaly {
         let anomaly = self.judge(value);
-        if value.is_finite() {
-            let weight = self.config.weight.max(1.0 / (self.count + 1) as f64);
-            let difference = value - self.mean;
-            self.mean += weight * difference;
-            self.variance = (1.0 - weight) * (self.variance + weight * difference * difference);
-            self.count += 1;
-        }
+        self.moments.add(value);
         anomaly
     }
 
     fn judge(&self, value: f64) -> Anomaly {
-        if value.is_nan() || self.count < self.config.warm_up {
+        let (Some(mean), deviation) = (self.mean(), self.standard_deviation()) else {
+            return Anomaly::Unknown;
+        };
+        if value.is_nan() || self.moments.count() < self.config.warm_up {
             return Anomaly::Unknown;
         }
-        let difference = value - self.mean;
-        let score = if difference == 0.0 { 0.0 } else { difference / self.variance.sqrt() };
-        Anomaly::judge(score, self.mean, self.config.threshold)
+        let difference = value - mean;
+        let score = if difference == 0.0 { 0.0 } else { difference / deviation.unwrap_or(0.0) };
+        Anomaly::judge(score, mean, self.config.threshold)
     }
 
     /// The moving average; none before the first value.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
-        (self.count > 0).then_some(self.mean)
+        self.moments.mean()
     }
 
     /// The moving standard deviation; none before the second value.
     #[must_use]
     pub fn standard_deviation(&self) -> Option<f64> {
-        (self.count > 1).then(|| self.variance.sqrt())
+        self.moments.standard_deviation()
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HoltWinters, robust_scale};
 use crate::error::{MonitorError, Result};
+use mlp_stats::{HoltWinters, robust_scale};
 
 /// Whether a value is unusual.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

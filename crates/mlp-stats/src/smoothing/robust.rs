@@ -16,7 +16,7 @@ pub struct RobustScale {
 /// Median and MAD of the values that are not NaN; none if there are none. Infinite values count as very large ones.
 ///
 /// ```
-/// use mlp_monitor::robust_scale;
+/// use mlp_stats::robust_scale;
 ///
 /// let scale = robust_scale(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 100.0]).unwrap();
 /// assert_eq!((scale.median, scale.mad), (4.5, 2.0));

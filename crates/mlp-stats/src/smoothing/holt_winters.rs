@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{MonitorError, Result};
+use crate::check;
+use crate::error::StatsError;
 
 /// How the season joins the level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,28 +69,21 @@ impl HoltWinters {
         level: f64,
         trend: f64,
         seasonal: Vec<f64>,
-    ) -> Result<Self> {
+    ) -> Result<Self, StatsError> {
         let Smoothing { level: alpha, trend: beta, season: gamma } = smoothing;
-        for (name, given) in [("level", alpha), ("trend", beta), ("season", gamma)] {
-            if !(0.0..=1.0).contains(&given) {
-                return Err(MonitorError::setting(format!("smoothing.{name}"), given, "0 to 1"));
-            }
+        let parameters =
+            [("smoothing.level", alpha), ("smoothing.trend", beta), ("smoothing.season", gamma)];
+        for (name, given) in parameters {
+            check::parameter(name, given, "from 0 to 1", (0.0..=1.0).contains(&given))?;
         }
-        if seasonal.len() < 2 {
-            return Err(MonitorError::setting("places in a season", seasonal.len(), "at least 2"));
-        }
-        let state = || seasonal.iter().copied().chain([level]);
-        if let Some(given) = state().chain([trend]).find(|value| !value.is_finite()) {
-            return Err(MonitorError::setting("initial state", given, "finite"));
-        }
-        if kind == Season::Multiplicative
-            && let Some(given) = state().find(|value| *value <= 0.0)
-        {
-            return Err(MonitorError::setting(
-                "initial state",
-                given,
-                "above 0 where the season multiplies",
-            ));
+        check::at_least("holt_winters", seasonal.len(), 2)?;
+        check::finite("seasonal", &seasonal)?;
+        check::finite("level and trend", &[level, trend])?;
+        if kind == Season::Multiplicative {
+            check::within("seasonal", &seasonal, "above 0 where it multiplies", |value| {
+                value > 0.0
+            })?;
+            check::parameter("level", level, "above 0 where the season multiplies", level > 0.0)?;
         }
         Ok(Self { kind, smoothing, level, trend, seasonal, place: 0 })
     }
@@ -103,15 +97,13 @@ impl HoltWinters {
         smoothing: Smoothing,
         period: usize,
         history: &[f64],
-    ) -> Result<Self> {
+    ) -> Result<Self, StatsError> {
         let seasons = history.len().checked_div(period).unwrap_or_default();
         if seasons < 2 {
-            return Err(MonitorError::Length {
-                what: "values of history".to_owned(),
-                given: history.len(),
-                expected: 2 * period.max(2),
-            });
+            check::at_least("holt_winters", history.len(), 2 * period.max(2))?;
+            check::parameter("period", period as f64, "at least 2", period >= 2)?;
         }
+        check::finite("history", history)?;
         let history = &history[history.len() - seasons * period..];
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let means: Vec<f64> = history.chunks_exact(period).map(mean).collect();

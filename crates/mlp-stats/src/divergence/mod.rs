@@ -1,0 +1,9 @@
+//! How far apart two distributions are.
+
+mod jensen_shannon;
+mod psi;
+mod wasserstein;
+
+pub use jensen_shannon::{JensenShannon, jensen_shannon};
+pub use psi::{Psi, ReferenceBins};
+pub use wasserstein::{normed_wasserstein, wasserstein};

@@ -1,0 +1,103 @@
+//! Always-valid evidence that two means differ.
+
+use serde::{Deserialize, Serialize};
+
+use crate::check;
+use crate::error::StatsError;
+
+/// Evidence, pair by pair, that the means of two streams differ: the mixture sequential probability ratio test
+/// (Johari, Pekelis and Walsh 2017, *Always valid inference*), with a normal prior of variance `tau²` over the difference.
+///
+/// The variance of the values must be known, or estimated from enough of them.
+///
+/// ```
+/// use mlp_stats::MeanDifferenceEvidence;
+///
+/// let mut evidence = MeanDifferenceEvidence::new(1.0, 0.25)?; // values of variance 1, differences of about a half
+/// (0..100).for_each(|_| evidence.record(0.6, 0.0));
+/// assert!(evidence.p_value() < 1e-3);
+/// # Ok::<(), mlp_stats::StatsError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeanDifferenceEvidence {
+    variance: f64,
+    prior_variance: f64,
+    pairs: u64,
+    /// The sum of the differences.
+    total: f64,
+    /// The logarithm of the greatest ratio seen: at least 0.
+    greatest: f64,
+}
+
+impl MeanDifferenceEvidence {
+    /// No evidence yet.
+    ///
+    /// # Errors
+    /// If a variance is not above 0 and finite.
+    pub fn new(variance: f64, prior_variance: f64) -> Result<Self, StatsError> {
+        for (name, value) in [("variance", variance), ("prior_variance", prior_variance)] {
+            check::parameter(name, value, "above 0 and finite", value > 0.0 && value.is_finite())?;
+        }
+        Ok(Self { variance, prior_variance, pairs: 0, total: 0.0, greatest: 0.0 })
+    }
+
+    /// Counts a value of each stream. A pair that is not finite is left out, and said so by `false`.
+    pub fn record(&mut self, first: f64, second: f64) -> bool {
+        if !(first - second).is_finite() {
+            return false;
+        }
+        self.pairs += 1;
+        self.total += first - second;
+        self.greatest = self.greatest.max(self.log_ratio());
+        true
+    }
+
+    /// The logarithm of the mixture likelihood ratio now.
+    #[must_use]
+    pub fn log_ratio(&self) -> f64 {
+        if self.pairs == 0 {
+            return 0.0;
+        }
+        let pairs = self.pairs as f64;
+        log_mixture_ratio(self.total / pairs, 2.0 * self.variance / pairs, self.prior_variance)
+    }
+
+    /// The always-valid p-value: one over the greatest ratio seen, never rising.
+    #[must_use]
+    pub fn p_value(&self) -> f64 {
+        (-self.greatest).exp()
+    }
+}
+
+/// The logarithm of how many times likelier a difference of two means is if the true difference is normal around 0 with variance
+/// `prior_variance` than if it is 0; `variance` is that of the difference of the means. 0 if the variance is 0, as nothing is known then.
+#[must_use]
+pub fn log_mixture_ratio(difference: f64, variance: f64, prior_variance: f64) -> f64 {
+    if variance <= 0.0 || variance.is_nan() {
+        return 0.0;
+    }
+    let total = variance + prior_variance;
+    let shrinkage = 0.5 * (variance / total).ln();
+    shrinkage + prior_variance * difference * difference / (2.0 * variance * total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_p_value_never_rises_and_ignores_what_is_no_number() {
+        let mut evidence = MeanDifferenceEvidence::new(1.0, 1.0).unwrap();
+        let mut least = 1.0;
+        for i in 0..200 {
+            assert!(evidence.record(if i < 100 { 1.0 } else { -1.0 }, 0.0));
+            assert!(evidence.p_value() <= least);
+            least = evidence.p_value();
+        }
+        let before = evidence;
+        assert!(!evidence.record(f64::NAN, 0.0) && !evidence.record(f64::INFINITY, f64::INFINITY));
+        assert_eq!(evidence, before);
+        assert!(MeanDifferenceEvidence::new(0.0, 1.0).is_err());
+    }
+}

@@ -1,0 +1,173 @@
+//! Tests and intervals of shares: events among trials.
+
+use super::Alternative;
+use crate::check;
+use crate::distribution::{beta_quantile, log_factorial, normal_quantile, normal_tail};
+use crate::error::{StatsError, Undefined};
+
+/// Two ends between which a true value lies with some confidence.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Interval {
+    /// The lower end.
+    pub lower: f64,
+    /// The upper end.
+    pub upper: f64,
+}
+
+/// Events among trials.
+///
+/// ```
+/// use mlp_stats::{Alternative, Proportion, fisher_exact, two_proportions};
+///
+/// let (canary, baseline) = (Proportion::new(1, 10)?, Proportion::new(100, 10_000)?);
+/// let interval = canary.wilson(0.95)?;
+/// assert!((interval.upper - 0.40415).abs() < 1e-5);
+/// // One error in ten looks like a lot, and is hardly any evidence.
+/// assert!(two_proportions(canary, baseline)?.p_value(Alternative::Greater) < 0.003);
+/// assert!(fisher_exact(canary, baseline, Alternative::Greater) > 0.09);
+/// # Ok::<(), mlp_stats::StatsError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Proportion {
+    events: u64,
+    trials: u64,
+}
+
+impl Proportion {
+    /// So many events among so many trials.
+    ///
+    /// # Errors
+    /// If there are no trials, or more events than trials.
+    pub fn new(events: u64, trials: u64) -> Result<Self, StatsError> {
+        check::not_empty("proportion", usize::from(trials > 0))?;
+        check::parameter("events", events as f64, "at most the trials", events <= trials)?;
+        Ok(Self { events, trials })
+    }
+
+    /// The share of the trials that are events.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        self.events as f64 / self.trials as f64
+    }
+
+    /// Wilson's score interval (Wilson 1927): close to its confidence even for few trials.
+    ///
+    /// # Errors
+    /// If the confidence is not between 0 and 1.
+    pub fn wilson(&self, confidence: f64) -> Result<Interval, StatsError> {
+        check::open_unit("confidence", confidence)?;
+        let (n, share) = (self.trials as f64, self.share());
+        let z = normal_quantile((1.0 + confidence) / 2.0);
+        let scale = 1.0 + z * z / n;
+        let centre = (share + z * z / (2.0 * n)) / scale;
+        let reach = z / scale * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+        let lower = if self.events == 0 { 0.0 } else { (centre - reach).max(0.0) };
+        let upper = if self.events == self.trials { 1.0 } else { (centre + reach).min(1.0) };
+        Ok(Interval { lower, upper })
+    }
+
+    /// The exact interval (Clopper and Pearson 1934): never less than its confidence, often more.
+    ///
+    /// # Errors
+    /// If the confidence is not between 0 and 1.
+    pub fn clopper_pearson(&self, confidence: f64) -> Result<Interval, StatsError> {
+        check::open_unit("confidence", confidence)?;
+        let tail = (1.0 - confidence) / 2.0;
+        let (events, rest) = (self.events as f64, (self.trials - self.events) as f64);
+        let lower = if self.events == 0 { 0.0 } else { beta_quantile(tail, events, rest + 1.0) };
+        let upper = if rest == 0.0 { 1.0 } else { beta_quantile(1.0 - tail, events + 1.0, rest) };
+        Ok(Interval { lower, upper })
+    }
+}
+
+/// What the pooled z-test of two shares says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct TwoProportions {
+    /// The difference of the shares over its standard error if they are the same.
+    pub z: f64,
+    /// The first share less the second.
+    pub difference: f64,
+}
+
+impl TwoProportions {
+    /// The chance of such a statistic if the shares are the same.
+    #[must_use]
+    pub fn p_value(&self, alternative: Alternative) -> f64 {
+        alternative.of_tails(normal_tail(-self.z), normal_tail(self.z))
+    }
+}
+
+/// Whether two shares differ, by the normal distribution: for many events and trials; [`fisher_exact`] is for few.
+///
+/// # Errors
+/// If no trial of either is an event, or every one is.
+pub fn two_proportions(
+    first: Proportion,
+    second: Proportion,
+) -> Result<TwoProportions, StatsError> {
+    let (n, m) = (first.trials as f64, second.trials as f64);
+    let pooled = (first.events as f64 + second.events as f64) / (n + m);
+    if pooled == 0.0 || pooled == 1.0 {
+        return Err(StatsError::undefined("two_proportions", Undefined::Constant));
+    }
+    let difference = first.share() - second.share();
+    let error = (pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)).sqrt();
+    Ok(TwoProportions { z: difference / error, difference })
+}
+
+/// The chance of such a split of the events, or a less likely one, if the shares are the same (Fisher 1922): exact for any counts, in time
+/// that grows with the smaller of events and trials.
+#[must_use]
+pub fn fisher_exact(first: Proportion, second: Proportion, alternative: Alternative) -> f64 {
+    let (n, m) = (first.trials as f64, second.trials as f64);
+    let events = first.events as f64 + second.events as f64;
+    let log_choose = |n: f64, k: f64| log_factorial(n) - log_factorial(k) - log_factorial(n - k);
+    let scale = log_choose(n + m, events);
+    let chance = |k: f64| (log_choose(n, k) + log_choose(m, events - k) - scale).exp();
+    let (from, to) = ((events - m).max(0.0) as u64, events.min(n) as u64);
+    let tail = |from: u64, to: u64| crate::sum::sum((from..=to).map(|k| chance(k as f64))).min(1.0);
+    let observed = first.events;
+    match alternative {
+        Alternative::Less => tail(from, observed),
+        Alternative::Greater => tail(observed, to),
+        Alternative::TwoSided => {
+            // Equally likely splits count, up to rounding.
+            let bound = chance(observed as f64) * (1.0 + 1e-9);
+            let chances = (from..=to).map(|k| chance(k as f64));
+            crate::sum::sum(chances.filter(|&p| p <= bound)).min(1.0)
+        }
+    }
+}
+
+/// The interval of the difference of two shares from their Wilson intervals (Newcombe 1998, method 10).
+///
+/// # Errors
+/// If the confidence is not between 0 and 1.
+pub fn newcombe_interval(
+    first: Proportion,
+    second: Proportion,
+    confidence: f64,
+) -> Result<Interval, StatsError> {
+    let (a, b) = (first.wilson(confidence)?, second.wilson(confidence)?);
+    let (p, q) = (first.share(), second.share());
+    Ok(Interval {
+        lower: p - q - ((p - a.lower).powi(2) + (b.upper - q).powi(2)).sqrt(),
+        upper: p - q + ((a.upper - p).powi(2) + (q - b.lower).powi(2)).sqrt(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_counts_are_errors() {
+        assert!(Proportion::new(0, 0).is_err() && Proportion::new(2, 1).is_err());
+        let none = Proportion::new(0, 5).unwrap();
+        assert!(two_proportions(none, none).is_err());
+        assert!(none.wilson(0.0).is_err() && none.clopper_pearson(f64::NAN).is_err());
+        assert_eq!(fisher_exact(none, none, Alternative::TwoSided), 1.0);
+        assert_eq!(none.clopper_pearson(0.95).unwrap().lower, 0.0);
+    }
+}

@@ -1,0 +1,277 @@
+use mlp_stats::{
+    Average, BinaryScores, ClassScores, Confusion, LabelScore, Pairing, RegressionScores,
+    StatsError, Undefined, ZeroDivision, accuracy, corrected_resampled_t,
+};
+use serde_json::Value;
+
+use super::support::{Case, Vectors, labels, number, numbers};
+
+/// Compares a score with scikit-learn's, which may be a number, an error, or a number where ours is an undefined score with a reason.
+fn compare(case: &Case<'_>, name: &str, ours: Result<f64, StatsError>, tolerance: f64) {
+    let Some(theirs) = case.value["expected"].get(name) else { return };
+    if theirs.get("error").is_some() {
+        assert!(ours.is_err(), "{}: {name} is {ours:?}, expected an error", case.name);
+        return;
+    }
+    match ours {
+        Ok(ours) => case.close(name, ours, &theirs["value"], tolerance, tolerance),
+        Err(error) => {
+            let reason = error.undefined_reason();
+            assert!(reason.is_some(), "{}: {name}: {error}", case.name);
+            // Where they have 0, 1, NaN or infinity by convention, ours says why there is no value.
+            let value = number(&theirs["value"]);
+            let is_convention = value == 0.0 || value == 1.0 || !value.is_finite();
+            assert!(is_convention, "{}: {name}: {error}, expected {value}", case.name);
+        }
+    }
+}
+
+#[test]
+fn vectors_metrics_labels() {
+    Vectors::read("metrics_labels").check(|case| {
+        let (truth, predicted) = (labels(&case.value["y_true"]), labels(&case.value["y_pred"]));
+        let mut present: Vec<usize> = truth.iter().chain(&predicted).copied().collect();
+        present.sort_unstable();
+        present.dedup();
+        // Their classes are those that occur; 1 is the positive one.
+        let place = |label: &usize| present.binary_search(label).unwrap();
+        let (rows, columns): (Vec<usize>, Vec<usize>) =
+            (truth.iter().map(place).collect(), predicted.iter().map(place).collect());
+        let weights =
+            case.value["sample_weight"].as_array().map(|_| numbers(&case.value["sample_weight"]));
+        let confusion = match &weights {
+            Some(weights) => Confusion::weighted(&rows, &columns, weights, present.len()),
+            None => Confusion::of(&rows, &columns, present.len()),
+        };
+        let of = |score: &dyn Fn(&Confusion) -> Result<f64, StatsError>| score(&confusion.clone()?);
+        if weights.is_none() {
+            compare(case, "accuracy", accuracy(&truth, &predicted), 1e-12);
+        }
+        compare(case, "accuracy", of(&Confusion::accuracy), 1e-12);
+        compare(case, "hamming_loss", of(&|c| Ok(1.0 - c.accuracy()?)), 1e-12);
+        compare(case, "balanced_accuracy", of(&Confusion::balanced_accuracy), 1e-12);
+        compare(case, "mcc", of(&Confusion::matthews_correlation), 1e-12);
+        compare(case, "kappa", of(&Confusion::cohen_kappa), 1e-12);
+        compare(case, "kappa_quadratic", of(&Confusion::quadratic_kappa), 1e-12);
+        let policies = [
+            ("zd0.0", ZeroDivision::Value(0.0)),
+            ("zd1.0", ZeroDivision::Value(1.0)),
+            ("zdnan", ZeroDivision::Skip),
+        ];
+        let scores = [
+            ("precision", LabelScore::Precision),
+            ("recall", LabelScore::Recall),
+            ("f1", LabelScore::F1),
+        ];
+        let averages =
+            [("macro", Average::Macro), ("micro", Average::Micro), ("weighted", Average::Weighted)];
+        let positive = present.binary_search(&1);
+        let absent = || StatsError::Label { input: "positive", index: 0, label: 1, classes: 1 };
+        for (policy_name, policy) in policies {
+            let by_policy = |score: Result<f64, StatsError>| match (policy, &score) {
+                (ZeroDivision::Value(value), Err(StatsError::Undefined { .. })) => Ok(value),
+                _ => score,
+            };
+            for (name, score) in scores {
+                for (average_name, average) in averages {
+                    let key = format!("{name}_{average_name}_{policy_name}");
+                    compare(case, &key, of(&|c| c.average(score, average, policy)), 1e-12);
+                }
+                let key = format!("{name}_binary_{policy_name}");
+                let binary = of(&|c| c.score(score, positive.map_err(|_| absent())?));
+                // Without any positive row or prediction theirs is the policy's value.
+                let binary = match binary {
+                    Err(StatsError::Label { .. }) if confusion.is_ok() => {
+                        Err(StatsError::Undefined {
+                            quantity: name,
+                            reason: Undefined::ZeroDivision,
+                        })
+                    }
+                    other => other,
+                };
+                compare(case, &key, by_policy(binary), 1e-12);
+                let key = format!("{name}_per_class_{policy_name}");
+                per_class(case, &key, |class| by_policy(of(&|c| c.score(score, class))));
+            }
+        }
+        let beta = LabelScore::FBeta(2.0);
+        for (name, average) in averages {
+            let score = of(&|c| c.average(beta, average, ZeroDivision::Value(0.0)));
+            compare(case, &format!("fbeta2_{name}"), score, 1e-12);
+        }
+        if let Ok(positive) = positive {
+            compare(case, "fbeta2_binary", of(&|c| c.score(beta, positive)), 1e-12);
+        }
+        let jaccard =
+            of(&|c| c.average(LabelScore::Jaccard, Average::Macro, ZeroDivision::Value(0.0)));
+        compare(case, "jaccard_macro", jaccard, 1e-12);
+        matrix(case, confusion.ok().as_ref());
+    });
+}
+
+fn per_class(case: &Case<'_>, key: &str, score: impl Fn(usize) -> Result<f64, StatsError>) {
+    let Some(values) = case.value["expected"].get(key).and_then(|v| v["value"].as_array()) else {
+        return;
+    };
+    for (class, theirs) in values.iter().enumerate() {
+        let ours = score(class).unwrap_or(f64::NAN);
+        case.close(&format!("{key}[{class}]"), ours, theirs, 1e-12, 0.0);
+    }
+}
+
+fn matrix(case: &Case<'_>, confusion: Option<&Confusion>) {
+    let theirs = &case.expected("confusion_matrix");
+    let Some(confusion) = confusion else {
+        assert!(theirs.get("error").is_some(), "{}", case.name);
+        return;
+    };
+    for (truth, row) in theirs["value"].as_array().unwrap().iter().enumerate() {
+        for (predicted, count) in row.as_array().unwrap().iter().enumerate() {
+            case.same("count", confusion.count(truth, predicted), number(count));
+        }
+    }
+}
+
+#[test]
+fn vectors_metrics_binary_scores() {
+    Vectors::read("metrics_binary_scores").check(|case| {
+        let positive: Vec<bool> =
+            numbers(&case.value["y_true"]).into_iter().map(|label| label == 1.0).collect();
+        let scores = numbers(&case.value["p_positive"]);
+        let weights = &case.value["sample_weight"];
+        let weights = (!weights.is_null()).then(|| numbers(weights));
+        let rows = BinaryScores::new(&positive, &scores).and_then(|rows| match &weights {
+            Some(weights) => rows.weighted(weights),
+            None => Ok(rows),
+        });
+        let of =
+            |score: &dyn Fn(&BinaryScores<'_>) -> Result<f64, StatsError>| score(&rows.clone()?);
+        compare(case, "roc_auc", of(&|rows| rows.roc_auc()), 1e-12);
+        compare(case, "average_precision", of(&|rows| rows.average_precision()), 1e-12);
+        compare(case, "pr_auc_trapezoid", of(&|r| Ok(r.precision_recall_curve()?.area())), 1e-12);
+        compare(case, "log_loss", of(&|rows| rows.log_loss()), 1e-12);
+        compare(case, "brier", of(&|rows| rows.brier()), 1e-12);
+        let lists = |name: &str, ours: Option<[Vec<f64>; 3]>, keys: [&str; 3]| {
+            let theirs = &case.expected(name)["value"];
+            let Some(ours) = ours else {
+                let undefined = theirs.is_null() || theirs[keys[1]].to_string().contains("NaN");
+                assert!(undefined, "{}: no {name}", case.name);
+                return;
+            };
+            for (ours, key) in ours.iter().zip(keys) {
+                let theirs = numbers(&theirs[key]);
+                assert_eq!(ours.len(), theirs.len(), "{}: {name}.{key}", case.name);
+                for (ours, theirs) in ours.iter().zip(theirs) {
+                    let is_close = *ours == theirs || (ours - theirs).abs() < 1e-12;
+                    assert!(is_close, "{}: {name}.{key}: {ours} for {theirs}", case.name);
+                }
+            }
+        };
+        let roc = rows.clone().and_then(|rows| rows.roc_curve()).ok();
+        lists(
+            "roc_curve_drop_intermediate_false",
+            roc.map(|c| [c.thresholds, c.false_positive_rates, c.true_positive_rates]),
+            ["thresholds", "fpr", "tpr"],
+        );
+        let curve = rows.clone().and_then(|rows| rows.precision_recall_curve()).ok();
+        lists(
+            "precision_recall_curve",
+            curve.map(|c| [c.thresholds, c.precision, c.recall]),
+            ["thresholds", "precision", "recall"],
+        );
+        let Ok(rows) = rows else { return };
+        if let Some(theirs) = case.value["expected"].get("ece10_positive_class") {
+            let reliability = rows.reliability(10).unwrap();
+            case.close("ece", reliability.expected_error(), &theirs["value"], 1e-12, 1e-12);
+            case.close("max ce", reliability.maximum_error(), &theirs["max"], 1e-12, 1e-12);
+            let bins = theirs["bins"].as_array().map(Vec::as_slice).unwrap_or_default();
+            for bin in bins {
+                let ours = reliability.bins[number(&bin["bin"]) as usize];
+                case.close("mean", ours.mean_probability.unwrap(), &bin["mean_p"], 1e-12, 1e-12);
+                case.close("share", ours.share_true.unwrap(), &bin["frac_pos"], 1e-12, 1e-12);
+                if weights.is_none() {
+                    case.close("count", ours.weight, &bin["count"], 0.0, 0.0);
+                }
+            }
+        }
+        if let Some(theirs) = case.value["expected"].get("ece10_top_label_threshold0.5") {
+            let reliability = rows.top_label_reliability(10).unwrap();
+            case.close("top ece", reliability.expected_error(), &theirs["value"], 1e-12, 1e-12);
+            case.close("top max", reliability.maximum_error(), &theirs["max"], 1e-12, 1e-12);
+        }
+    });
+}
+
+#[test]
+fn vectors_metrics_multiclass_scores() {
+    Vectors::read("metrics_multiclass_scores").check(|case| {
+        let truth = labels(&case.value["y_true"]);
+        let rows: Vec<Vec<f64>> =
+            case.value["proba"].as_array().unwrap().iter().map(numbers).collect();
+        let (classes, probabilities) = (rows[0].len(), rows.concat());
+        let scores = ClassScores::new(&truth, &probabilities, classes).unwrap();
+        for (name, pairing, average) in [
+            ("roc_auc_ovr_macro", Pairing::OneVsRest, Average::Macro),
+            ("roc_auc_ovr_weighted", Pairing::OneVsRest, Average::Weighted),
+            ("roc_auc_ovr_micro", Pairing::OneVsRest, Average::Micro),
+            ("roc_auc_ovo_macro", Pairing::OneVsOne, Average::Macro),
+            ("roc_auc_ovo_weighted", Pairing::OneVsOne, Average::Weighted),
+        ] {
+            compare(case, name, scores.roc_auc(pairing, average), 1e-12);
+        }
+        compare(case, "log_loss", scores.log_loss(), 1e-12);
+        compare(case, "brier_multiclass", scores.brier(), 1e-12);
+        compare(case, "brier_multiclass_scaled_false", scores.brier(), 1e-12);
+        compare(case, "top2_accuracy", scores.top_k_accuracy(2), 1e-12);
+        let reliability = scores.top_label_reliability(10).unwrap();
+        let theirs = case.expected("ece10_top_label");
+        case.close("ece", reliability.expected_error(), &theirs["value"], 1e-12, 1e-12);
+        case.close("max ce", reliability.maximum_error(), &theirs["max"], 1e-12, 1e-12);
+    });
+}
+
+#[test]
+fn vectors_metrics_regression() {
+    Vectors::read("metrics_regression").check(|case| {
+        let (truth, predicted) = (numbers(&case.value["y_true"]), numbers(&case.value["y_pred"]));
+        let weights = &case.value["sample_weight"];
+        let weights = (!weights.is_null()).then(|| numbers(weights));
+        let rows = RegressionScores::new(&truth, &predicted).and_then(|rows| match &weights {
+            Some(weights) => rows.weighted(weights),
+            None => Ok(rows),
+        });
+        let check =
+            |name: &str, score: &dyn Fn(&RegressionScores<'_>) -> Result<f64, StatsError>| {
+                compare(case, name, rows.clone().and_then(|rows| score(&rows)), 1e-12);
+            };
+        check("r2", &|rows| rows.r2());
+        check("r2_force_finite_false", &|rows| rows.r2());
+        check("explained_variance", &|rows| rows.explained_variance());
+        check("mae", &|rows| rows.mean_absolute_error());
+        check("mse", &|rows| rows.mean_squared_error());
+        check("rmse", &|rows| rows.rmse());
+        check("mape", &|rows| rows.mean_absolute_percentage_error());
+        check("median_ae", &|rows| rows.median_absolute_error());
+        check("max_error", &|rows| rows.max_error());
+        check("msle", &|rows| rows.mean_squared_log_error());
+        for alpha in [0.1, 0.5, 0.9] {
+            check(&format!("pinball_{alpha}"), &|rows| rows.pinball(alpha));
+        }
+        check("d2_pinball_0.9", &|rows| rows.d2_pinball(0.9));
+        check("d2_absolute", &|rows| rows.d2_absolute_error());
+    });
+}
+
+#[test]
+fn vectors_model_comparison() {
+    let belongs = |case: &Value| case["kind"] == "corrected_resampled_t";
+    Vectors::read("model_comparison").check_where(belongs, |case| {
+        let (a, b) = (numbers(&case.value["scores_a"]), numbers(&case.value["scores_b"]));
+        let size = |name: &str| number(&case.value[name]) as usize;
+        let ours = corrected_resampled_t(&a, &b, size("n_train"), size("n_test")).unwrap();
+        case.close("mean", ours.mean, case.expected("mean"), 1e-10, 1e-15);
+        case.close("t", ours.t, case.expected("t"), 1e-10, 1e-12);
+        case.close("p", ours.two_sided, case.expected("p_two_sided"), 1e-10, 1e-12);
+        case.close("one-sided p", ours.greater, case.expected("p_greater"), 1e-10, 1e-12);
+    });
+}
