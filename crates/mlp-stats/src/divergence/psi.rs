@@ -76,12 +76,29 @@ impl ReferenceBins {
     }
 
     fn shares_of(&self, sample: &[f64]) -> Vec<f64> {
-        let mut counts = vec![0_usize; self.edges.len() + 1];
-        sample
-            .iter()
-            .for_each(|value| counts[self.edges.partition_point(|edge| edge <= value)] += 1);
-        counts.into_iter().map(|count| count as f64 / sample.len() as f64).collect()
+        let at_least = counts_at_least(sample, &self.edges);
+        let below = [sample.len()].into_iter().chain(at_least.iter().copied());
+        let above = at_least.iter().copied().chain([0]);
+        below.zip(above).map(|(from, to)| (from - to) as f64 / sample.len() as f64).collect()
     }
+}
+
+/// How many values are at least each edge.
+fn counts_at_least(values: &[f64], edges: &[f64]) -> Vec<usize> {
+    let mut counts = vec![0; edges.len()];
+    if edges.len() > 32 {
+        for value in values {
+            counts[..edges.partition_point(|edge| edge <= value)].iter_mut().for_each(|c| *c += 1);
+        }
+        return counts;
+    }
+    // Block by block, edge by edge: comparisons without branches, several at a time.
+    for block in values.chunks(2_048) {
+        for (count, edge) in counts.iter_mut().zip(edges) {
+            *count += block.iter().map(|value| u64::from(value >= edge)).sum::<u64>() as usize;
+        }
+    }
+    counts
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ use crate::error::StatsError;
 /// use mlp_stats::MeanDifferenceEvidence;
 ///
 /// let mut evidence = MeanDifferenceEvidence::new(1.0, 0.25)?; // values of variance 1, differences of about a half
-/// (0..100).for_each(|_| evidence.record(0.6, 0.0));
+/// for _ in 0..100 {
+///     evidence.record(0.6, 0.0)?;
+/// }
 /// assert!(evidence.p_value() < 1e-3);
 /// # Ok::<(), mlp_stats::StatsError>(())
 /// ```
@@ -42,15 +44,17 @@ impl MeanDifferenceEvidence {
         Ok(Self { variance, prior_variance, pairs: 0, total: 0.0, greatest: 0.0 })
     }
 
-    /// Counts a value of each stream. A pair that is not finite is left out, and said so by `false`.
-    pub fn record(&mut self, first: f64, second: f64) -> bool {
-        if !(first - second).is_finite() {
-            return false;
-        }
+    /// Counts a value of each stream.
+    ///
+    /// # Errors
+    /// If the difference is not finite; nothing is counted then.
+    pub fn record(&mut self, first: f64, second: f64) -> Result<(), StatsError> {
+        let difference = first - second;
+        check::parameter("first - second", difference, "finite", difference.is_finite())?;
         self.pairs += 1;
-        self.total += first - second;
+        self.total += difference;
         self.greatest = self.greatest.max(self.log_ratio());
-        true
+        Ok(())
     }
 
     /// The logarithm of the mixture likelihood ratio now.
@@ -91,12 +95,13 @@ mod tests {
         let mut evidence = MeanDifferenceEvidence::new(1.0, 1.0).unwrap();
         let mut least = 1.0;
         for i in 0..200 {
-            assert!(evidence.record(if i < 100 { 1.0 } else { -1.0 }, 0.0));
+            evidence.record(if i < 100 { 1.0 } else { -1.0 }, 0.0).unwrap();
             assert!(evidence.p_value() <= least);
             least = evidence.p_value();
         }
         let before = evidence;
-        assert!(!evidence.record(f64::NAN, 0.0) && !evidence.record(f64::INFINITY, f64::INFINITY));
+        assert!(evidence.record(f64::NAN, 0.0).is_err());
+        assert!(evidence.record(f64::INFINITY, 0.0).is_err());
         assert_eq!(evidence, before);
         assert!(MeanDifferenceEvidence::new(0.0, 1.0).is_err());
     }

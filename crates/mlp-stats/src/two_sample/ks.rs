@@ -40,7 +40,7 @@ pub enum KsMethod {
 /// Infinite values are fine: only the order counts.
 ///
 /// # Errors
-/// If a sample is empty or holds NaN.
+/// If a sample is empty, holds NaN, or has more than 2³¹ values.
 ///
 /// ```
 /// let reference: Vec<f64> = (0..200).map(f64::from).collect();
@@ -57,7 +57,7 @@ pub fn ks_two_sample(first: &[f64], second: &[f64]) -> Result<KsTest, StatsError
 /// The Kolmogorov-Smirnov test with a choice of alternative and method.
 ///
 /// # Errors
-/// If a sample is empty or holds NaN.
+/// If a sample is empty, holds NaN, or has more than 2³¹ values.
 pub fn ks_two_sample_with(
     first: &[f64],
     second: &[f64],
@@ -67,6 +67,7 @@ pub fn ks_two_sample_with(
     check::not_empty("ks_two_sample", first.len().min(second.len()))?;
     let (first, second) = (sorted_keys("first", first)?, sorted_keys("second", second)?);
     let (n, m) = (first.len(), second.len());
+    check::limit("values of a sample", n.max(m), 1 << 31)?;
     let [below, above] = greatest_distances(&first, &second);
     let greatest = match alternative {
         Alternative::Less => below,
@@ -97,7 +98,7 @@ pub fn ks_two_sample_with(
 /// A distance of the two distribution functions over their common denominator, so that nothing is rounded, and its place.
 #[derive(Debug, Clone, Copy)]
 struct Distance {
-    distance: i128,
+    distance: i64,
     key: u64,
     is_above: bool,
     is_in_first: bool,
@@ -105,52 +106,64 @@ struct Distance {
 
 impl Distance {
     fn start(is_above: bool) -> Self {
-        Self { distance: i128::MIN, key: 0, is_above, is_in_first: false }
+        Self { distance: i64::MIN, key: 0, is_above, is_in_first: false }
     }
 
     /// Takes a greater distance; of equal ones that at a value of the first sample, then that at the least value.
-    fn take(&mut self, distance: i128, key: u64, is_in_first: bool) {
-        let is_nearer_first = is_in_first && !self.is_in_first;
-        if distance > self.distance || (distance == self.distance && is_nearer_first) {
-            *self = Self { distance, key, is_in_first, ..*self };
+    fn take(&mut self, distance: i64, key: u64, is_in_first: bool) {
+        if distance >= self.distance {
+            let is_nearer_first = is_in_first && !self.is_in_first;
+            if distance > self.distance || is_nearer_first {
+                *self = Self { distance, key, is_in_first, ..*self };
+            }
         }
     }
 
-    fn value(&self) -> u128 {
-        u128::try_from(self.distance).unwrap_or(0)
+    fn value(&self) -> u64 {
+        u64::try_from(self.distance).unwrap_or(0)
     }
 }
 
 /// How far the first distribution function gets below and above the second.
 fn greatest_distances(first: &[u64], second: &[u64]) -> [Distance; 2] {
-    let (n, m) = (first.len() as i128, second.len() as i128);
-    let (mut i, mut j, mut difference) = (0, 0, 0_i128);
+    let (n, m) = (first.len() as i64, second.len() as i64);
+    let (mut i, mut j, mut difference) = (0, 0, 0);
     let (mut below, mut above) = (Distance::start(false), Distance::start(true));
-    while i < first.len() || j < second.len() {
-        let left = first.get(i).copied().unwrap_or(u64::MAX);
-        let right = second.get(j).copied().unwrap_or(u64::MAX);
+    let mut was_in_first = false;
+    while i < first.len() && j < second.len() {
+        // One step in either sample or both, without a branch that could be mispredicted.
+        let (left, right) = (first[i], second[j]);
+        let (is_left, is_right) = (left <= right, right <= left);
+        i += usize::from(is_left);
+        j += usize::from(is_right);
+        difference += i64::from(is_left) * m - i64::from(is_right) * n;
         let key = left.min(right);
-        while first.get(i) == Some(&key) {
-            i += 1;
-            difference += m;
+        was_in_first |= is_left;
+        if first.get(i) != Some(&key) && second.get(j) != Some(&key) {
+            below.take(-difference, key, was_in_first);
+            above.take(difference, key, was_in_first);
+            was_in_first = false;
         }
-        while second.get(j) == Some(&key) {
-            j += 1;
-            difference -= n;
+    }
+    // What is left of one of them, group by group.
+    for (rest, step, is_in_first) in [(&first[i..], m, true), (&second[j..], -n, false)] {
+        for tied in rest.chunk_by(|a, b| a == b) {
+            difference += step * tied.len() as i64;
+            below.take(-difference, tied[0], is_in_first || was_in_first);
+            above.take(difference, tied[0], is_in_first || was_in_first);
+            was_in_first = false;
         }
-        below.take(-difference, key, left == key);
-        above.take(difference, key, left == key);
     }
     [below, above]
 }
 
 /// The chance that the distance over the common denominator reaches `distance`, by the lattice paths from (0, 0) to (n, m).
-fn exact_tail(n: usize, m: usize, distance: u128, is_two_sided: bool) -> f64 {
+fn exact_tail(n: usize, m: usize, distance: u64, is_two_sided: bool) -> f64 {
     if distance == 0 {
         return 1.0;
     }
     if n == m {
-        return equal_size_tail(n, (distance / n as u128) as usize, is_two_sided);
+        return equal_size_tail(n, distance as usize / n, is_two_sided);
     }
     share_of_paths_outside(n as i64, m as i64, distance as i64, is_two_sided)
 }
@@ -257,7 +270,7 @@ mod tests {
                         continue;
                     }
                     let slow = share_of_orders(n, m, distance, is_two_sided);
-                    let ours = exact_tail(n, m, distance as u128, is_two_sided);
+                    let ours = exact_tail(n, m, distance as u64, is_two_sided);
                     assert!((ours - slow).abs() < 1e-12, "{n}, {m}, {distance}: {ours} for {slow}");
                     let counted =
                         share_of_paths_outside(n as i64, m as i64, distance, is_two_sided);
