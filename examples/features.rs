@@ -11,7 +11,7 @@ use mlp::data::online::{
     Event, Found, Knowledge, MemoryOnlineStore, OnlineOptions, OnlineStore, OnlineStoreExt,
 };
 use mlp::data::{
-    CsvOptions, DerivedFeatures, FeatureSetSpec, FeatureStore, Fill, FillMissing, Formula, Nulls,
+    DerivedFeatures, FeatureSetSpec, FeatureStore, Fill, FillMissing, Formula, Nulls, ReadOptions,
     RowCodec, load_transform, read_csv_from,
 };
 
@@ -25,7 +25,7 @@ dora,25,1000,2
 ";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let options = CsvOptions::new().with_row_ids("customer").with_missing([""]);
+    let options = ReadOptions::new().with_row_ids("customer").with_missing([""]);
     let table = read_csv_from(FILE.as_bytes(), "customers.csv", &options)?;
     println!("1. read: {} customers, columns {}", table.n_rows(), table.names().join(", "));
 

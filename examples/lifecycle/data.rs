@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mlp::data::{CsvOptions, Error, Table, TargetColumn, TargetKind, read_csv};
+use mlp::data::{Error, ReadOptions, Table, TargetColumn, TargetKind, read_csv};
 
 /// A table as it was found, and what it is.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) fn wines() -> Result<Source, Error> {
 /// A CSV file of numbers. A target of few distinct whole numbers is read as classes, any other as numbers.
 pub(crate) fn file(path: &Path, target: &str) -> Result<Source, Error> {
     let options =
-        CsvOptions::new().with_target(target, TargetKind::Detect { max_classes: MAX_CLASSES });
+        ReadOptions::new().with_target(target, TargetKind::Detect { max_classes: MAX_CLASSES });
     let raw = read_csv(path, &options)?;
     let name = path
         .file_stem()

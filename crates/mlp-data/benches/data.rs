@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mlp_core::{Scratch, Signature, Timestamp, random};
 use mlp_data::online::{Event, Knowledge, MemoryOnlineStore, OnlineOptions, OnlineStore};
 use mlp_data::{
-    CsvOptions, DerivedFeatures, FeatureSetSpec, FeatureStore, Formula, RowCodec, RowOrder, Table,
+    DerivedFeatures, FeatureSetSpec, FeatureStore, Formula, ReadOptions, RowCodec, RowOrder, Table,
     read_csv_from, write_csv_to,
 };
 use ndarray::Array2;
@@ -41,7 +41,7 @@ fn csv(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(file.len() as u64));
         group.bench_function(name, |b| {
             b.iter(|| {
-                read_csv_from(&file[..], "bench.csv", &CsvOptions::new()).expect("good file")
+                read_csv_from(&file[..], "bench.csv", &ReadOptions::new()).expect("good file")
             });
         });
     }

@@ -5,10 +5,10 @@
 //!
 //! ```
 //! use mlp_core::Timestamp;
-//! use mlp_data::{CsvOptions, DatasetVersion, InferOptions, RowOrder, Schema, TargetKind, read_csv_from};
+//! use mlp_data::{ReadOptions, DatasetVersion, InferOptions, RowOrder, Schema, TargetKind, read_csv_from};
 //!
 //! let file = "alcohol,ph,good\n9.4,3.5,0\n9.8,3.2,1\n9.4,3.5,0\n";
-//! let options = CsvOptions::new().with_target("good", TargetKind::Classes);
+//! let options = ReadOptions::new().with_target("good", TargetKind::Classes);
 //! let wine = read_csv_from(file.as_bytes(), "wine.csv", &options)?.drop_duplicates().table;
 //! let schema = Schema::infer(&wine, &InferOptions::new())?;
 //! schema.validate(&wine)?.into_result()?;
@@ -26,7 +26,7 @@
 //! | for | types |
 //! | --- | --- |
 //! | rows with names, target, weights, groups, ids | [`Table`], [`TargetColumn`] |
-//! | files | [`read_csv`], [`write_csv`], [`CsvOptions`], [`TargetKind`] |
+//! | files | [`read_csv`], [`write_csv`], [`ReadOptions`], [`TargetKind`]; `read_parquet` and `write_parquet` with the feature `parquet` |
 //! | what a table must be like | [`Schema`], [`ColumnSchema`], [`ValidationReport`], [`RowChecker`] for data that come one by one |
 //! | what a table is | [`Fingerprinter`], [`DatasetVersion`], [`DatasetCatalog`], [`ColumnSummary`] |
 //! | features | [`FeatureStore`], [`FeatureSet`], [`FeatureSetSpec`], [`DerivedFeatures`], [`FillMissing`] |
@@ -45,6 +45,9 @@ mod durable;
 mod error;
 
 mod csv;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod read;
 mod table;
 
 mod schema;
@@ -59,15 +62,16 @@ mod row;
 
 pub mod generate;
 
-pub use csv::{
-    CsvOptions, NonFinite, TargetKind, read_csv, read_csv_from, write_csv, write_csv_to,
-};
+pub use csv::{read_csv, read_csv_from, write_csv, write_csv_to};
 pub use error::{Error, Place, Result};
 pub use feature::{
     DerivedFeatures, FeatureSet, FeatureSetSpec, FeatureStore, Fill, FillMissing, FilledMissing,
     Formula, VersionedName, load_transform,
 };
 pub use fingerprint::{Fingerprinter, RowOrder};
+#[cfg(feature = "parquet")]
+pub use parquet::{read_parquet, write_parquet};
+pub use read::{NonFinite, ReadOptions, TargetKind};
 pub use row::{Nulls, RowCodec, RowProblem};
 pub use schema::{
     ColumnKind, ColumnSchema, Comparison, Example, InferOptions, Infinite, Presence, Relation,

@@ -2,11 +2,11 @@
 //! Any bytes are a table or an error; a table survives being written and read again.
 
 use libfuzzer_sys::fuzz_target;
-use mlp_data::{CsvOptions, NonFinite, RowOrder, TargetKind, read_csv_from, write_csv_to};
+use mlp_data::{ReadOptions, NonFinite, RowOrder, TargetKind, read_csv_from, write_csv_to};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, file)) = input.split_first() else { return };
-    let plain = CsvOptions::new().with_non_finite(NonFinite::Accept);
+    let plain = ReadOptions::new().with_non_finite(NonFinite::Accept);
     let options = match choice % 4 {
         0 => plain.clone(),
         1 => plain.clone().with_target("y", TargetKind::Classes),

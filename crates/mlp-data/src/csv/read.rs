@@ -8,11 +8,11 @@ use ::csv::{ByteRecord, Reader, ReaderBuilder};
 use ndarray::Array2;
 
 use super::bounded::{Bounded, TooLong};
-use super::cell::{Number, number, number_error, text};
-use super::options::{CsvOptions, NonFinite};
-use super::roles::{Header, Role};
-use super::target::{Codes, TargetCells};
 use crate::error::{Error, Place, Result};
+use crate::read::cell::{Number, number, number_error, text};
+use crate::read::roles::{Header, Role, names};
+use crate::read::target::{Codes, TargetCells};
+use crate::read::{NonFinite, ReadOptions};
 use crate::table::{Origin, Table};
 
 /// Reads a table from a CSV file: a header line, then a row a record (RFC 4180; blank lines are skipped).
@@ -21,7 +21,7 @@ use crate::table::{Origin, Table};
 /// Each names the file, and as far as they are known the line, the column and the value: a file that cannot be opened, no header, no row,
 /// an unnamed or repeated column, a missing one, a ragged record, a cell that is not UTF-8 or holds NUL, a cell that is no finite number,
 /// a single class, a bound of the options that was reached.
-pub fn read_csv(path: impl AsRef<Path>, options: &CsvOptions) -> Result<Table> {
+pub fn read_csv(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Table> {
     let path = path.as_ref();
     let name = path.display().to_string();
     let file = File::open(path).map_err(|source| Error::File {
@@ -36,13 +36,14 @@ pub fn read_csv(path: impl AsRef<Path>, options: &CsvOptions) -> Result<Table> {
 ///
 /// # Errors
 /// As [`read_csv`].
-pub fn read_csv_from(reader: impl Read, name: &str, options: &CsvOptions) -> Result<Table> {
+pub fn read_csv_from(reader: impl Read, name: &str, options: &ReadOptions) -> Result<Table> {
     let mut records = Records::new(reader, name, options)?;
     let file = Place::file(name);
     if !records.next()? {
         return Err(Error::NoHeader { place: file });
     }
-    let header = Header::new(&records.record, &file.clone().at_line(records.line), options)?;
+    let line = file.clone().at_line(records.line);
+    let header = Header::new(names(&records.record, &line)?, &line, options)?;
     let mut cells = Cells::new(&header, file, options);
     while records.next()? {
         cells.push(&records.record, records.line)?;
@@ -56,11 +57,11 @@ struct Records<'a, R> {
     record: ByteRecord,
     line: u64,
     name: &'a str,
-    options: &'a CsvOptions,
+    options: &'a ReadOptions,
 }
 
 impl<'a, R: Read> Records<'a, R> {
-    fn new(reader: R, name: &'a str, options: &'a CsvOptions) -> Result<Self> {
+    fn new(reader: R, name: &'a str, options: &'a ReadOptions) -> Result<Self> {
         let delimiter = u8::try_from(options.delimiter)
             .ok()
             .filter(|byte| byte.is_ascii() && !b"\"\r\n\0".contains(byte))
@@ -132,7 +133,7 @@ fn limit(place: Place, what: &'static str, given: usize, limit: usize) -> Error 
 /// The cells read so far, by their roles.
 struct Cells<'a> {
     header: &'a Header,
-    options: &'a CsvOptions,
+    options: &'a ReadOptions,
     file: Place,
     features: Vec<f64>,
     categories: Vec<Codes>,
@@ -144,7 +145,7 @@ struct Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
-    fn new(header: &'a Header, file: Place, options: &'a CsvOptions) -> Self {
+    fn new(header: &'a Header, file: Place, options: &'a ReadOptions) -> Self {
         let codes = |column: &String| match options.categories.get(column) {
             Some(texts) if !texts.is_empty() => Codes::known(texts),
             _ => Codes::learn(options.max_categories),
@@ -282,7 +283,7 @@ impl<'a> Cells<'a> {
 }
 
 /// The number in a feature cell, if it may stand there.
-fn feature(cell: &[u8], options: &CsvOptions) -> Option<f64> {
+fn feature(cell: &[u8], options: &ReadOptions) -> Option<f64> {
     match number(cell) {
         Number::Finite(value) if options.missing.is_empty() => Some(value),
         parsed => {

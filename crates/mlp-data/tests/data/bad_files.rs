@@ -2,16 +2,16 @@
 
 use std::io::Read;
 
-use mlp_data::{CsvOptions, Error, TargetKind, read_csv, read_csv_from};
+use mlp_data::{Error, ReadOptions, TargetKind, read_csv, read_csv_from};
 
-fn check(file: &[u8], options: &CsvOptions, is_expected: impl Fn(&Error) -> bool, message: &str) {
+fn check(file: &[u8], options: &ReadOptions, is_expected: impl Fn(&Error) -> bool, message: &str) {
     let error = read_csv_from(file, "a.csv", options).unwrap_err();
     assert!(is_expected(&error), "{error:?}");
     assert_eq!(error.to_string(), message);
 }
 
-fn plain() -> CsvOptions {
-    CsvOptions::new()
+fn plain() -> ReadOptions {
+    ReadOptions::new()
 }
 
 #[test]

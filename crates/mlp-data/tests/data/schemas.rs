@@ -1,7 +1,7 @@
 //! Violations are found, counted, grouped and shown.
 
 use mlp_data::{
-    ColumnSchema, CsvOptions, InferOptions, Infinite, Relation, Rule, Schema, Table, TargetKind,
+    ColumnSchema, InferOptions, Infinite, ReadOptions, Relation, Rule, Schema, Table, TargetKind,
     Unexpected, ValidationReport, read_csv_from,
 };
 use ndarray::{Array2, array};
@@ -58,8 +58,9 @@ fn each_rule_finds_what_breaks_it() {
 #[test]
 fn texts_are_checked_by_list_and_pattern() {
     let file = "code,n\nab1,1\nAB,2\nzz9,3\n";
-    let table = read_csv_from(file.as_bytes(), "a.csv", &CsvOptions::new().with_categories("code"))
-        .unwrap();
+    let table =
+        read_csv_from(file.as_bytes(), "a.csv", &ReadOptions::new().with_categories("code"))
+            .unwrap();
     let schema = Schema::new([ColumnSchema::category("code")
         .with_texts(["ab1", "AB"])
         .with_pattern("[a-z]+[0-9]")]);
@@ -130,7 +131,7 @@ fn counts_cover_all_rows_and_examples_the_first_five() {
 #[test]
 fn a_target_is_a_column_like_any_other() {
     let file = "x,y\n1,a\n2,b\n";
-    let options = CsvOptions::new().with_target("y", TargetKind::Classes);
+    let options = ReadOptions::new().with_target("y", TargetKind::Classes);
     let table = read_csv_from(file.as_bytes(), "a.csv", &options).unwrap();
     let schema = Schema::new([ColumnSchema::category("y").with_texts(["a"])]);
     assert_eq!(schema.validate(&table).unwrap().rules[0].examples[0].value, "\"b\"");

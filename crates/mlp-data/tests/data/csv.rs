@@ -1,18 +1,18 @@
 //! Reading what is there, and reading back what was written.
 
 use mlp_data::{
-    CsvOptions, NonFinite, Table, TargetColumn, TargetKind, read_csv, read_csv_from, write_csv,
+    NonFinite, ReadOptions, Table, TargetColumn, TargetKind, read_csv, read_csv_from, write_csv,
     write_csv_to,
 };
 use ndarray::Array2;
 use proptest::prelude::*;
 
-fn read(file: &str, options: &CsvOptions) -> Table {
+fn read(file: &str, options: &ReadOptions) -> Table {
     read_csv_from(file.as_bytes(), "a.csv", options).unwrap()
 }
 
 fn target(file: &str, kind: TargetKind) -> TargetColumn {
-    read(file, &CsvOptions::new().with_target("y", kind)).target().clone()
+    read(file, &ReadOptions::new().with_target("y", kind)).target().clone()
 }
 
 fn classes(labels: &[usize], classes: &[&str]) -> TargetColumn {
@@ -41,7 +41,7 @@ fn a_target_is_what_the_option_says() {
 
 #[test]
 fn a_target_of_numbers_with_a_stray_text_is_an_error_and_not_a_class() {
-    let detect = CsvOptions::new().with_target("y", TargetKind::Detect { max_classes: 5 });
+    let detect = ReadOptions::new().with_target("y", TargetKind::Detect { max_classes: 5 });
     for file in ["x,y\n0,1\n0,oops\n0,0\n", "x,y\n0,oops\n0,1\n0,0\n"] {
         let error = read_csv_from(file.as_bytes(), "a.csv", &detect).unwrap_err();
         assert!(error.to_string().ends_with("\"oops\" is not a number"), "{error}");
@@ -50,7 +50,7 @@ fn a_target_of_numbers_with_a_stray_text_is_an_error_and_not_a_class() {
 
 #[test]
 fn every_role_of_a_column_is_read() {
-    let options = CsvOptions::new()
+    let options = ReadOptions::new()
         .with_target("y", TargetKind::Values)
         .with_weights("w")
         .with_groups("g")
@@ -68,27 +68,27 @@ fn every_role_of_a_column_is_read() {
 
 #[test]
 fn a_byte_order_mark_is_no_part_of_the_first_name() {
-    assert_eq!(read("\u{feff}a,b\n1,2\n", &CsvOptions::new()).names(), ["a", "b"]);
+    assert_eq!(read("\u{feff}a,b\n1,2\n", &ReadOptions::new()).names(), ["a", "b"]);
 }
 
 #[test]
 fn options_are_data_and_unknown_keys_are_refused() {
-    let options = CsvOptions::new().with_target("y", TargetKind::Detect { max_classes: 3 });
+    let options = ReadOptions::new().with_target("y", TargetKind::Detect { max_classes: 3 });
     let json = serde_json::to_string(&options).unwrap();
-    assert_eq!(serde_json::from_str::<CsvOptions>(&json).unwrap(), options);
-    assert!(serde_json::from_str::<CsvOptions>(r#"{"delimeter": ","}"#).is_err());
+    assert_eq!(serde_json::from_str::<ReadOptions>(&json).unwrap(), options);
+    assert!(serde_json::from_str::<ReadOptions>(r#"{"delimeter": ","}"#).is_err());
 }
 
 #[test]
 fn a_file_is_written_whole_and_leaves_nothing_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.csv");
-    let table = read("a,b\n1,2\n", &CsvOptions::new());
+    let table = read("a,b\n1,2\n", &ReadOptions::new());
     write_csv(&path, &table).unwrap();
     write_csv(&path, &table).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "a,b\n1.0,2.0\n");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
-    assert_eq!(read_csv(&path, &CsvOptions::new()).unwrap().features(), table.features());
+    assert_eq!(read_csv(&path, &ReadOptions::new()).unwrap().features(), table.features());
     assert!(write_csv(folder.path().join("no/such/folder.csv"), &table).is_err());
 }
 
@@ -108,7 +108,7 @@ proptest! {
         let table = Table::new(["a \"b\",", "c"], features).unwrap().with_dictionary("c", texts.clone()).unwrap();
         let mut bytes = Vec::new();
         write_csv_to(&mut bytes, &table).unwrap();
-        let options = CsvOptions::new().with_non_finite(NonFinite::Accept).with_dictionary("c", texts);
+        let options = ReadOptions::new().with_non_finite(NonFinite::Accept).with_dictionary("c", texts);
         let read = read_csv_from(&bytes[..], "a.csv", &options).unwrap();
         prop_assert_eq!(read.names(), table.names());
         for (a, b) in read.features().iter().zip(table.features()) {
@@ -118,12 +118,12 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        drop(read_csv_from(&bytes[..], "a.csv", &CsvOptions::new()));
+        drop(read_csv_from(&bytes[..], "a.csv", &ReadOptions::new()));
     }
 
     #[test]
     fn any_text_of_csv_characters_is_read_or_refused(text in "[ab1.,\"\r\n -]{0,80}") {
-        let options = CsvOptions::new().with_target("a", TargetKind::Classes);
+        let options = ReadOptions::new().with_target("a", TargetKind::Classes);
         if let Ok(table) = read_csv_from(text.as_bytes(), "a.csv", &options) {
             prop_assert!(table.n_rows() > 0);
             prop_assert!(table.samples().is_ok());

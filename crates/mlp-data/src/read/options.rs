@@ -1,4 +1,4 @@
-//! How a CSV file is to be understood.
+//! How a file is to be understood.
 
 use std::collections::BTreeMap;
 
@@ -37,13 +37,16 @@ pub enum NonFinite {
     Accept,
 }
 
-/// How a CSV file is to be understood: which column is what, what marks a missing value, and how large things may be.
+/// How a file is to be understood: which column is what, what marks a missing value, and how large things may be.
+///
+/// Parquet files say themselves what is missing and where a cell ends: `delimiter`, `missing`, `max_cell_bytes` and `max_record_bytes` are
+/// for CSV alone.
 ///
 /// ```
-/// use mlp_data::{CsvOptions, TargetKind, read_csv_from};
+/// use mlp_data::{ReadOptions, TargetKind, read_csv_from};
 ///
 /// let file = "length,colour,kind\n1.5,red,ant\n,blue,bee\n";
-/// let options = CsvOptions::new()
+/// let options = ReadOptions::new()
 ///     .with_target("kind", TargetKind::Classes)
 ///     .with_categories("colour")
 ///     .with_missing([""]);
@@ -56,7 +59,7 @@ pub enum NonFinite {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
-pub struct CsvOptions {
+pub struct ReadOptions {
     /// What separates cells: an ASCII character.
     pub delimiter: char,
     /// The column to predict.
@@ -89,7 +92,7 @@ pub struct CsvOptions {
     pub max_categories: usize,
 }
 
-impl Default for CsvOptions {
+impl Default for ReadOptions {
     fn default() -> Self {
         Self {
             delimiter: ',',
@@ -111,7 +114,7 @@ impl Default for CsvOptions {
     }
 }
 
-impl CsvOptions {
+impl ReadOptions {
     /// Comma-separated numbers, none of them missing, and no target.
     #[must_use]
     pub fn new() -> Self {

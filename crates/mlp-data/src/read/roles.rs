@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::ReadOptions;
 use super::cell::text;
-use super::options::CsvOptions;
 use crate::error::{Error, Place, Result, name_some};
 
 /// What becomes of a cell.
@@ -29,12 +29,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    pub(crate) fn new(
-        record: &::csv::ByteRecord,
-        line: &Place,
-        options: &CsvOptions,
-    ) -> Result<Self> {
-        let names = names(record, line)?;
+    pub(crate) fn new(names: Vec<String>, line: &Place, options: &ReadOptions) -> Result<Self> {
         let mut roles = vec![Role::Number; names.len()];
         let mut assign = |column: &str, what: &'static str, role: Role| {
             let index = names.iter().position(|name| name == column).ok_or_else(|| {
@@ -92,10 +87,14 @@ impl Header {
     }
 }
 
-fn names(record: &::csv::ByteRecord, line: &Place) -> Result<Vec<String>> {
-    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(record.len());
-    let mut names = Vec::with_capacity(record.len());
-    for (index, cell) in record.iter().enumerate() {
+/// The names of the columns, each given and none twice.
+pub(crate) fn names<'a>(
+    cells: impl IntoIterator<Item = &'a [u8]>,
+    line: &Place,
+) -> Result<Vec<String>> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut names = Vec::new();
+    for (index, cell) in cells.into_iter().enumerate() {
         let place = line.clone().at_column(format!("#{}", index + 1));
         let name = text(cell, &place)?.trim();
         if name.is_empty() {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::TargetKind;
 use super::cell::{Number, number, number_error, text};
-use super::options::TargetKind;
 use crate::error::{Error, Place, Result, cut, name_some};
 use crate::table::Table;
 

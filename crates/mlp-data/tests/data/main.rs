@@ -6,6 +6,8 @@ mod features;
 mod fingerprints;
 mod generated;
 mod online;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod rows;
 mod schemas;
 mod versions;
