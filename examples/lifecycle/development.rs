@@ -499,8 +499,11 @@ impl Lineage<'_> {
             let artifact = artifacts.put_bytes(&model.save()?.to_bytes())?;
             let content = artifact.hash.short();
             let size = artifact.size;
+            // The record refers to the dataset version; its summary of every column is kept beside the model.
+            let dataset = artifacts.put_bytes(&serde_json::to_vec(self.version)?)?;
             let record = Record::new(model_name.clone(), self.clock.now())
                 .with_dataset("train", self.version.reference())
+                .with_artifact("dataset version", dataset)
                 .with_features(self.feature_source())
                 .with_code(code.clone())
                 .with_environment(environment.clone())

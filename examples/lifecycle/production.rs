@@ -9,7 +9,7 @@ use mlp::core::{
     Clock, FittedModel, Labels, ManualClock, Model, ModelError, ModelExt, PredictionLog, Router,
     Scratch, Severity, Signature, VersionNumber, VersionSource,
 };
-use mlp::data::{DatasetVersion, RowOrder, Table};
+use mlp::data::{DatasetVersion, RowCodec, RowOrder, Table};
 use mlp::monitor::{
     AlertConfig, AlertManager, AlertRoute, ChangeDirection, ColumnDrift, DriftConfig,
     DriftReference, DriftVerdict, Limit, MemorySink, Observation, PerformanceConfig,
@@ -37,6 +37,7 @@ struct Production<'a> {
     rules: RuleEngine,
     alerts: AlertManager,
     on_call: Arc<MemorySink>,
+    codec: RowCodec,
     sequence: u64,
 }
 
@@ -51,10 +52,9 @@ struct Replay {
 
 pub(crate) fn serve(made: &Made, seed: u64, report: &mut Report) -> Result<()> {
     let mut production = Production::start(made, seed)?;
-    let traffic = made.features.compute(&made.traffic)?;
-    let (champion, challenger) = production.champion_and_challenger(&traffic, report)?;
+    let (champion, challenger) = production.champion_and_challenger(report)?;
     let active = production.decide(champion, challenger, report)?;
-    production.broken_challenger(active, &traffic, report)?;
+    production.broken_challenger(active, report)?;
     let shifted = production.drift(active, report)?;
     production.retrain(active, &shifted, seed, report)?;
     let drained = production.server.drain(Duration::from_secs(5));
@@ -98,6 +98,10 @@ impl<'a> Production<'a> {
             rules,
             alerts,
             on_call,
+            codec: RowCodec::new(&Signature::regressor(
+                made.features.spec().inputs.clone(),
+                "target",
+            )),
             sequence: 0,
         })
     }
@@ -113,16 +117,26 @@ impl<'a> Production<'a> {
     }
 
     /// Sends rows again and again until this many requests were made, and tells the monitor what was true.
+    ///
+    /// A request is what a client sends: a JSON object with the names of the raw columns. The codec makes it a row, or lists everything that
+    /// is wrong with it; the feature set computes from it what the model was trained on.
     fn replay(&mut self, rows: &Table, requests: u64) -> Result<Replay> {
+        let features = Arc::clone(&self.made.features);
+        let inputs = rows.select_columns(&features.spec().inputs)?;
         let samples = rows.samples()?;
         let (labels, _) = samples.classes()?;
-        let mut replay = Replay::default();
+        let (mut replay, mut scratch) = (Replay::default(), Scratch::new());
+        let mut computed = vec![0.0; features.spec().features.len()];
         while replay.requests < requests {
             let row = (self.sequence % rows.n_rows() as u64) as usize;
             self.sequence += 1;
             replay.requests += 1;
             self.made.clock.advance(Duration::from_millis(20));
-            match self.server.predict(rows.features().row(row).to_vec()) {
+            let object = self.codec.decode_object(&inputs.features().row(row).to_vec())?;
+            let request = serde_json::to_string(&object)?;
+            let named = self.codec.encode_json(&request)?;
+            features.compute_row(&named, &mut computed, &mut scratch)?;
+            match self.server.predict(computed.clone()) {
                 Ok(answer) => {
                     *replay.to.entry(answer.version).or_default() += 1;
                     let top = |a: usize, b: usize| {
@@ -148,10 +162,17 @@ impl<'a> Production<'a> {
 
     fn champion_and_challenger(
         &mut self,
-        traffic: &Table,
         report: &mut Report,
     ) -> Result<(VersionNumber, VersionNumber)> {
         report.stage("Serve: champion and challenger behind one router");
+        let inputs = &self.made.features.spec().inputs;
+        report.line("a request", format!("a JSON object of {} names", inputs.len()));
+        let misspelt = format!("{{\"{}?\": 1}}", inputs[0]);
+        let problems = self.codec.encode_json(&misspelt).unwrap_err().to_string();
+        report.check(
+            "a misspelt request names what is unknown and what is missing",
+            problems.contains("is unknown") && problems.contains("is missing"),
+        );
         let by = Change::by("lifecycle");
         let champion = self.register("champion: default parameters", self.made.champion.clone())?;
         self.deployment.deploy(champion, &by)?;
@@ -173,7 +194,7 @@ impl<'a> Production<'a> {
                 format!("content {artifact}, {:?}", self.server.host().health(version).lifecycle),
             );
         }
-        let replay = self.replay(traffic, 4_000)?;
+        let replay = self.replay(&self.made.traffic, 4_000)?;
         let to = replay.to.get(&challenger).copied().unwrap_or(0);
         report.line(
             "traffic",
@@ -218,16 +239,12 @@ impl<'a> Production<'a> {
         }
     }
 
-    fn broken_challenger(
-        &mut self,
-        active: VersionNumber,
-        traffic: &Table,
-        report: &mut Report,
-    ) -> Result<()> {
+    fn broken_challenger(&mut self, active: VersionNumber, report: &mut Report) -> Result<()> {
         report.stage("Roll back: a challenger that fails");
+        let traffic = self.made.features.compute(&self.made.traffic)?;
         let broken = self.register(
             "broken: fails on half of the rows",
-            Arc::new(Broken::over(Arc::clone(&self.made.champion), traffic)),
+            Arc::new(Broken::over(Arc::clone(&self.made.champion), &traffic)),
         )?;
         self.deployment.start_canary(
             broken,
@@ -242,7 +259,7 @@ impl<'a> Production<'a> {
             .is_some_and(|status| status.state.is_routed())
             && seen.requests < 2_000
         {
-            let one = self.replay(traffic, 1)?;
+            let one = self.replay(&self.made.traffic, 1)?;
             seen.requests += 1;
             seen.failed += one.failed;
         }
@@ -261,7 +278,7 @@ impl<'a> Production<'a> {
         );
         report.check("after few failures", seen.failed <= 20);
         report.check("the version before still serves", self.deployment.active() == Some(active));
-        let after = self.replay(traffic, 500)?;
+        let after = self.replay(&self.made.traffic, 500)?;
         report.check(
             "and no request fails any more",
             after.failed == 0 && after.to.get(&active) == Some(&500),
@@ -275,7 +292,7 @@ impl<'a> Production<'a> {
         self.window.clear(active);
         // Each row once: repeated rows are no independent evidence of how features are distributed.
         let rows = self.made.traffic.n_rows() as u64;
-        let usual = self.replay(&self.made.features.compute(&self.made.traffic)?, rows)?;
+        let usual = self.replay(&self.made.traffic, rows)?;
         let quiet = self.judge_drift(active, &reference, &usual, &usual, report)?;
         report.check(
             "unchanged traffic raises no alert",
@@ -288,7 +305,7 @@ impl<'a> Production<'a> {
             format!("{column:?} reads two standard deviations too high from now on"),
         );
         self.window.clear(active);
-        let now = self.replay(&self.made.features.compute(&shifted)?, rows)?;
+        let now = self.replay(&shifted, rows)?;
         let drifted = self.judge_drift(active, &reference, &usual, &now, report)?;
         report.check("the shifted feature is named", drifted.contains(&column));
         for notification in self.on_call.take() {
@@ -384,7 +401,7 @@ impl<'a> Production<'a> {
                 .map_or((0, 0), |p| (p.scored.labelled - p.scored.wrong, p.scored.labelled))
         };
         let before = counts(active);
-        let replay = self.replay(&self.made.features.compute(shifted)?, 4_000)?;
+        let replay = self.replay(shifted, 4_000)?;
         let counts = |version| {
             self.performance
                 .performance(version)

@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result, cut, name_some};
+use crate::error::{Error, Place, Result, cut, name_some};
 use crate::table::{Table, code};
 
 /// What becomes of a name whose value is `null`: an `Option` that is `None`, or a NaN of a struct.
@@ -127,6 +127,9 @@ pub struct RowCodec {
 /// How many problems of one row are listed; the others are counted.
 const LISTED: usize = 100;
 
+/// The longest JSON object that is looked at: room for 16,384 features with names of a thousand bytes.
+const LONGEST_JSON: usize = 16 << 20;
+
 impl RowCodec {
     /// A codec of rows of numbers.
     #[must_use]
@@ -191,15 +194,20 @@ impl RowCodec {
         }
     }
 
-    /// The row of a JSON object. A name that stands twice is a problem, whichever value it has.
+    /// The row of a JSON object of at most 16 MiB. A name that stands twice is a problem, whichever value it has.
     ///
     /// # Errors
-    /// If the text is no JSON; otherwise as [`encode`](Self::encode).
+    /// If the text is longer or no JSON; otherwise as [`encode`](Self::encode).
     pub fn encode_json(&self, json: &str) -> Result<Vec<f64>> {
         let failed = |error: serde_json::Error| Error::Invalid {
             what: "the JSON of the row".to_owned(),
             reason: error.to_string(),
         };
+        if json.len() > LONGEST_JSON {
+            let (given, limit) = (json.len() as u64, LONGEST_JSON as u64);
+            let (place, what) = (Place::file("the row"), "a JSON object is too long in bytes");
+            return Err(Error::Limit { place, what, given, limit });
+        }
         if !json.trim_ascii_start().starts_with('{') {
             return Err(not_an_object(&serde_json::from_str::<Value>(json).map_err(failed)?));
         }

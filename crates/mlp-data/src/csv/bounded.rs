@@ -11,6 +11,8 @@ pub(crate) struct Bounded<R> {
     limit: usize,
     since_restart: usize,
     ended: bool,
+    /// The added line end was read, and then the end.
+    exhausted: bool,
 }
 
 /// A record did not end within the limit.
@@ -27,7 +29,12 @@ impl std::error::Error for TooLong {}
 
 impl<R> Bounded<R> {
     pub(crate) fn new(inner: R, limit: usize) -> Self {
-        Self { inner, limit, since_restart: 0, ended: false }
+        Self { inner, limit, since_restart: 0, ended: false, exhausted: false }
+    }
+
+    /// Whether the end was read after all line ends: the last record has no end of its own.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.exhausted
     }
 
     pub(crate) fn restart(&mut self) {
@@ -46,6 +53,7 @@ impl<R: Read> Read for Bounded<R> {
             buffer[0] = b'\n';
             count = 1;
         }
+        self.exhausted = count == 0;
         self.since_restart += count;
         Ok(count)
     }

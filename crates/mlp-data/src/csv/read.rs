@@ -93,10 +93,17 @@ impl<'a, R: Read> Records<'a, R> {
             {
                 return Ok(false);
             }
-            // The record may stand below blank lines, which the reader skips: so its line is counted from its end.
-            let inside =
-                self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
-            self.line = (self.reader.position().line() - 1).saturating_sub(inside).max(first_line);
+            let next_line = self.reader.position().line();
+            // Below blank lines, which the reader skips, and with line ends inside, the record's line is counted from its end.
+            self.line = if next_line == first_line + 1 {
+                first_line
+            } else {
+                let bytes = self.record.as_slice();
+                let inside = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+                // A quote that is still open at the end of the file has taken the last line end, too.
+                let is_open = self.reader.get_ref().is_exhausted();
+                (next_line - u64::from(!is_open)).saturating_sub(inside).max(first_line)
+            };
             if !(self.record.len() == 1 && &self.record[0] == b"\r") {
                 break;
             }

@@ -272,3 +272,22 @@ fn a_message_stays_on_one_line_and_short_whatever_the_cell_holds() {
     let error = read_csv_from(file.as_bytes(), "a.csv", &plain()).unwrap_err().to_string();
     assert!(!error.contains('\n') && error.len() < 200, "{error}");
 }
+
+#[test]
+fn an_open_quote_is_reported_where_it_opens_also_below_blank_lines() {
+    for (blank, line) in [("", 3), ("\n", 4), ("\n\n\n", 6)] {
+        let file = format!("a,b\n1,2\n{blank}\"3,4\n5,6\n");
+        let error = read_csv_from(file.as_bytes(), "x.csv", &ReadOptions::new()).unwrap_err();
+        assert!(
+            error.to_string().starts_with(&format!("x.csv, line {line}")),
+            "{blank:?}: {error}"
+        );
+        // With the quote closed the record is as long, and stands on the same line.
+        let file = format!("a,b\n1,2\n{blank}\"3,4\n5\"\n");
+        let error = read_csv_from(file.as_bytes(), "x.csv", &ReadOptions::new()).unwrap_err();
+        assert!(
+            error.to_string().starts_with(&format!("x.csv, line {line}")),
+            "{blank:?}: {error}"
+        );
+    }
+}
