@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use mlp_core::{
-    Complexity, Estimator, FitError, FittedModel, Model, ModelError, Params, Samples, SaveError,
-    Saved, Scratch, Signature,
+    Complexity, EliminationPath, EliminationState, Estimator, FitError, FittedModel, Model,
+    ModelError, Params, Samples, SaveError, Saved, Scratch, Signature,
 };
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::persist::{Plain, save};
 use crate::solve::solve;
-use crate::support::{check_finite, weights};
+use crate::support::{check_finite, part, weights};
 
 /// Fits a number as a weighted sum of the features: minimises `Σ wᵢ (yᵢ − xᵢ·β − β₀)² + α‖β‖²`, the intercept free.
 ///
@@ -42,12 +42,33 @@ impl LinearRegression {
 
 impl Estimator for LinearRegression {
     fn fit(&self, data: Samples<'_>, _seed: u64) -> Result<Arc<dyn FittedModel>, FitError> {
+        let elimination = self.elimination(&data)?;
+        Ok(Arc::new(elimination.fitted()))
+    }
+
+    fn path(&self) -> Option<&dyn EliminationPath> {
+        Some(self)
+    }
+}
+
+impl EliminationPath for LinearRegression {
+    fn start<'a>(
+        &'a self,
+        data: Samples<'a>,
+        _seed: u64,
+    ) -> Result<Box<dyn EliminationState + 'a>, FitError> {
+        Ok(Box::new(self.elimination(&data)?))
+    }
+}
+
+impl LinearRegression {
+    fn elimination(&self, data: &Samples<'_>) -> Result<LinearElimination, FitError> {
         let params = Params::new().with("alpha", self.alpha);
         let mut read = params.read("linear_regression");
         read.float("alpha", 0.0, 0.0..=f64::MAX);
         read.finish()?;
         data.check_finite()?;
-        let (values, weights) = (data.values()?, weights(&data));
+        let (values, weights) = (data.values()?, weights(data));
         let (features, total) = (data.features(), weights.iter().sum::<f64>());
         let weight = ArrayView1::from(&weights[..]);
         let target = ArrayView1::from(&values[..]);
@@ -58,10 +79,57 @@ impl Estimator for LinearRegression {
         let mut gram: Array2<f64> = weighted.t().dot(&centred);
         gram.diag_mut().map_inplace(|value| *value += self.alpha);
         let products: Array1<f64> = weighted.t().dot(&(&target - mean));
-        let coefficients = solve(gram, products.to_vec());
-        let intercept = mean - ArrayView1::from(&coefficients).dot(&means);
-        let signature = Signature::regressor(data.names().iter().cloned(), "prediction");
-        Ok(Arc::new(FittedLinear { signature, coefficients, intercept }))
+        let (names, active) = (data.names().to_vec(), (0..data.n_features()).collect());
+        let coefficients = solve(gram.clone(), products.to_vec());
+        Ok(LinearElimination { gram, products, means, mean, names, active, coefficients })
+    }
+}
+
+/// Everything about the rows that a least-squares fit of any of the features needs, and the fit of those that are left.
+#[derive(Debug)]
+struct LinearElimination {
+    /// The products of every two features, centred, and of every feature with the target.
+    gram: Array2<f64>,
+    products: Array1<f64>,
+    means: Array1<f64>,
+    mean: f64,
+    names: Vec<String>,
+    active: Vec<usize>,
+    coefficients: Vec<f64>,
+}
+
+impl LinearElimination {
+    fn fitted(&self) -> FittedLinear {
+        let means = self.active.iter().map(|&column| self.means[column]);
+        let shift: f64 =
+            self.coefficients.iter().zip(means).map(|(weight, mean)| weight * mean).sum();
+        let names = self.active.iter().map(|&column| self.names[column].clone());
+        let signature = Signature::regressor(names, "prediction");
+        let coefficients = self.coefficients.clone();
+        FittedLinear { signature, coefficients, intercept: self.mean - shift }
+    }
+}
+
+impl EliminationState for LinearElimination {
+    fn active(&self) -> &[usize] {
+        &self.active
+    }
+
+    fn importances(&self) -> Vec<f64> {
+        self.coefficients.iter().map(|weight| weight.abs()).collect()
+    }
+
+    fn drop_features(&mut self, columns: &[usize]) -> Result<(), FitError> {
+        let (_, left) = part(&self.active, columns)?;
+        self.active = left.iter().map(|&at| self.active[at]).collect();
+        let gram = self.gram.select(Axis(0), &self.active).select(Axis(1), &self.active);
+        let products = self.products.select(Axis(0), &self.active);
+        self.coefficients = solve(gram, products.to_vec());
+        Ok(())
+    }
+
+    fn model(&self) -> Result<Arc<dyn FittedModel>, FitError> {
+        Ok(Arc::new(self.fitted()))
     }
 }
 

@@ -41,10 +41,52 @@ pub(crate) fn solve(mut a: Array2<f64>, mut b: Vec<f64>) -> Vec<f64> {
     b
 }
 
+/// The inverse of a symmetric positive definite matrix, column by column of its Cholesky factor (Golub and Van Loan, section 4.2).
+pub(crate) fn inverse(mut a: Array2<f64>) -> Array2<f64> {
+    let n = a.nrows();
+    // The factor L, in the lower triangle.
+    for j in 0..n {
+        for k in 0..j {
+            let factor = a[[j, k]];
+            for i in j..n {
+                a[[i, j]] -= a[[i, k]] * factor;
+            }
+        }
+        let root = a[[j, j]].max(f64::MIN_POSITIVE).sqrt();
+        for i in j..n {
+            a[[i, j]] /= root;
+        }
+    }
+    // L⁻¹ row by row, then L⁻ᵀ L⁻¹.
+    let mut half = Array2::<f64>::zeros((n, n));
+    for i in 0..n {
+        half[[i, i]] = 1.0;
+        for k in 0..i {
+            let factor = a[[i, k]];
+            for j in 0..=k {
+                half[[i, j]] -= factor * half[[k, j]];
+            }
+        }
+        for j in 0..=i {
+            half[[i, j]] /= a[[i, i]];
+        }
+    }
+    half.t().dot(&half)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use ndarray::array;
+
+    #[test]
+    fn a_matrix_times_its_inverse_is_one() {
+        let a = array![[4.0, 2.0, 0.5], [2.0, 3.0, 1.0], [0.5, 1.0, 5.0]];
+        let product = inverse(a.clone()).dot(&a);
+        for ((i, j), value) in product.indexed_iter() {
+            assert!((value - f64::from(u8::from(i == j))).abs() < 1e-12, "{product}");
+        }
+    }
 
     #[test]
     fn a_regular_system_is_solved_and_a_dependent_column_gets_nothing() {

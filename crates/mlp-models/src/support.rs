@@ -88,3 +88,19 @@ pub(crate) fn check_no_infinite_feature(data: &Samples<'_>) -> Result<(), FitErr
 pub(crate) fn as_param(count: usize) -> ParamValue {
     ParamValue::Int(i64::try_from(count).unwrap_or(i64::MAX))
 }
+
+/// The positions of the columns that go and of those that stay, among the active ones.
+pub(crate) fn part(
+    active: &[usize],
+    columns: &[usize],
+) -> Result<(Vec<usize>, Vec<usize>), FitError> {
+    if let Some(unknown) = columns.iter().find(|column| !active.contains(column)) {
+        return Err(FitError::failed(format!("column {unknown} is not among those that are left")));
+    }
+    let (gone, left): (Vec<usize>, Vec<usize>) =
+        (0..active.len()).partition(|&at| columns.contains(&active[at]));
+    if left.is_empty() {
+        return Err(FitError::failed("no column would be left"));
+    }
+    Ok((gone, left))
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mlp_core::{
     EliminationState, Estimator, FitError, FittedModel, FittedTransformer, OwnedSamples, Samples,
-    Transformer,
+    Transformer, catch_panic,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,28 +72,49 @@ impl Rfe {
     /// If fewer than one or more features are to be kept than there are, the step is out of range, a fit fails, or the estimator tells no
     /// importances.
     pub fn eliminate(&self, data: &Samples<'_>, seed: u64) -> Result<Elimination, SelectError> {
+        self.eliminate_watched(data, seed, |_, _| Ok(()))
+    }
+
+    /// As [`eliminate`](Self::eliminate), showing the model of every number of features, largest first, and the columns it has.
+    pub(crate) fn eliminate_watched<E: From<SelectError>>(
+        &self,
+        data: &Samples<'_>,
+        seed: u64,
+        mut watch: impl FnMut(&[usize], &dyn FittedModel) -> Result<(), E>,
+    ) -> Result<Elimination, E> {
         let n = data.n_features();
         if self.keep == 0 || self.keep > n {
-            return Err(setting(
+            return Err(E::from(setting(
                 "the number of features to keep",
                 self.keep,
                 format!("from 1 to {n}, the number of features"),
-            ));
+            )));
         }
         let step = self.step.count(n)?;
-        let mut walk = Walk::start(&*self.estimator, data.reborrow(), seed)?;
+        let start = || Walk::start(&*self.estimator, data.reborrow(), seed);
+        let mut walk = guarded(start)?;
         let mut log = Vec::new();
-        while walk.active().len() > self.keep {
+        loop {
+            let model = walk.model().map_err(SelectError::from)?;
+            watch(walk.active(), &*model)?;
+            if walk.active().len() == self.keep {
+                break;
+            }
             let importances = walk.importances()?;
             let drop = step.min(walk.active().len() - self.keep);
             let removed = weakest(walk.active(), &importances, drop, data.names())?;
             let columns: Vec<usize> =
                 removed.removed.iter().map(|feature| feature.column).collect();
             log.push(removed);
-            walk.drop_features(&columns)?;
+            guarded(|| walk.drop_features(&columns))?;
         }
         Ok(Elimination { names: data.names().to_vec(), kept: walk.active().to_vec(), log })
     }
+}
+
+/// A panic of the estimator is an error of its fit.
+fn guarded<T>(fit: impl FnOnce() -> Result<T, FitError>) -> Result<T, SelectError> {
+    Ok(catch_panic(fit).unwrap_or_else(|panicked| Err(panicked.into()))?)
 }
 
 impl Transformer for Rfe {
@@ -139,6 +160,13 @@ impl<'a> Walk<'a> {
         match self {
             Self::Warm(state) => state.active(),
             Self::Cold(cold) => &cold.active,
+        }
+    }
+
+    fn model(&self) -> Result<Arc<dyn FittedModel>, FitError> {
+        match self {
+            Self::Warm(state) => state.model(),
+            Self::Cold(cold) => Ok(Arc::clone(&cold.model)),
         }
     }
 

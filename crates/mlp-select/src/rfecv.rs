@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mlp_core::{Estimator, ModelExt, OwnedSamples, Samples, catch_panic};
+use mlp_core::{Estimator, ModelExt, Samples};
+use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{FoldError, SelectError, setting};
 use crate::rfe::{Elimination, Rfe, Step};
 use crate::rule::{Candidate, Rule};
 use crate::scorer::Scorer;
-use crate::selection::with_columns;
 use crate::split::{Fold, Split};
 use crate::validate::{CrossValidation, Summary, fold_seed};
 
@@ -87,8 +87,8 @@ impl RfeCv {
     /// # Errors
     /// As [`sizes`](Self::sizes).
     pub fn fits(&self, n: usize, folds: usize) -> Result<usize, SelectError> {
-        // A fold fits once a size to rank and once more to score; all rows are ranked once at the end.
-        Ok(self.sizes(n)?.len() * (2 * folds + 1))
+        // A fold fits once a size, to rank and to score; all rows are ranked once at the end.
+        Ok(self.sizes(n)?.len() * (folds + 1))
     }
 
     /// Runs the elimination inside each fold, then on all rows.
@@ -136,7 +136,7 @@ impl RfeCv {
         Ok(RfeCvReport { metric, curve, chosen: choice.chosen, best: choice.best, elimination })
     }
 
-    /// The score of each size on the rows that a fold holds out, smallest size first.
+    /// The score of each size on the rows that a fold holds out, smallest size first: of the very models that the elimination fits.
     fn score_fold(
         &self,
         data: &Samples<'_>,
@@ -146,34 +146,20 @@ impl RfeCv {
     ) -> Result<Vec<f64>, SizeError> {
         let train = data.with_rows(&fold.train).map_err(FoldError::from)?;
         let test = data.with_rows(&fold.test).map_err(FoldError::from)?;
+        let held_out = test.features();
         let rfe = Rfe::new(Arc::clone(&self.estimator), sizes[0]).with_step(self.step);
-        let elimination = rfe.eliminate(&train, seed)?;
-        let (train, test) = (train.to_owned_samples(), test.to_owned_samples());
-        sizes.iter().map(|&size| self.score_size(&train, &test, seed, &elimination, size)).collect()
-    }
-
-    fn score_size(
-        &self,
-        train: &OwnedSamples,
-        test: &OwnedSamples,
-        seed: u64,
-        elimination: &Elimination,
-        size: usize,
-    ) -> Result<f64, SizeError> {
-        let columns = elimination.at(size).ok_or(SelectError::NoScores {
-            what: "number of features",
-            metric: size.to_string(),
+        let mut scores = Vec::with_capacity(sizes.len());
+        rfe.eliminate_watched(&train, seed, |columns, model| {
+            let rows = held_out.select(Axis(1), columns);
+            let predictions = model.predict(rows.view()).map_err(FoldError::from)?;
+            let score = self.scorer.score(&test, predictions.view()).map_err(|source| {
+                FoldError::Score { metric: self.scorer.name().to_owned(), source }
+            })?;
+            scores.push(score);
+            Ok::<(), SizeError>(())
         })?;
-        let choose = |data| with_columns(data, &columns).map_err(FoldError::from);
-        let (train, test) = (choose(train)?, choose(test)?);
-        let fit = catch_panic(|| self.estimator.fit(train.as_samples(), seed))
-            .unwrap_or_else(|panicked| Err(panicked.into()));
-        let model = fit.map_err(FoldError::from)?;
-        let predictions =
-            model.predict(test.as_samples().features().view()).map_err(FoldError::from)?;
-        let score = self.scorer.score(&test.as_samples(), predictions.view());
-        Ok(score
-            .map_err(|source| FoldError::Score { metric: self.scorer.name().to_owned(), source })?)
+        scores.reverse();
+        Ok(scores)
     }
 }
 

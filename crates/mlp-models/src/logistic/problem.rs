@@ -1,0 +1,233 @@
+//! What a logistic regression minimises, and Newton's method for it.
+
+use mlp_core::FitError;
+use ndarray::{Array2, ArrayView2, s};
+
+use crate::solve::solve;
+
+/// `functions` linear functions of the features, each with its intercept last; the parameters are theirs one after another.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// The features and a column of ones (`n_rows × width`), row by row.
+    rows: Vec<f64>,
+    width: usize,
+    labels: Vec<usize>,
+    weights: Vec<f64>,
+    functions: usize,
+    penalty: f64,
+}
+
+impl Problem {
+    pub(super) fn new(
+        features: ArrayView2<'_, f64>,
+        labels: Vec<usize>,
+        weights: Vec<f64>,
+        functions: usize,
+        penalty: f64,
+    ) -> Self {
+        let rows = features.rows().into_iter();
+        let rows = rows.flat_map(|row| row.into_iter().copied().chain([1.0])).collect();
+        Self { rows, width: features.ncols() + 1, labels, weights, functions, penalty }
+    }
+
+    /// The number of features and the intercept.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(super) fn functions(&self) -> usize {
+        self.functions
+    }
+
+    /// How many parameters there are.
+    pub(super) fn size(&self) -> usize {
+        self.functions * self.width()
+    }
+
+    /// Keeps these columns of the features, and the ones.
+    pub(super) fn keep(&mut self, columns: &[usize]) {
+        let columns: Vec<usize> = columns.iter().copied().chain([self.width - 1]).collect();
+        let mut rows = Vec::with_capacity(self.labels.len() * columns.len());
+        for row in self.rows.chunks_exact(self.width) {
+            rows.extend(columns.iter().map(|&at| row[at]));
+        }
+        self.rows = rows;
+        self.width = columns.len();
+    }
+
+    /// Newton's method: with step halving while the objective tells progress, then with full steps until their size stops to shrink.
+    pub(super) fn solve(
+        &self,
+        from: Vec<f64>,
+        max_iterations: usize,
+    ) -> Result<Vec<f64>, FitError> {
+        let mut solution = from;
+        let mut objective = self.objective(&solution);
+        let mut last_decrease = f64::INFINITY;
+        for _ in 0..max_iterations {
+            let (gradient, hessian) = (self.gradient(&solution), self.hessian(&solution));
+            let step = solve(hessian, gradient.clone());
+            let decrease: f64 = step.iter().zip(&gradient).map(|(step, slope)| step * slope).sum();
+            // Below this the objective is flat to rounding, and only the expected decrease still tells progress.
+            if decrease <= 1e-10 * (1.0 + objective.abs()) {
+                solution.iter_mut().zip(&step).for_each(|(value, step)| *value -= step);
+                if decrease <= 1e-26 || decrease >= 0.25 * last_decrease {
+                    return Ok(solution);
+                }
+                last_decrease = decrease;
+                continue;
+            }
+            let Some((next, value)) = self.descend(&solution, &step, objective) else {
+                return Err(FitError::NotConverged { iterations: max_iterations });
+            };
+            (solution, objective) = (next, value);
+        }
+        Err(FitError::NotConverged { iterations: max_iterations })
+    }
+
+    /// The first of the full step, half of it, a quarter, … that does not increase the objective; none if that is below rounding.
+    fn descend(&self, from: &[f64], step: &[f64], objective: f64) -> Option<(Vec<f64>, f64)> {
+        (0..40).find_map(|halving| {
+            let length = 0.5_f64.powi(halving);
+            let next: Vec<f64> =
+                from.iter().zip(step).map(|(value, step)| value - length * step).collect();
+            let value = self.objective(&next);
+            (value <= objective).then_some((next, value))
+        })
+    }
+
+    fn objective(&self, solution: &[f64]) -> f64 {
+        let mut scores = vec![0.0; self.functions];
+        let mut loss = 0.0;
+        for (row, (&label, weight)) in self.labels.iter().zip(&self.weights).enumerate() {
+            self.scores(solution, row, &mut scores);
+            loss += weight * log_loss(&scores, label);
+        }
+        let squares: f64 = solution
+            .chunks_exact(self.width())
+            .flat_map(|function| &function[..self.width() - 1])
+            .map(|w| w * w)
+            .sum();
+        loss + 0.5 * self.penalty * squares
+    }
+
+    fn scores<'a>(&'a self, solution: &[f64], row: usize, scores: &mut [f64]) -> &'a [f64] {
+        let values = &self.rows[row * self.width..(row + 1) * self.width];
+        for (score, function) in scores.iter_mut().zip(solution.chunks_exact(self.width)) {
+            *score = dot(values, function);
+        }
+        values
+    }
+
+    /// The slope of the objective in every parameter.
+    pub(super) fn gradient(&self, solution: &[f64]) -> Vec<f64> {
+        let width = self.width();
+        let mut gradient = vec![0.0; self.size()];
+        let mut probabilities = vec![0.0; self.functions];
+        for (row, (&label, &weight)) in self.labels.iter().zip(&self.weights).enumerate() {
+            let values = self.scores(solution, row, &mut probabilities);
+            normalise(&mut probabilities);
+            for (a, slopes) in gradient.chunks_exact_mut(width).enumerate() {
+                let truth = if self.functions == 1 { label == 1 } else { label == a };
+                let residual = weight * (probabilities[a] - f64::from(u8::from(truth)));
+                slopes.iter_mut().zip(values).for_each(|(slope, value)| *slope += residual * value);
+            }
+        }
+        for index in self.penalised() {
+            gradient[index] += self.penalty * solution[index];
+        }
+        gradient
+    }
+
+    /// The curvature of the objective: for each pair of functions the rows, weighted, times the rows.
+    pub(super) fn hessian(&self, solution: &[f64]) -> Array2<f64> {
+        let (width, functions) = (self.width(), self.functions);
+        let mut probabilities = Array2::zeros((self.labels.len(), functions));
+        for (row, mut out) in probabilities.rows_mut().into_iter().enumerate() {
+            if let Some(out) = out.as_slice_mut() {
+                self.scores(solution, row, out);
+                normalise(out);
+            }
+        }
+        let mut hessian = Array2::zeros((self.size(), self.size()));
+        let shape = (self.labels.len(), width);
+        let mut weighted = self.rows.clone();
+        for a in 0..functions {
+            for b in 0..=a {
+                for (row, values) in weighted.chunks_exact_mut(width).enumerate() {
+                    let (p, q) = (probabilities[[row, a]], probabilities[[row, b]]);
+                    let same = if a == b { p } else { 0.0 };
+                    let curvature = self.weights[row] * (same - p * q);
+                    let original = &self.rows[row * width..(row + 1) * width];
+                    values.iter_mut().zip(original).for_each(|(v, x)| *v = curvature * x);
+                }
+                let block = product(&weighted, &self.rows, shape);
+                let (from, to) = (a * width, b * width);
+                hessian.slice_mut(s![from..from + width, to..to + width]).assign(&block);
+                hessian.slice_mut(s![to..to + width, from..from + width]).assign(&block.t());
+            }
+        }
+        for index in self.penalised() {
+            hessian[[index, index]] += self.penalty;
+        }
+        hessian
+    }
+
+    /// The parameters that are penalised: all but the intercepts.
+    fn penalised(&self) -> impl Iterator<Item = usize> {
+        let width = self.width();
+        (0..self.size()).filter(move |index| index % width != width - 1)
+    }
+}
+
+/// The transpose of one matrix times another, both of this shape and row by row.
+fn product(left: &[f64], right: &[f64], shape: (usize, usize)) -> Array2<f64> {
+    match (ArrayView2::from_shape(shape, left), ArrayView2::from_shape(shape, right)) {
+        (Ok(left), Ok(right)) => left.t().dot(&right),
+        _ => unreachable!("both matrices have as many numbers as the shape says"),
+    }
+}
+
+/// The sum of the products, in eight sums side by side so that several are computed at a time.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (a_parts, b_parts) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = a_parts.remainder().iter().zip(b_parts.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a_parts.zip(b_parts) {
+        for i in 0..8 {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    sums.iter().sum::<f64>() + rest
+}
+
+/// Minus the log-probability of a class from its scores: one score for two classes, else one a class.
+fn log_loss(scores: &[f64], label: usize) -> f64 {
+    if let [score] = scores {
+        let margin = if label == 1 { *score } else { -*score };
+        // log(1 + exp(−margin)) without overflow.
+        return (-margin).max(0.0) + (-margin.abs()).exp().ln_1p();
+    }
+    let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    top + scores.iter().map(|score| (score - top).exp()).sum::<f64>().ln() - scores[label]
+}
+
+/// Turns scores into probabilities: of class 1 if there is one score, else of each class.
+pub(super) fn normalise(scores: &mut [f64]) {
+    if let [score] = scores {
+        *score = sigmoid(*score);
+        return;
+    }
+    let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut total = 0.0;
+    for score in scores.iter_mut() {
+        *score = (*score - top).exp();
+        total += *score;
+    }
+    scores.iter_mut().for_each(|score| *score /= total);
+}
+
+/// `1 / (1 + exp(−score))`, taking the exponential of a negative number only.
+pub(super) fn sigmoid(score: f64) -> f64 {
+    if score >= 0.0 { 1.0 / (1.0 + (-score).exp()) } else { score.exp() / (1.0 + score.exp()) }
+}
