@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::persist::{Plain, save};
-use crate::solve::solve;
+use crate::solve::{row_dot, solve};
 use crate::support::{check_finite, part, weights};
 
 /// Fits a number as a weighted sum of the features: minimises `Σ wᵢ (yᵢ − xᵢ·β − β₀)² + α‖β‖²`, the intercept free.
@@ -166,12 +166,7 @@ impl Model for FittedLinear {
         self.signature.check_shapes(&rows, &out)?;
         check_finite(&rows)?;
         for (row, mut out) in rows.rows().into_iter().zip(out.rows_mut()) {
-            out[0] = self.intercept
-                + row
-                    .iter()
-                    .zip(&self.coefficients)
-                    .map(|(value, weight)| value * weight)
-                    .sum::<f64>();
+            out[0] = self.intercept + row_dot(row, &self.coefficients);
         }
         Ok(())
     }

@@ -1,44 +1,59 @@
 //! Symmetric positive systems of equations.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 
 /// Solves `a x = b` for a symmetric matrix that is positive semi-definite, by Cholesky's decomposition.
 ///
 /// A column that depends on the ones before it gets the solution 0 instead of an arbitrary one.
 pub(crate) fn solve(mut a: Array2<f64>, mut b: Vec<f64>) -> Vec<f64> {
     let n = b.len();
-    let scale: Vec<f64> = (0..n).map(|i| a[[i, i]]).collect();
-    let mut dependent = vec![false; n];
-    for j in 0..n {
-        let pivot = a[[j, j]];
-        // What is left of a dependent column's pivot is rounding.
-        dependent[j] = pivot <= scale[j] * 1e-13 || pivot <= 0.0;
-        if dependent[j] {
-            continue;
-        }
-        let root = pivot.sqrt();
-        a[[j, j]] = root;
-        for i in j + 1..n {
-            a[[i, j]] /= root;
-        }
-        for k in j + 1..n {
-            let factor = a[[k, j]];
-            if factor != 0.0 {
-                for i in k..n {
-                    a[[i, k]] -= a[[i, j]] * factor;
-                }
-            }
-        }
+    if !a.is_standard_layout() {
+        a = a.as_standard_layout().into_owned();
     }
+    let Some(cells) = a.as_slice_mut() else { unreachable!("a matrix in standard layout") };
+    let mut dependent = vec![false; n];
+    // Row by row, so that every sum runs over neighbours in memory.
     for i in 0..n {
-        let known: f64 = (0..i).filter(|&k| !dependent[k]).map(|k| a[[i, k]] * b[k]).sum();
-        b[i] = if dependent[i] { 0.0 } else { (b[i] - known) / a[[i, i]] };
+        let (above, row) = cells.split_at_mut(i * n);
+        for j in 0..i {
+            let upper = &above[j * n..j * n + n];
+            let left = row[j] - dot(&row[..j], &upper[..j]);
+            row[j] = if dependent[j] { 0.0 } else { left / upper[j] };
+        }
+        let (scale, pivot) = (row[i], row[i] - dot(&row[..i], &row[..i]));
+        // What is left of a dependent column's pivot is rounding.
+        dependent[i] = pivot <= scale * 1e-13 || pivot <= 0.0;
+        row[i] = if dependent[i] { 1.0 } else { pivot.sqrt() };
+        b[i] = if dependent[i] { 0.0 } else { (b[i] - dot(&row[..i], &b[..i])) / row[i] };
     }
     for i in (0..n).rev() {
-        let known: f64 = (i + 1..n).filter(|&k| !dependent[k]).map(|k| a[[k, i]] * b[k]).sum();
-        b[i] = if dependent[i] { 0.0 } else { (b[i] - known) / a[[i, i]] };
+        let row = &cells[i * n..i * n + i + 1];
+        b[i] = if dependent[i] { 0.0 } else { b[i] / row[i] };
+        let value = b[i];
+        b[..i].iter_mut().zip(row).for_each(|(known, cell)| *known -= cell * value);
     }
     b
+}
+
+/// The sum of the products, in eight sums side by side so that several are computed at a time.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (a_parts, b_parts) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = a_parts.remainder().iter().zip(b_parts.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a_parts.zip(b_parts) {
+        for i in 0..8 {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    sums.iter().sum::<f64>() + rest
+}
+
+/// The product of a row of a matrix, however it lies in memory, and some weights.
+pub(crate) fn row_dot(row: ArrayView1<'_, f64>, weights: &[f64]) -> f64 {
+    match row.as_slice() {
+        Some(row) => dot(row, weights),
+        None => row.iter().zip(weights).map(|(value, weight)| value * weight).sum(),
+    }
 }
 
 /// The inverse of a symmetric positive definite matrix, column by column of its Cholesky factor (Golub and Van Loan, section 4.2).

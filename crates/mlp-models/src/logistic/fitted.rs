@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::{normalise, sigmoid};
 use crate::persist::{Plain, save};
+use crate::solve::row_dot;
 use crate::support::check_finite;
 
 /// A fitted logistic regression.
@@ -69,8 +70,7 @@ impl Model for FittedLogistic {
         let mut scores = scratch.take(self.weights.len() / (n_features + 1));
         for (row, out) in rows.rows().into_iter().zip(out.rows_mut()) {
             for (score, function) in scores.iter_mut().zip(self.functions()) {
-                *score = function[n_features]
-                    + row.iter().zip(function).map(|(value, weight)| value * weight).sum::<f64>();
+                *score = function[n_features] + row_dot(row, &function[..n_features]);
             }
             self.write(&mut scores, out);
         }

@@ -3,7 +3,7 @@
 use mlp_core::FitError;
 use ndarray::{Array2, ArrayView2, s};
 
-use crate::solve::solve;
+use crate::solve::{dot, solve};
 
 /// `functions` linear functions of the features, each with its intercept last; the parameters are theirs one after another.
 #[derive(Debug)]
@@ -121,16 +121,25 @@ impl Problem {
 
     /// The slope of the objective in every parameter.
     pub(super) fn gradient(&self, solution: &[f64]) -> Vec<f64> {
-        let width = self.width();
         let mut gradient = vec![0.0; self.size()];
-        let mut probabilities = vec![0.0; self.functions];
-        for (row, (&label, &weight)) in self.labels.iter().zip(&self.weights).enumerate() {
-            let values = self.scores(solution, row, &mut probabilities);
-            normalise(&mut probabilities);
-            for (a, slopes) in gradient.chunks_exact_mut(width).enumerate() {
-                let truth = if self.functions == 1 { label == 1 } else { label == a };
-                let residual = weight * (probabilities[a] - f64::from(u8::from(truth)));
-                slopes.iter_mut().zip(values).for_each(|(slope, value)| *slope += residual * value);
+        let mut probabilities = vec![0.0; 4 * self.functions];
+        for (block, rows) in self.rows.chunks(4 * self.width).enumerate() {
+            let count = rows.len() / self.width;
+            let probabilities = &mut probabilities[..count * self.functions];
+            for (row, scores) in probabilities.chunks_exact_mut(self.functions).enumerate() {
+                self.scores(solution, 4 * block + row, scores);
+                normalise(scores);
+            }
+            for (a, slopes) in gradient.chunks_exact_mut(self.width).enumerate() {
+                let mut residuals = [0.0; 4];
+                for (row, residual) in residuals[..count].iter_mut().enumerate() {
+                    let label = self.labels[4 * block + row];
+                    let truth = if self.functions == 1 { label == 1 } else { label == a };
+                    let probability = probabilities[row * self.functions + a];
+                    let weight = self.weights[4 * block + row];
+                    *residual = weight * (probability - f64::from(u8::from(truth)));
+                }
+                add_rows(slopes, rows, residuals);
             }
         }
         for index in self.penalised() {
@@ -188,17 +197,22 @@ fn product(left: &[f64], right: &[f64], shape: (usize, usize)) -> Array2<f64> {
     }
 }
 
-/// The sum of the products, in eight sums side by side so that several are computed at a time.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (a_parts, b_parts) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = a_parts.remainder().iter().zip(b_parts.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_parts.zip(b_parts) {
-        for i in 0..8 {
-            sums[i] += a[i] * b[i];
+/// Adds up to four rows, each times its factor: four at a time, so that the sums are loaded and stored once for all.
+fn add_rows(sums: &mut [f64], rows: &[f64], factors: [f64; 4]) {
+    let width = sums.len();
+    if rows.len() == 4 * width {
+        let (first, rest) = rows.split_at(width);
+        let (second, rest) = rest.split_at(width);
+        let (third, fourth) = rest.split_at(width);
+        let four = first.iter().zip(second).zip(third.iter().zip(fourth));
+        for (sum, ((a, b), (c, d))) in sums.iter_mut().zip(four) {
+            *sum += (factors[0] * a + factors[1] * b) + (factors[2] * c + factors[3] * d);
+        }
+    } else {
+        for (row, factor) in rows.chunks_exact(width).zip(factors) {
+            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += factor * value);
         }
     }
-    sums.iter().sum::<f64>() + rest
 }
 
 /// Minus the log-probability of a class from its scores: one score for two classes, else one a class.
