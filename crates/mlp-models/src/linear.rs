@@ -6,7 +6,7 @@ use mlp_core::{
     Complexity, EliminationPath, EliminationState, Estimator, FitError, FittedModel, Model,
     ModelError, Params, Samples, SaveError, Saved, Scratch, Signature,
 };
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, CowArray};
 use serde::{Deserialize, Serialize};
 
 use crate::persist::{Plain, save};
@@ -74,8 +74,11 @@ impl LinearRegression {
         let target = ArrayView1::from(&values[..]);
         let means = features.t().dot(&weight) / total;
         let mean = target.dot(&weight) / total;
-        let centred = &features - &means;
-        let weighted = &centred * &weight.insert_axis(Axis(1));
+        let centred = features.into_owned() - &means;
+        let weighted = match data.weights() {
+            Some(_) => CowArray::from(&centred * &weight.insert_axis(Axis(1))),
+            None => CowArray::from(&centred),
+        };
         let mut gram: Array2<f64> = weighted.t().dot(&centred);
         gram.diag_mut().map_inplace(|value| *value += self.alpha);
         let products: Array1<f64> = weighted.t().dot(&(&target - mean));

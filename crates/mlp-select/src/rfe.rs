@@ -300,6 +300,15 @@ impl Elimination {
         (left.len() == n).then_some(left)
     }
 
+    /// The same elimination, had it stopped at so many features; unchanged if it passed that number in one step.
+    pub(crate) fn cut_off_at(mut self, n: usize) -> Self {
+        if let Some(kept) = self.at(n) {
+            self.kept = kept;
+            self.log.retain(|step| step.features_before > n);
+        }
+        self
+    }
+
     /// The choice of columns as a transformer.
     #[must_use]
     pub fn selection(&self) -> ColumnSelection {

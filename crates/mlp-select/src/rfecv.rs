@@ -103,13 +103,20 @@ impl RfeCv {
     ) -> Result<RfeCvReport, SelectError> {
         let sizes = self.sizes(data.n_features())?;
         let folds = split.split(data)?;
-        let score_fold =
-            |k: usize| self.score_fold(data, &folds[k], fold_seed(validation.seed, k), &sizes);
-        let results = validation.in_parallel(folds.len(), score_fold)?;
+        // The elimination on all rows goes down to the fewest features beside the folds, and is cut off at the number chosen.
+        let unit = |k: usize| match folds.get(k) {
+            Some(fold) => {
+                self.score_fold(data, fold, fold_seed(validation.seed, k), &sizes).map(Unit::Scores)
+            }
+            None => Ok(Unit::All(self.rfe(sizes[0]).eliminate(data, validation.seed)?)),
+        };
+        let mut results = validation.in_parallel(folds.len() + 1, unit)?;
+        let all = results.pop();
         let mut scores = vec![Vec::with_capacity(folds.len()); sizes.len()];
         for (fold, result) in results.into_iter().enumerate() {
-            let of_fold = result.map_err(|error| error.in_fold(fold))?;
-            scores.iter_mut().zip(of_fold).for_each(|(scores, score)| scores.push(score));
+            if let Unit::Scores(of_fold) = result.map_err(|error| error.in_fold(fold))? {
+                scores.iter_mut().zip(of_fold).for_each(|(scores, score)| scores.push(score));
+            }
         }
         let candidates: Vec<Candidate<'_>> = scores
             .iter()
@@ -126,14 +133,20 @@ impl RfeCv {
             what: "number of features",
             metric: metric.clone(),
         })?;
-        let rfe = Rfe::new(Arc::clone(&self.estimator), sizes[choice.chosen]).with_step(self.step);
-        let elimination = rfe.eliminate(data, validation.seed)?;
+        let elimination = match all.transpose().map_err(|error| error.in_fold(folds.len()))? {
+            Some(Unit::All(elimination)) => elimination.cut_off_at(sizes[choice.chosen]),
+            _ => self.rfe(sizes[choice.chosen]).eliminate(data, validation.seed)?,
+        };
         let curve = sizes
             .into_iter()
             .zip(scores)
             .map(|(features, scores)| SizeScores { features, scores })
             .collect();
         Ok(RfeCvReport { metric, curve, chosen: choice.chosen, best: choice.best, elimination })
+    }
+
+    fn rfe(&self, keep: usize) -> Rfe {
+        Rfe::new(Arc::clone(&self.estimator), keep).with_step(self.step)
     }
 
     /// The score of each size on the rows that a fold holds out, smallest size first: of the very models that the elimination fits.
@@ -147,9 +160,8 @@ impl RfeCv {
         let train = data.with_rows(&fold.train).map_err(FoldError::from)?;
         let test = data.with_rows(&fold.test).map_err(FoldError::from)?;
         let held_out = test.features();
-        let rfe = Rfe::new(Arc::clone(&self.estimator), sizes[0]).with_step(self.step);
         let mut scores = Vec::with_capacity(sizes.len());
-        rfe.eliminate_watched(&train, seed, |columns, model| {
+        self.rfe(sizes[0]).eliminate_watched(&train, seed, |columns, model| {
             let rows = held_out.select(Axis(1), columns);
             let predictions = model.predict(rows.view()).map_err(FoldError::from)?;
             let score = self.scorer.score(&test, predictions.view()).map_err(|source| {
@@ -161,6 +173,14 @@ impl RfeCv {
         scores.reverse();
         Ok(scores)
     }
+}
+
+/// What one unit of the work comes to.
+enum Unit {
+    /// The score of each size in a fold.
+    Scores(Vec<f64>),
+    /// The elimination on all rows.
+    All(Elimination),
 }
 
 /// A fold that failed, before it is known which one it was.

@@ -58,7 +58,7 @@ impl LogisticRegression {
 impl Estimator for LogisticRegression {
     fn fit(&self, data: Samples<'_>, _seed: u64) -> Result<Arc<dyn FittedModel>, FitError> {
         let (problem, classes) = self.problem(&data)?;
-        let solution = problem.solve(vec![0.0; problem.size()], self.max_iterations)?;
+        let solution = problem.solve(self.max_iterations)?;
         Ok(Arc::new(classes.model(data.names(), solution)))
     }
 

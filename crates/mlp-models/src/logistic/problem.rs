@@ -55,24 +55,31 @@ impl Problem {
         self.width = columns.len();
     }
 
-    /// Newton's method: with step halving while the objective tells progress, then with full steps until their size stops to shrink.
-    pub(super) fn solve(
+    /// Newton's method from 0 to the minimum, exact to rounding.
+    pub(super) fn solve(&self, max_iterations: usize) -> Result<Vec<f64>, FitError> {
+        Ok(self.newton(vec![0.0; self.size()], max_iterations, true)?.0)
+    }
+
+    /// Newton's method, with step halving while the objective tells progress; then one full step, after which the square of what was left is
+    /// left, or, if it is to be exact, full steps until their size stops to shrink. Also gives the curvature before the last step.
+    pub(super) fn newton(
         &self,
         from: Vec<f64>,
         max_iterations: usize,
-    ) -> Result<Vec<f64>, FitError> {
+        is_exact: bool,
+    ) -> Result<(Vec<f64>, Array2<f64>), FitError> {
         let mut solution = from;
         let mut objective = self.objective(&solution);
         let mut last_decrease = f64::INFINITY;
         for _ in 0..max_iterations {
             let (gradient, hessian) = (self.gradient(&solution), self.hessian(&solution));
-            let step = solve(hessian, gradient.clone());
+            let step = solve(hessian.clone(), gradient.clone());
             let decrease: f64 = step.iter().zip(&gradient).map(|(step, slope)| step * slope).sum();
             // Below this the objective is flat to rounding, and only the expected decrease still tells progress.
             if decrease <= 1e-10 * (1.0 + objective.abs()) {
                 solution.iter_mut().zip(&step).for_each(|(value, step)| *value -= step);
-                if decrease <= 1e-26 || decrease >= 0.25 * last_decrease {
-                    return Ok(solution);
+                if !is_exact || decrease <= 1e-26 || decrease >= 0.25 * last_decrease {
+                    return Ok((solution, hessian));
                 }
                 last_decrease = decrease;
                 continue;
@@ -126,9 +133,14 @@ impl Problem {
         for (block, rows) in self.rows.chunks(4 * self.width).enumerate() {
             let count = rows.len() / self.width;
             let probabilities = &mut probabilities[..count * self.functions];
-            for (row, scores) in probabilities.chunks_exact_mut(self.functions).enumerate() {
-                self.scores(solution, 4 * block + row, scores);
-                normalise(scores);
+            if let ([_, _, _, _], 1) = (&probabilities[..], self.functions) {
+                probabilities.copy_from_slice(&four_dots(rows, solution));
+                probabilities.iter_mut().for_each(|score| *score = sigmoid(*score));
+            } else {
+                for (row, scores) in probabilities.chunks_exact_mut(self.functions).enumerate() {
+                    self.scores(solution, 4 * block + row, scores);
+                    normalise(scores);
+                }
             }
             for (a, slopes) in gradient.chunks_exact_mut(self.width).enumerate() {
                 let mut residuals = [0.0; 4];
@@ -195,6 +207,27 @@ fn product(left: &[f64], right: &[f64], shape: (usize, usize)) -> Array2<f64> {
         (Ok(left), Ok(right)) => left.t().dot(&right),
         _ => unreachable!("both matrices have as many numbers as the shape says"),
     }
+}
+
+/// The products of four rows and some weights, which are loaded once for all.
+fn four_dots(rows: &[f64], weights: &[f64]) -> [f64; 4] {
+    let width = weights.len();
+    let mut sums = [[0.0; 4]; 4];
+    let whole = width - width % 4;
+    for at in (0..whole).step_by(4) {
+        let weights = &weights[at..at + 4];
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let values = &rows[row * width + at..row * width + at + 4];
+            for lane in 0..4 {
+                sums[lane] += values[lane] * weights[lane];
+            }
+        }
+    }
+    std::array::from_fn(|row| {
+        let rest = row * width + whole..(row + 1) * width;
+        let rest: f64 = rows[rest].iter().zip(&weights[whole..]).map(|(v, w)| v * w).sum();
+        (sums[row][0] + sums[row][1]) + (sums[row][2] + sums[row][3]) + rest
+    })
 }
 
 /// Adds up to four rows, each times its factor: four at a time, so that the sums are loaded and stored once for all.
