@@ -58,6 +58,7 @@ mod metrics;
 mod params;
 mod space;
 
+mod columns;
 mod samples;
 mod signature;
 
@@ -82,6 +83,7 @@ pub mod random;
 
 pub use alert::{Alert, AlertSink, AlertStatus, Labels, Notification, Severity, SinkError};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, TimestampError};
+pub use columns::choose_columns;
 pub use error::StoreError;
 pub use estimator::{
     Complexity, EliminationPath, EliminationState, Estimator, FitError, FittedModel, ModelFamily,

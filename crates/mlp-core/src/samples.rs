@@ -45,6 +45,7 @@ pub struct Samples<'a> {
     target: Target<'a>,
     weights: Option<&'a [f64]>,
     groups: Option<&'a [u64]>,
+    seen: Option<&'a [bool]>,
     rows: Option<&'a [usize]>,
 }
 
@@ -82,7 +83,7 @@ impl<'a> Samples<'a> {
                 check_finite("target value", values)?;
             }
         }
-        Ok(Self { features, names, target, weights: None, groups: None, rows: None })
+        Ok(Self { features, names, target, weights: None, groups: None, seen: None, rows: None })
     }
 
     /// Adds a weight for each row of the underlying matrix.
@@ -105,6 +106,22 @@ impl<'a> Samples<'a> {
     pub fn with_groups(self, groups: &'a [u64]) -> Result<Self, SamplesError> {
         check_length("groups", groups.len(), self.features.nrows())?;
         Ok(Self { groups: Some(groups), ..self })
+    }
+
+    /// Says of each row of the underlying matrix whether a selection saw it when it chose these features: such a row cannot be tested
+    /// honestly any more.
+    ///
+    /// # Errors
+    /// If there are not as many entries as rows.
+    pub fn with_seen_by_selection(self, seen: &'a [bool]) -> Result<Self, SamplesError> {
+        check_length("rows seen by a selection", seen.len(), self.features.nrows())?;
+        Ok(Self { seen: Some(seen), ..self })
+    }
+
+    /// Whether a selection saw each chosen row when it chose these features; none if the features were not selected.
+    #[must_use]
+    pub fn seen_by_selection(&self) -> Option<Cow<'a, [bool]>> {
+        self.seen.map(|seen| self.choose(seen))
     }
 
     /// The same data, with these rows of the underlying matrix, in this order. Replaces an earlier choice.
@@ -130,8 +147,8 @@ impl<'a> Samples<'a> {
     where
         'a: 'b,
     {
-        let Self { features, names, target, weights, groups, rows } = *self;
-        Samples { features: features.reborrow(), names, target, weights, groups, rows }
+        let Self { features, names, target, weights, groups, seen, rows } = *self;
+        Samples { features: features.reborrow(), names, target, weights, groups, seen, rows }
     }
 
     /// How many rows are chosen.
@@ -239,6 +256,7 @@ impl<'a> Samples<'a> {
             },
             weights: self.weights().map(Cow::into_owned),
             groups: self.groups().map(Cow::into_owned),
+            seen: self.seen_by_selection().map(Cow::into_owned),
         }
     }
 
@@ -268,6 +286,7 @@ pub struct OwnedSamples {
     target: OwnedTarget,
     weights: Option<Vec<f64>>,
     groups: Option<Vec<u64>>,
+    seen: Option<Vec<bool>>,
 }
 
 #[derive(Debug, Clone)]
@@ -292,6 +311,15 @@ impl OwnedSamples {
         Ok(Self { features, names, ..self })
     }
 
+    /// Says of each row whether a selection saw it; see [`Samples::with_seen_by_selection`].
+    ///
+    /// # Errors
+    /// If there are not as many entries as rows.
+    pub fn with_seen_by_selection(self, seen: Vec<bool>) -> Result<Self, SamplesError> {
+        check_length("rows seen by a selection", seen.len(), self.features.nrows())?;
+        Ok(Self { seen: Some(seen), ..self })
+    }
+
     /// The data, borrowed.
     #[must_use]
     pub fn as_samples(&self) -> Samples<'_> {
@@ -306,6 +334,7 @@ impl OwnedSamples {
             target,
             weights: self.weights.as_deref(),
             groups: self.groups.as_deref(),
+            seen: self.seen.as_deref(),
             rows: None,
         }
     }

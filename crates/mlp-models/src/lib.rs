@@ -49,6 +49,7 @@ mod dummy;
 
 mod linear;
 mod logistic;
+mod simd;
 mod solve;
 
 mod tree;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mlp_core::{
     Complexity, EliminationPath, EliminationState, Estimator, FitError, FittedModel, Model,
-    ModelError, Params, Samples, SaveError, Saved, Scratch, Signature,
+    ModelError, Params, Samples, SaveError, Saved, Scratch, Signature, choose_columns,
 };
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, CowArray};
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,8 @@ impl EliminationState for LinearElimination {
     fn drop_features(&mut self, columns: &[usize]) -> Result<(), FitError> {
         let (_, left) = part(&self.active, columns)?;
         self.active = left.iter().map(|&at| self.active[at]).collect();
-        let gram = self.gram.select(Axis(0), &self.active).select(Axis(1), &self.active);
+        let rows = self.gram.select(Axis(0), &self.active);
+        let gram = choose_columns(rows.view(), &self.active);
         let products = self.products.select(Axis(0), &self.active);
         self.coefficients = solve(gram, products.to_vec());
         Ok(())

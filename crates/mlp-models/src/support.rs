@@ -56,6 +56,10 @@ pub(crate) fn check_two_classes(labels: &[usize], names: &[String]) -> Result<()
 
 /// Refuses rows with a feature that is not finite.
 pub(crate) fn check_finite(rows: &ArrayView2<'_, f64>) -> Result<(), ModelError> {
+    // Without a branch a value, where the rows are contiguous.
+    if rows.as_slice().is_some_and(|v| v.iter().fold(true, |all, v| all & v.is_finite())) {
+        return Ok(());
+    }
     match rows.indexed_iter().find(|(_, value)| !value.is_finite()) {
         Some(((row, feature), &value)) => Err(ModelError::NotFinite { row, feature, value }),
         None => Ok(()),

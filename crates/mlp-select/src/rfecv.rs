@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mlp_core::{Estimator, ModelExt, Samples};
-use ndarray::Axis;
+use mlp_core::{Estimator, ModelExt, Samples, choose_columns};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{FoldError, SelectError, setting};
@@ -162,7 +161,7 @@ impl RfeCv {
         let held_out = test.features();
         let mut scores = Vec::with_capacity(sizes.len());
         self.rfe(sizes[0]).eliminate_watched(&train, seed, |columns, model| {
-            let rows = held_out.select(Axis(1), columns);
+            let rows = choose_columns(held_out.view(), columns);
             let predictions = model.predict(rows.view()).map_err(FoldError::from)?;
             let score = self.scorer.score(&test, predictions.view()).map_err(|source| {
                 FoldError::Score { metric: self.scorer.name().to_owned(), source }

@@ -2,9 +2,9 @@
 
 use mlp_core::{
     FittedTransformer, FittedTransformerExt, ModelError, OwnedSamples, SamplesError, SaveError,
-    Saved, Scratch,
+    Saved, Scratch, choose_columns,
 };
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
 /// Keeps some columns of its input, in ascending order.
@@ -25,7 +25,7 @@ pub(crate) fn with_columns(
 ) -> Result<OwnedSamples, SamplesError> {
     let samples = data.as_samples();
     let names = columns.iter().map(|&column| samples.names()[column].clone()).collect();
-    data.clone().with_features(samples.features().select(Axis(1), columns), names)
+    data.clone().with_features(choose_columns(samples.features().view(), columns), names)
 }
 
 /// What a saved selection is called.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mlp_core::{EliminationState, FitError, FittedModel};
+use mlp_core::{EliminationState, FitError, FittedModel, choose_columns};
 use ndarray::{Array2, Axis};
 
 use super::Classes;
@@ -10,7 +10,7 @@ use super::problem::Problem;
 use crate::solve::{inverse, solve};
 
 /// The expected decrease of the objective from which on a last step is enough, if the order of the features is certain …
-const SMALL: f64 = 1e-10;
+const SMALL: f64 = 1e-8;
 
 /// … and if it is not: what is left is rounding.
 const LEAST: f64 = 1e-20;
@@ -46,7 +46,9 @@ impl LogisticElimination {
             problem.newton(vec![0.0; problem.size()], max_iterations, false)?;
         let inverse = inverse_curvature(&problem, curvature);
         let active = (0..names.len()).collect();
-        Ok(Self { problem, classes, names, active, solution, inverse, max_iterations })
+        let mut state = Self { problem, classes, names, active, solution, inverse, max_iterations };
+        state.refine()?;
+        Ok(state)
     }
 
     /// The parameters of these columns, in every function.
@@ -60,7 +62,7 @@ impl LogisticElimination {
     /// Takes the dropped parameters out of the solution and the inverse.
     fn downdate(&mut self, dropped: &[usize], left: &[usize]) {
         let block = |rows: &[usize], columns: &[usize]| {
-            self.inverse.select(Axis(0), rows).select(Axis(1), columns)
+            choose_columns(self.inverse.select(Axis(0), rows).view(), columns)
         };
         let (between, among) = (block(left, dropped), block(dropped, dropped));
         let weights = dropped.iter().map(|&at| self.solution[at]).collect();
@@ -175,7 +177,7 @@ impl EliminationState for LogisticElimination {
         let with_ones: Vec<usize> = left.iter().copied().chain([ones]).collect();
         let (dropped, kept) = (self.parameters(&gone), self.parameters(&with_ones));
         self.downdate(&dropped, &kept);
-        self.problem.keep(&left);
+        self.problem.drop_columns(&gone);
         self.active = left.iter().map(|&at| self.active[at]).collect();
         self.refine()
     }

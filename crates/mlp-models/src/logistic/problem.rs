@@ -3,7 +3,11 @@
 use mlp_core::FitError;
 use ndarray::{Array2, ArrayView2, s};
 
+use crate::simd::{add_rows, four_dots};
 use crate::solve::{dot, solve};
+
+/// The expected decrease, relative to the objective, from which on quasi-Newton steps are cheaper than Newton's.
+const NEAR: f64 = 0.01;
 
 /// `functions` linear functions of the features, each with its intercept last; the parameters are theirs one after another.
 #[derive(Debug)]
@@ -44,15 +48,20 @@ impl Problem {
         self.functions * self.width()
     }
 
-    /// Keeps these columns of the features, and the ones.
-    pub(super) fn keep(&mut self, columns: &[usize]) {
-        let columns: Vec<usize> = columns.iter().copied().chain([self.width - 1]).collect();
-        let mut rows = Vec::with_capacity(self.labels.len() * columns.len());
-        for row in self.rows.chunks_exact(self.width) {
-            rows.extend(columns.iter().map(|&at| row[at]));
+    /// Drops these columns of the features, which ascend.
+    pub(super) fn drop_columns(&mut self, columns: &[usize]) {
+        // In place: what lies between one dropped number and the next, over the end of its row, moves to the left in one piece.
+        let starts = (0..self.labels.len()).map(|row| row * self.width);
+        let mut dropped = starts.flat_map(|start| columns.iter().map(move |column| start + column));
+        let Some(mut last) = dropped.next() else { return };
+        let mut to = last;
+        for next in dropped.chain([self.rows.len()]) {
+            self.rows.copy_within(last + 1..next, to);
+            to += next - last - 1;
+            last = next;
         }
-        self.rows = rows;
-        self.width = columns.len();
+        self.rows.truncate(to);
+        self.width -= columns.len();
     }
 
     /// Newton's method from 0 to the minimum, exact to rounding.
@@ -60,8 +69,8 @@ impl Problem {
         Ok(self.newton(vec![0.0; self.size()], max_iterations, true)?.0)
     }
 
-    /// Newton's method, with step halving while the objective tells progress; then one full step, after which the square of what was left is
-    /// left, or, if it is to be exact, full steps until their size stops to shrink. Also gives the curvature before the last step.
+    /// Newton's method, with step halving while the objective tells progress, then with full steps until their size stops to shrink; or, if it
+    /// need not be exact, until the minimum is near. Also gives the curvature before the last step.
     pub(super) fn newton(
         &self,
         from: Vec<f64>,
@@ -88,6 +97,9 @@ impl Problem {
                 return Err(FitError::NotConverged { iterations: max_iterations });
             };
             (solution, objective) = (next, value);
+            if !is_exact && decrease <= NEAR * (1.0 + objective.abs()) {
+                return Ok((solution, hessian));
+            }
         }
         Err(FitError::NotConverged { iterations: max_iterations })
     }
@@ -209,45 +221,6 @@ fn product(left: &[f64], right: &[f64], shape: (usize, usize)) -> Array2<f64> {
     }
 }
 
-/// The products of four rows and some weights, which are loaded once for all.
-fn four_dots(rows: &[f64], weights: &[f64]) -> [f64; 4] {
-    let width = weights.len();
-    let mut sums = [[0.0; 4]; 4];
-    let whole = width - width % 4;
-    for at in (0..whole).step_by(4) {
-        let weights = &weights[at..at + 4];
-        for (row, sums) in sums.iter_mut().enumerate() {
-            let values = &rows[row * width + at..row * width + at + 4];
-            for lane in 0..4 {
-                sums[lane] += values[lane] * weights[lane];
-            }
-        }
-    }
-    std::array::from_fn(|row| {
-        let rest = row * width + whole..(row + 1) * width;
-        let rest: f64 = rows[rest].iter().zip(&weights[whole..]).map(|(v, w)| v * w).sum();
-        (sums[row][0] + sums[row][1]) + (sums[row][2] + sums[row][3]) + rest
-    })
-}
-
-/// Adds up to four rows, each times its factor: four at a time, so that the sums are loaded and stored once for all.
-fn add_rows(sums: &mut [f64], rows: &[f64], factors: [f64; 4]) {
-    let width = sums.len();
-    if rows.len() == 4 * width {
-        let (first, rest) = rows.split_at(width);
-        let (second, rest) = rest.split_at(width);
-        let (third, fourth) = rest.split_at(width);
-        let four = first.iter().zip(second).zip(third.iter().zip(fourth));
-        for (sum, ((a, b), (c, d))) in sums.iter_mut().zip(four) {
-            *sum += (factors[0] * a + factors[1] * b) + (factors[2] * c + factors[3] * d);
-        }
-    } else {
-        for (row, factor) in rows.chunks_exact(width).zip(factors) {
-            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += factor * value);
-        }
-    }
-}
-
 /// Minus the log-probability of a class from its scores: one score for two classes, else one a class.
 fn log_loss(scores: &[f64], label: usize) -> f64 {
     if let [score] = scores {
@@ -274,7 +247,9 @@ pub(super) fn normalise(scores: &mut [f64]) {
     scores.iter_mut().for_each(|score| *score /= total);
 }
 
-/// `1 / (1 + exp(−score))`, taking the exponential of a negative number only.
+/// `1 / (1 + exp(−score))`, taking the exponential of a negative number only; without a branch, which would be mispredicted half the time.
 pub(super) fn sigmoid(score: f64) -> f64 {
-    if score >= 0.0 { 1.0 / (1.0 + (-score).exp()) } else { score.exp() / (1.0 + score.exp()) }
+    let small = (-score.abs()).exp();
+    let part = if score >= 0.0 { 1.0 } else { small };
+    part / (1.0 + small)
 }
