@@ -33,6 +33,22 @@ pub enum SelectError {
     /// The data do not fit.
     #[error(transparent)]
     Samples(#[from] SamplesError),
+    /// All rows have the same target: no model can be told from another.
+    #[error("the target is constant: nothing can be learnt from these rows")]
+    ConstantTarget,
+    /// The features were selected on rows that are to be tested.
+    #[error(
+        "fold {fold} tests {seen} of {tested} rows that the selection of the features saw, so scores would flatter: fit the selection inside the \
+         folds, as a step of a pipeline, or say allowing_selection_leak"
+    )]
+    SelectionLeak {
+        /// The first fold that does, from 0.
+        fold: usize,
+        /// How many of its tested rows were seen.
+        seen: usize,
+        /// How many rows it tests.
+        tested: usize,
+    },
     /// A fold failed.
     #[error("fold {fold} failed")]
     Fold {

@@ -8,6 +8,7 @@ use ndarray::{ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{SelectError, setting};
+use crate::information::mutual_information;
 use crate::selection::ColumnSelection;
 
 /// Drops features that hardly vary.
@@ -112,7 +113,7 @@ impl CorrelationFilter {
                 None => kept.push(column),
             }
         }
-        Ok((ColumnSelection::of(data.names(), kept), dropped))
+        Ok((ColumnSelection::chosen_on(data, kept), dropped))
     }
 }
 
@@ -122,6 +123,37 @@ fn unit(column: ArrayView1<'_, f64>) -> Vec<f64> {
     let length = column.iter().map(|value| (value - mean).powi(2)).sum::<f64>().sqrt();
     let is_constant = column.iter().all(|value| *value == column[0]);
     column.iter().map(|value| if is_constant { 0.0 } else { (value - mean) / length }).collect()
+}
+
+/// Keeps the features of which at most a share of the values is missing (NaN).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MissingFilter {
+    most: f64,
+}
+
+impl MissingFilter {
+    /// Keeps features of which at most this share is missing, from 0 to 1.
+    #[must_use]
+    pub const fn new(most: f64) -> Self {
+        Self { most }
+    }
+
+    /// The columns that stay.
+    ///
+    /// # Errors
+    /// If the share is not from 0 to 1, or no feature stays.
+    pub fn select(&self, data: &Samples<'_>) -> Result<ColumnSelection, SelectError> {
+        if !(0.0..=1.0).contains(&self.most) {
+            return Err(setting("the share of missing values", self.most, "from 0 to 1"));
+        }
+        let most = self.most * data.n_rows() as f64;
+        let missing = |column: ArrayView1<'_, f64>| column.iter().filter(|v| v.is_nan()).count();
+        let features = data.features();
+        let kept = (0..data.n_features())
+            .filter(|&column| missing(features.column(column)) as f64 <= most)
+            .collect();
+        some_of(data, kept, format!("more than {} of every feature is missing", self.most))
+    }
 }
 
 /// How strongly one feature alone tells the classes apart.
@@ -238,6 +270,8 @@ pub enum Statistic {
     AnovaF,
     /// The chi-squared statistic between the classes ([`chi_squared`]); features must not be negative.
     ChiSquared,
+    /// The mutual information with the target ([`mutual_information`]), which may be numbers.
+    MutualInformation,
 }
 
 impl SelectKBest {
@@ -260,19 +294,23 @@ impl SelectKBest {
                 format!("from 1 to {n}, the number of features"),
             ));
         }
-        let associations = match self.by {
-            Statistic::AnovaF => anova_f(data)?,
-            Statistic::ChiSquared => chi_squared(data)?,
+        let statistic = |associations: Vec<Association>| {
+            associations.into_iter().map(|association| association.statistic).collect()
+        };
+        let statistics: Vec<f64> = match self.by {
+            Statistic::AnovaF => statistic(anova_f(data)?),
+            Statistic::ChiSquared => statistic(chi_squared(data)?),
+            Statistic::MutualInformation => mutual_information(data)?,
         };
         let key = |&column: &usize| {
-            let statistic = associations[column].statistic;
+            let statistic = statistics[column];
             if statistic.is_nan() { f64::NEG_INFINITY } else { statistic }
         };
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by(|a, b| key(a).total_cmp(&key(b)));
         let mut kept = order.split_off(n - self.keep);
         kept.sort_unstable();
-        Ok(ColumnSelection::of(data.names(), kept))
+        Ok(ColumnSelection::chosen_on(data, kept))
     }
 }
 
@@ -284,7 +322,7 @@ fn some_of(
     if kept.is_empty() {
         return Err(SelectError::NothingLeft { reason: otherwise });
     }
-    Ok(ColumnSelection::of(data.names(), kept))
+    Ok(ColumnSelection::chosen_on(data, kept))
 }
 
 macro_rules! transformer {
@@ -296,12 +334,13 @@ macro_rules! transformer {
                 _seed: u64,
             ) -> Result<Arc<dyn FittedTransformer>, FitError> {
                 let ($self, $data) = (self, &data);
-                Ok(Arc::new($select.map_err(FitError::failed)?))
+                Ok(Arc::new($select.map_err(FitError::failed)?.forgetting()))
             }
         }
     };
 }
 
+transformer!(MissingFilter, |filter, data| filter.select(data));
 transformer!(VarianceFilter, |filter, data| filter.select(data));
 transformer!(CorrelationFilter, |filter, data| filter.select(data).map(|(selection, _)| selection));
 transformer!(SelectKBest, |filter, data| filter.select(data));

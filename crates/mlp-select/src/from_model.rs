@@ -61,7 +61,7 @@ impl SelectFromModel {
                 reason: format!("no feature has an importance of at least {least}"),
             });
         }
-        Ok(ColumnSelection::of(data.names(), kept))
+        Ok(ColumnSelection::chosen_on(data, kept))
     }
 
     fn least(&self, importances: &[f64]) -> Result<f64, SelectError> {

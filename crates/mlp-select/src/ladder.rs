@@ -3,16 +3,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mlp_core::{Complexity, Estimator, Samples};
+use mlp_core::{Complexity, Estimator, Samples, Target};
+use mlp_models::{
+    DecisionTree, DummyClassifier, DummyRegressor, GradientBoosting, LinearRegression,
+    LogisticRegression, Pipeline, RandomForest, StandardScaler,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{SelectError, setting};
-use crate::rule::{Candidate, Choice, Rule};
+use crate::rule::{Candidate, Choice, Cost, Rule, oriented};
 use crate::scorer::Scorer;
 use crate::split::Split;
+use crate::suspicion::{Suspicion, suspicions};
 use crate::validate::{CrossValidation, Failures, Summary, Validated, chain};
 
 /// Estimators ordered from simple to complex, compared on the same folds.
+///
+/// A rung may be a pipeline, so the ladder climbs features as well as models: the same model on the columns as they are, on transformed ones, on
+/// generated ones, as three rungs by the same rule.
 ///
 /// ```
 /// use mlp_core::{Samples, Target};
@@ -37,6 +45,7 @@ pub struct Ladder {
     rungs: Vec<(String, Kind, Arc<dyn Estimator>)>,
     scorer: Arc<dyn Scorer>,
     rule: Rule,
+    patience: Option<usize>,
 }
 
 /// Whether a rung learns anything from the features.
@@ -52,7 +61,7 @@ pub enum Kind {
 impl Ladder {
     /// A ladder without rungs, judged by this score and the one-standard-error rule.
     pub fn new(scorer: impl Scorer + 'static) -> Self {
-        Self { rungs: Vec::new(), scorer: Arc::new(scorer), rule: Rule::default() }
+        Self { rungs: Vec::new(), scorer: Arc::new(scorer), rule: Rule::default(), patience: None }
     }
 
     /// Adds a rung that learns nothing from the features. If one is chosen, the report raises an alarm.
@@ -76,6 +85,13 @@ impl Ladder {
         estimator: Arc<dyn Estimator>,
     ) -> Self {
         self.rungs.push((name.into(), kind, estimator));
+        self
+    }
+
+    /// Stops climbing after so many rungs in a row that are no better than the best below them; by default every rung is tried.
+    #[must_use]
+    pub fn with_patience(mut self, rungs: usize) -> Self {
+        self.patience = Some(rungs.max(1));
         self
     }
 
@@ -117,14 +133,30 @@ impl Ladder {
                 metric: self.scorer.name().to_owned(),
             })
         };
-        let rungs = self.rungs.iter().map(climb_one).collect::<Result<Vec<_>, _>>()?;
+        let suspicions = suspicions(data, &folds);
+        if suspicions.contains(&Suspicion::ConstantTarget) {
+            return Err(SelectError::ConstantTarget);
+        }
+        let (mut rungs, mut best, mut since) = (Vec::new(), None, 0);
+        for rung in &self.rungs {
+            let report = climb_one(rung)?;
+            let mean = report.summary().map(|s| oriented(self.scorer.direction(), s.mean));
+            let is_better = mean > best;
+            (best, since) = if is_better { (mean, 0) } else { (best, since + 1) };
+            rungs.push(report);
+            if self.patience.is_some_and(|patience| since >= patience) {
+                break;
+            }
+        }
+        let not_tried: Vec<String> =
+            self.rungs[rungs.len()..].iter().map(|rung| rung.0.clone()).collect();
         let metric = self.scorer.name().to_owned();
-        let candidates: Vec<_> = rungs.iter().map(RungReport::candidate).collect();
+        let candidates: Vec<_> = rungs.iter().map(|rung| rung.candidate(self.rule)).collect();
         let sizes = folds.first().map_or((0, 0), |fold| (fold.train.len(), fold.test.len()));
         let choice = self.rule.choose(self.scorer.direction(), &candidates, sizes.0, sizes.1);
         let choice =
             choice.ok_or_else(|| SelectError::NoScores { what: "rung", metric: metric.clone() })?;
-        Ok(LadderReport { metric, rule: self.rule, rungs, choice })
+        Ok(LadderReport { metric, rule: self.rule, rungs, not_tried, suspicions, choice })
     }
 }
 
@@ -154,12 +186,24 @@ impl RungReport {
         self.validated.as_ref().ok()?.complexity()
     }
 
-    fn candidate(&self) -> Candidate<'_> {
+    fn cost(&self, cost: Cost) -> Option<f64> {
+        let validated = self.validated.as_ref().ok()?;
+        Some(match cost {
+            Cost::MicrosecondsPerRow => validated.time_per_row().as_secs_f64() * 1e6,
+            Cost::Bytes => validated.complexity()?.bytes as f64,
+        })
+    }
+
+    fn candidate(&self, rule: Rule) -> Candidate<'_> {
         let scores = self
             .validated
             .as_ref()
             .map_or_else(|_| vec![None], |validated| validated.scores(&self.metric));
-        Candidate { name: &self.name, scores }
+        let cost = match rule {
+            Rule::CostBenefit { cost, .. } => self.cost(cost),
+            _ => None,
+        };
+        Candidate { name: &self.name, scores, cost }
     }
 }
 
@@ -173,6 +217,10 @@ pub struct LadderReport {
     pub rule: Rule,
     /// The rungs, from simple to complex.
     pub rungs: Vec<RungReport>,
+    /// The rungs above, which were not tried because those below them brought nothing any more.
+    pub not_tried: Vec<String>,
+    /// What in the data makes the scores suspect.
+    pub suspicions: Vec<Suspicion>,
     /// What the rule chose.
     pub choice: Choice,
 }
@@ -204,6 +252,7 @@ impl LadderReport {
                     format!("no simpler rung is within one standard error ({error:.4})")
                 }
                 (Rule::Tolerance(_), Some(by)) => format!("no simpler rung is within {by}"),
+                (Rule::CostBenefit { cost, worth }, _) => worth_of(cost, worth),
                 (Rule::CorrectedT(alpha), _) => format!(
                     "it is significantly better than every simpler rung (corrected t-test, level {alpha})"
                 ),
@@ -218,6 +267,9 @@ impl LadderReport {
                 format!("within one standard error ({error:.4})")
             }
             (Rule::Tolerance(_), Some(by)) => format!("within the tolerance of {by}"),
+            (Rule::CostBenefit { cost, worth }, _) => {
+                format!("which costs too much ({})", worth_of(cost, worth))
+            }
             (Rule::CorrectedT(alpha), _) => {
                 format!("not significantly (corrected t-test, level {alpha})")
             }
@@ -258,6 +310,52 @@ impl LadderReport {
     }
 }
 
+fn worth_of(cost: Cost, worth: f64) -> String {
+    let unit = match cost {
+        Cost::MicrosecondsPerRow => "microsecond a row",
+        Cost::Bytes => "byte",
+    };
+    format!("every {unit} more must bring {worth}")
+}
+
+/// The usual ladder for a task, to be judged by this score: a dummy, a linear model on standardised features, a tree, a forest, boosting.
+///
+/// ```
+/// # use mlp_core::{Samples, Target};
+/// use mlp_select::{CrossValidation, Score, StratifiedKFold, standard_ladder};
+///
+/// # let features = ndarray::Array2::from_shape_fn((60, 2), |(i, j)| ((i * 7 + j * 3) % 11) as f64 + (i % 2) as f64 * 4.0);
+/// # let names = ["a".to_owned(), "b".to_owned()];
+/// # let labels: Vec<usize> = (0..60).map(|i| i % 2).collect();
+/// # let classes = ["no".to_owned(), "yes".to_owned()];
+/// # let samples = Samples::new(features.view(), &names, Target::Classes { labels: &labels, names: &classes })?;
+/// let report = standard_ladder(samples.target(), Score::RocAuc)
+///     .climb(&samples, &StratifiedKFold::new(5), &CrossValidation::default())?;
+/// println!("{}", report.verdict());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn standard_ladder(target: Target<'_>, scorer: impl Scorer + 'static) -> Ladder {
+    // Folds are worked on side by side, so a forest needs no threads of its own.
+    let forest = RandomForest::default().with_threads(1);
+    let ladder = Ladder::new(scorer);
+    let ladder = match target {
+        Target::Values(_) => ladder.baseline("mean", DummyRegressor::mean()).rung(
+            "linear regression",
+            Pipeline::of(LinearRegression::default().with_alpha(1.0))
+                .after("standardise", StandardScaler),
+        ),
+        _ => ladder.baseline("class shares", DummyClassifier::prior()).rung(
+            "logistic regression",
+            Pipeline::of(LogisticRegression::default()).after("standardise", StandardScaler),
+        ),
+    };
+    ladder
+        .rung("decision tree", DecisionTree::default().with_max_depth(5))
+        .rung("random forest", forest)
+        .rung("gradient boosting", GradientBoosting::default())
+}
+
 impl fmt::Display for LadderReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width =
@@ -286,6 +384,12 @@ impl fmt::Display for LadderReport {
             } else if i == self.choice.best {
                 write!(f, "  <- best")?;
             }
+        }
+        for name in &self.not_tried {
+            write!(f, "\n{name:<width$} {:>10}", "not tried")?;
+        }
+        for suspicion in &self.suspicions {
+            write!(f, "\nsuspicious: {suspicion}")?;
         }
         write!(f, "\nverdict: {}", self.verdict())?;
         self.alarm().map_or(Ok(()), |alarm| write!(f, "\nalarm: {alarm}"))

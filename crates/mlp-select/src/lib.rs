@@ -30,11 +30,17 @@
 //!
 //! | for | types |
 //! | --- | --- |
-//! | parting rows | [`Split`]: [`KFold`], [`StratifiedKFold`], [`GroupKFold`], [`LeaveOneGroupOut`], [`TimeSeriesSplit`], [`ShuffleSplit`], [`RepeatedKFold`] |
+//! | parting rows | [`Split`]: [`KFold`], [`StratifiedKFold`], [`GroupKFold`], [`StratifiedGroupKFold`], [`LeaveOneGroupOut`], [`TimeSeriesSplit`], [`ShuffleSplit`], [`RepeatedKFold`] |
 //! | scoring | [`Scorer`], [`Score`] |
 //! | validating | [`CrossValidation`], [`cross_validate`], [`Validated`], [`Summary`] |
-//! | choosing a model | [`Ladder`], [`Rule`], [`LadderReport`] |
-//! | choosing features | [`Rfe`], [`RfeCv`], [`Elimination`], [`ColumnSelection`] |
+//! | choosing a model | [`Ladder`], [`standard_ladder`], [`Rule`], [`LadderReport`]; [`suspicions`] about the data |
+//! | choosing features | [`Rfe`], [`RfeCv`], [`Elimination`], [`ShadowTest`], [`SequentialSelection`], [`SelectFromModel`], [`ColumnSelection`] |
+//! | features that need no model | [`MissingFilter`], [`VarianceFilter`], [`CorrelationFilter`], [`SelectKBest`], [`mutual_information`] |
+//!
+//! # Leakage
+//!
+//! A selection fitted inside the folds, as a step of a pipeline, cannot leak. One made before remembers the rows it saw: data narrowed by
+//! [`ColumnSelection::select_from`] cannot be cross-validated on them, but by name ([`CrossValidation::allowing_selection_leak`]).
 //!
 //! # What it does not do
 //!
@@ -47,37 +53,47 @@ mod scorer;
 mod split;
 mod validate;
 
+mod leak;
+mod stratified_group;
+
 mod curve;
 mod ladder;
 mod permutation;
 mod rule;
+mod suspicion;
 
 mod filters;
 mod from_model;
+mod information;
 mod rfe;
 mod rfecv;
 mod selection;
 mod sequential;
+mod shadow;
 
 pub use curve::{CurvePoint, learning_curve, validation_curve};
 pub use error::{FoldError, ScoreError, SelectError};
 pub use filters::{
-    Association, Correlated, CorrelationFilter, SelectKBest, Statistic, VarianceFilter, anova_f,
-    chi_squared, variances,
+    Association, Correlated, CorrelationFilter, MissingFilter, SelectKBest, Statistic,
+    VarianceFilter, anova_f, chi_squared, variances,
 };
 pub use from_model::{SelectFromModel, Threshold};
-pub use ladder::{Kind, Ladder, LadderReport, RungReport};
+pub use information::mutual_information;
+pub use ladder::{Kind, Ladder, LadderReport, RungReport, standard_ladder};
 pub use permutation::{PermutationImportance, permutation_importance};
 pub use rfe::{Elimination, EliminationStep, RemovedFeature, Rfe, Step};
 pub use rfecv::{RfeCv, RfeCvReport, SizeScores};
-pub use rule::{Candidate, Choice, Rule};
+pub use rule::{Candidate, Choice, Cost, Rule};
 pub use scorer::{Score, Scorer};
 pub use selection::ColumnSelection;
 pub use sequential::{SequentialSelection, SequentialStep, Walk};
+pub use shadow::{ShadowFeature, ShadowReport, ShadowTest, ShadowVerdict};
 pub use split::{
     Fold, GroupKFold, KFold, LeaveOneGroupOut, Order, RepeatedKFold, ShuffleSplit, SmallClasses,
     Split, StratifiedKFold, TimeSeriesSplit,
 };
+pub use stratified_group::StratifiedGroupKFold;
+pub use suspicion::{Suspicion, suspicions};
 pub use validate::{
     CrossValidation, Failures, FoldResult, Keep, Summary, Validated, cross_validate,
 };

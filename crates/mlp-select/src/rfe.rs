@@ -10,6 +10,7 @@ use mlp_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::{SelectError, setting};
+use crate::leak::RowPrints;
 use crate::selection::{ColumnSelection, with_columns};
 
 /// Eliminates features, weakest first, until a number of them is left.
@@ -108,7 +109,8 @@ impl Rfe {
             log.push(removed);
             guarded(|| walk.drop_features(&columns))?;
         }
-        Ok(Elimination { names: data.names().to_vec(), kept: walk.active().to_vec(), log })
+        let (names, saw) = (data.names().to_vec(), RowPrints::of(data));
+        Ok(Elimination { names, kept: walk.active().to_vec(), log, saw })
     }
 }
 
@@ -120,7 +122,7 @@ fn guarded<T>(fit: impl FnOnce() -> Result<T, FitError>) -> Result<T, SelectErro
 impl Transformer for Rfe {
     fn fit(&self, data: Samples<'_>, seed: u64) -> Result<Arc<dyn FittedTransformer>, FitError> {
         let elimination = self.eliminate(&data, seed).map_err(FitError::failed)?;
-        Ok(Arc::new(elimination.selection()))
+        Ok(Arc::new(elimination.selection().forgetting()))
     }
 }
 
@@ -251,6 +253,7 @@ pub struct Elimination {
     names: Vec<String>,
     kept: Vec<usize>,
     log: Vec<EliminationStep>,
+    saw: RowPrints,
 }
 
 impl Elimination {
@@ -309,10 +312,10 @@ impl Elimination {
         self
     }
 
-    /// The choice of columns as a transformer.
+    /// The choice of columns as a transformer that remembers the rows it was made on.
     #[must_use]
     pub fn selection(&self) -> ColumnSelection {
-        ColumnSelection::of(&self.names, self.kept.clone())
+        ColumnSelection::of(&self.names, self.kept.clone()).remembering(self.saw.clone())
     }
 }
 

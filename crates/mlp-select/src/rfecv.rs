@@ -101,7 +101,11 @@ impl RfeCv {
         validation: &CrossValidation,
     ) -> Result<RfeCvReport, SelectError> {
         let sizes = self.sizes(data.n_features())?;
+        if matches!(self.rule, Rule::CostBenefit { .. }) {
+            return Err(setting("the rule", "cost-benefit", "one that needs no cost of a model"));
+        }
         let folds = split.split(data)?;
+        validation.check_leak(data, &folds)?;
         // The elimination on all rows goes down to the fewest features beside the folds, and is cut off at the number chosen.
         let unit = |k: usize| match folds.get(k) {
             Some(fold) => {
@@ -122,6 +126,7 @@ impl RfeCv {
             .map(|scores| Candidate {
                 name: "",
                 scores: scores.iter().copied().map(Some).collect(),
+                cost: None,
             })
             .collect();
         let fold_sizes = folds.first().map_or((0, 0), |fold| (fold.train.len(), fold.test.len()));

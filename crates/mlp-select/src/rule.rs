@@ -20,8 +20,26 @@ pub enum Rule {
     OneStandardError,
     /// If its mean is worse by no more than this.
     Tolerance(f64),
+    /// Unless a more complex one brings at least this much score for every unit of what it costs more (see [`Cost`]); each candidate is
+    /// compared with the one taken so far.
+    CostBenefit {
+        /// What is paid.
+        cost: Cost,
+        /// How much score a unit must bring, above 0.
+        worth: f64,
+    },
     /// Unless the best one is significantly better at this level, by the one-sided corrected resampled t-test (Nadeau and Bengio 2003).
     CorrectedT(f64),
+}
+
+/// What a more complex candidate costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cost {
+    /// Microseconds to predict a row, as measured.
+    MicrosecondsPerRow,
+    /// Bytes of the largest model.
+    Bytes,
 }
 
 /// One candidate: the score of each fold, missing where it failed.
@@ -31,6 +49,8 @@ pub struct Candidate<'a> {
     pub name: &'a str,
     /// The score of each fold.
     pub scores: Vec<Option<f64>>,
+    /// What it costs, for [`Rule::CostBenefit`]; a candidate without a cost is passed over by that rule.
+    pub cost: Option<f64>,
 }
 
 /// Which candidate a rule takes, and what it was compared with.
@@ -69,10 +89,14 @@ impl Rule {
         let best = means.iter().position(|mean| mean.is_some_and(|mean| mean >= top - TIE))?;
         let top = means[best]?;
         let allowed = match *self {
-            Self::Best | Self::CorrectedT(_) => None,
+            Self::Best | Self::CorrectedT(_) | Self::CostBenefit { .. } => None,
             Self::OneStandardError => Some(summaries[best]?.standard_error),
             Self::Tolerance(by) => Some(by),
         };
+        if let Self::CostBenefit { worth, .. } = *self {
+            let chosen = worth_its_cost(&means, candidates, worth)?;
+            return Some(Choice { chosen, best, gap: (top - means[chosen]?).max(0.0), allowed });
+        }
         let is_good_enough = |i: usize| match *self {
             Self::CorrectedT(alpha) => {
                 let (Some(best), Some(other)) = (&scores[best], &scores[i]) else { return false };
@@ -83,6 +107,26 @@ impl Rule {
         let chosen = (0..best).find(|&i| means[i].is_some() && is_good_enough(i)).unwrap_or(best);
         Some(Choice { chosen, best, gap: (top - means[chosen]?).max(0.0), allowed })
     }
+}
+
+/// Climbs from one candidate to the next as long as the score gained is worth what it costs.
+fn worth_its_cost(
+    means: &[Option<f64>],
+    candidates: &[Candidate<'_>],
+    worth: f64,
+) -> Option<usize> {
+    let known = |i: usize| Some((means[i]?, candidates[i].cost?));
+    let mut chosen: Option<(usize, f64, f64)> = None;
+    for i in 0..candidates.len() {
+        let Some((mean, cost)) = known(i) else { continue };
+        let is_worth_it = chosen.is_none_or(|(_, taken, paid)| {
+            mean - taken > TIE && mean - taken >= worth * (cost - paid)
+        });
+        if is_worth_it {
+            chosen = Some((i, mean, cost));
+        }
+    }
+    chosen.map(|(i, ..)| i)
 }
 
 /// The score such that more is better.

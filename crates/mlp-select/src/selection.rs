@@ -1,11 +1,14 @@
 //! A choice of columns, as a transformer.
 
 use mlp_core::{
-    FittedTransformer, FittedTransformerExt, ModelError, OwnedSamples, SamplesError, SaveError,
-    Saved, Scratch, choose_columns,
+    FittedTransformer, FittedTransformerExt, ModelError, OwnedSamples, Samples, SamplesError,
+    SaveError, Saved, Scratch, choose_columns,
 };
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
+
+use crate::error::{SelectError, setting};
+use crate::leak::{RowPrints, narrowed};
 
 /// Keeps some columns of its input, in ascending order.
 ///
@@ -16,6 +19,9 @@ pub struct ColumnSelection {
     input_names: Vec<String>,
     columns: Vec<usize>,
     output_names: Vec<String>,
+    /// The rows that were seen when the columns were chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    saw: Option<RowPrints>,
 }
 
 /// The same data with some of its columns only.
@@ -35,7 +41,38 @@ const FORMAT: u32 = 1;
 impl ColumnSelection {
     pub(crate) fn of(names: &[String], columns: Vec<usize>) -> Self {
         let output_names = columns.iter().map(|&column| names[column].clone()).collect();
-        Self { input_names: names.to_vec(), columns, output_names }
+        Self { input_names: names.to_vec(), columns, output_names, saw: None }
+    }
+
+    /// Columns chosen on these rows.
+    pub(crate) fn chosen_on(data: &Samples<'_>, columns: Vec<usize>) -> Self {
+        Self::of(data.names(), columns).remembering(RowPrints::of(data))
+    }
+
+    /// Remembers the rows that the columns were chosen on.
+    pub(crate) fn remembering(mut self, saw: RowPrints) -> Self {
+        self.saw = Some(saw);
+        self
+    }
+
+    /// For pipelines, which fit selections inside the folds and need not remember.
+    pub(crate) fn forgetting(mut self) -> Self {
+        self.saw = None;
+        self
+    }
+
+    /// The chosen columns of some data, which then remember which of their rows the selection saw: cross-validating them on those is the
+    /// error [`SelectError::SelectionLeak`](crate::SelectError::SelectionLeak), unless
+    /// [`CrossValidation::allowing_selection_leak`](crate::CrossValidation::allowing_selection_leak) says otherwise.
+    ///
+    /// # Errors
+    /// If the data have other features than those that were chosen from.
+    pub fn select_from(&self, data: &Samples<'_>) -> Result<OwnedSamples, SelectError> {
+        if data.names() != self.input_names {
+            let allowed = format!("the {} that were chosen from", self.input_names.len());
+            return Err(setting("the features", format!("{} others", data.n_features()), allowed));
+        }
+        Ok(narrowed(data, &self.columns, self.saw.as_ref())?)
     }
 
     /// The columns that are kept, in ascending order.
@@ -70,7 +107,9 @@ impl ColumnSelection {
                 "the columns must ascend and be below the number of features".to_owned(),
             ));
         }
-        if selection != Self::of(&selection.input_names, selection.columns.clone()) {
+        if selection.clone().forgetting()
+            != Self::of(&selection.input_names, selection.columns.clone())
+        {
             return Err(malformed("the names of the columns do not fit the features".to_owned()));
         }
         Ok(selection)

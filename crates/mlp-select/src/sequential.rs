@@ -108,7 +108,7 @@ impl SequentialSelection {
             chosen = after(self.walk, &chosen, step.column);
             steps.push(step);
         }
-        Ok((ColumnSelection::of(data.as_samples().names(), chosen), steps))
+        Ok((ColumnSelection::chosen_on(&data.as_samples(), chosen), steps))
     }
 
     fn best_step(

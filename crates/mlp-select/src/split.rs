@@ -388,7 +388,7 @@ impl Split for RepeatedKFold {
 }
 
 /// Folds from the fold that tests each row.
-fn folds_of(data: &Samples<'_>, fold_of: &[usize], k: usize) -> Vec<Fold> {
+pub(crate) fn folds_of(data: &Samples<'_>, fold_of: &[usize], k: usize) -> Vec<Fold> {
     let rows = data.row_indices();
     let pick = |wanted: &dyn Fn(usize) -> bool| {
         (0..rows.len()).filter(|&i| wanted(fold_of[i])).map(|i| rows[i]).collect()
@@ -401,11 +401,15 @@ fn folds_of(data: &Samples<'_>, fold_of: &[usize], k: usize) -> Vec<Fold> {
         .collect()
 }
 
-fn check_k(k: usize) -> Result<(), SelectError> {
+pub(crate) fn check_k(k: usize) -> Result<(), SelectError> {
     if k < 2 { Err(setting("the number of folds", k, "at least 2")) } else { Ok(()) }
 }
 
-fn check_enough(what: impl Into<String>, given: usize, needed: usize) -> Result<(), SelectError> {
+pub(crate) fn check_enough(
+    what: impl Into<String>,
+    given: usize,
+    needed: usize,
+) -> Result<(), SelectError> {
     if given < needed {
         Err(SelectError::TooFew { what: what.into(), given, needed })
     } else {

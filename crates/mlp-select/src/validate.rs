@@ -17,7 +17,7 @@ use crate::scorer::Scorer;
 use crate::split::{Fold, Split};
 
 /// How to cross-validate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CrossValidation {
@@ -33,6 +33,21 @@ pub struct CrossValidation {
     pub predictions: Keep,
     /// What a failing fold does. By default it ends the validation: a mean over fewer folds flatters.
     pub failures: Failures,
+    /// Whether rows may be tested that a selection of the features saw. Not by default: such scores flatter.
+    pub selection_leak: Keep,
+    /// Who is told how far the work is.
+    #[serde(skip)]
+    progress: Option<Progress>,
+}
+
+/// Somebody who is told how many units of work are done, of how many.
+#[derive(Clone)]
+struct Progress(Arc<dyn Fn(usize, usize) + Send + Sync>);
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
 }
 
 /// Whether something is kept beside the scores.
@@ -67,6 +82,8 @@ impl Default for CrossValidation {
             models: Keep::No,
             predictions: Keep::No,
             failures: Failures::Stop,
+            selection_leak: Keep::No,
+            progress: None,
         }
     }
 }
@@ -114,13 +131,34 @@ impl CrossValidation {
         self
     }
 
+    /// Allows to test rows that a selection of the features saw: to show what such a score is worth.
+    #[must_use]
+    pub fn allowing_selection_leak(mut self) -> Self {
+        self.selection_leak = Keep::Yes;
+        self
+    }
+
+    /// Tells after each unit of work (a fold; of an elimination also the one on all rows) how many are done, of how many. Called from the
+    /// threads that work.
+    #[must_use]
+    pub fn with_progress(mut self, told: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Progress(Arc::new(told)));
+        self
+    }
+
+    /// Refuses folds that test rows which the selection of the features saw.
+    pub(crate) fn check_leak(&self, data: &Samples<'_>, folds: &[Fold]) -> Result<(), SelectError> {
+        if self.selection_leak == Keep::Yes { Ok(()) } else { crate::leak::check(data, folds) }
+    }
+
     /// Fits the estimator on each fold's training rows, and scores it on the rows held out.
     ///
     /// Everything an estimator learns, it learns inside the fold: a pipeline's scaler and selection never see the tested rows. The k-th fold
     /// is fitted with a seed that depends on (seed, k) alone, so the result is the same for any number of threads.
     ///
     /// # Errors
-    /// If the rows cannot be split, no scorer is given, or a fold fails; the error names the fold and the cause.
+    /// If the rows cannot be split, no scorer is given, a selection of the features saw rows that are to be tested, or a fold fails; the error
+    /// names the fold and the cause.
     pub fn run(
         &self,
         estimator: &dyn Estimator,
@@ -148,6 +186,7 @@ impl CrossValidation {
         if folds.is_empty() {
             return Err(setting("the number of folds", 0, "at least 1"));
         }
+        self.check_leak(data, folds)?;
         let results = self
             .in_parallel(folds.len(), |k| self.run_fold(estimator, data, &folds[k], k, scorers))?;
         let mut validated = Vec::with_capacity(folds.len());
@@ -175,12 +214,16 @@ impl CrossValidation {
             return Err(setting("the number of threads", 0, "at least 1"));
         }
         let results: Vec<OnceLock<T>> = (0..n).map(|_| OnceLock::new()).collect();
-        let next = AtomicUsize::new(0);
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let worker = || {
             while let Some((k, place)) =
                 Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|k| Some((k, results.get(k)?)))
             {
                 place.get_or_init(|| work(k));
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                if let Some(Progress(told)) = &self.progress {
+                    told(done, n);
+                }
             }
         };
         thread::scope(|scope| {

@@ -250,7 +250,7 @@ fn a_baseline_that_wins_raises_an_alarm() {
 #[test]
 fn less_is_better_where_the_metric_says_so() {
     let candidates = [("simple", [0.5, 0.5]), ("complex", [0.1, 0.1])]
-        .map(|(name, scores)| Candidate { name, scores: scores.map(Some).to_vec() });
+        .map(|(name, scores)| Candidate { name, scores: scores.map(Some).to_vec(), cost: None });
     let choose = |direction| Rule::OneStandardError.choose(direction, &candidates, 80, 20).unwrap();
     assert_eq!(choose(Direction::Minimize).chosen, 1);
     assert_eq!(choose(Direction::Maximize).chosen, 0);
@@ -260,8 +260,8 @@ fn less_is_better_where_the_metric_says_so() {
 #[test]
 fn no_score_at_all_is_an_error() {
     let nan = [
-        Candidate { name: "a", scores: vec![Some(f64::NAN)] },
-        Candidate { name: "b", scores: vec![None] },
+        Candidate { name: "a", scores: vec![Some(f64::NAN)], cost: None },
+        Candidate { name: "b", scores: vec![None], cost: None },
     ];
     assert_eq!(Rule::Best.choose(Direction::Maximize, &nan, 80, 20), None);
 }

@@ -2,5 +2,6 @@
 
 mod behaviour;
 mod data;
+mod honesty;
 mod scripted;
 mod vectors;

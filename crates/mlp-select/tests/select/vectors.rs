@@ -166,6 +166,7 @@ fn ladder_verdicts_agree_with_the_vectors() {
             .map(|model| Candidate {
                 name: model["name"].as_str().expect("a name"),
                 scores: model["scores"].as_array().expect("scores").iter().map(score).collect(),
+                cost: None,
             })
             .collect();
         let direction = if case["greater_is_better"] == true {
