@@ -15,6 +15,9 @@ const SMALL: f64 = 1e-8;
 /// … and if it is not: what is left is rounding.
 const LEAST: f64 = 1e-20;
 
+/// With more than this to gain, full steps may lead astray.
+const FAR: f64 = 1.0;
+
 /// After so many quasi-Newton steps without an end Newton's method takes over.
 const MOST_STEPS: usize = 25;
 
@@ -78,8 +81,9 @@ impl LogisticElimination {
 
     /// Goes to the minimum from nearby.
     fn refine(&mut self) -> Result<(), FitError> {
+        let start = self.solution.clone();
         let mut gradient = self.problem.gradient(&self.solution);
-        let mut last = f64::INFINITY;
+        let mut last = FAR;
         for _ in 0..MOST_STEPS {
             let step = self.inverse.dot(&ndarray::ArrayView1::from(&gradient[..]));
             let decrease: f64 = step.iter().zip(&gradient).map(|(step, slope)| step * slope).sum();
@@ -99,8 +103,10 @@ impl LogisticElimination {
             update(&mut self.inverse, &step.mapv(|step| -step).to_vec(), &changes);
             (self.solution, gradient, last) = (next, slopes, decrease);
         }
-        let from = std::mem::take(&mut self.solution);
-        let (solution, curvature) = self.problem.newton(from, self.max_iterations, true)?;
+        // Too far for steps that nobody watches: Newton's method from where this began, or else from 0.
+        let newton = |from| self.problem.newton(from, self.max_iterations, true);
+        let (solution, curvature) =
+            newton(start).or_else(|_| newton(vec![0.0; self.problem.size()]))?;
         (self.solution, self.inverse) = (solution, inverse_curvature(&self.problem, curvature));
         Ok(())
     }
