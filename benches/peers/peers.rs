@@ -48,12 +48,27 @@ fn stats(folder: &Path) {
     let predicted: Vec<usize> = scores.iter().map(|score| usize::from(*score > 0.5)).collect();
     let probabilities: Vec<f64> = scores.iter().flat_map(|score| [1.0 - score, *score]).collect();
 
-    measure("sort", 7, || {
-        let (mut first, mut second) = (first.clone(), second.clone());
-        first.sort_unstable_by(f64::total_cmp);
-        second.sort_unstable_by(f64::total_cmp);
-        first[0] + second[0]
-    });
+    let values = |of: &[&[f64]]| -> f64 {
+        let sort = |values: &&[f64]| {
+            let mut values = values.to_vec();
+            values.sort_unstable_by(f64::total_cmp);
+            values[0]
+        };
+        of.iter().map(sort).sum()
+    };
+    // What the library sorts itself: bits that order like the values.
+    let keys = |of: &[&[f64]]| -> f64 {
+        let sort = |values: &&[f64]| {
+            let mut keys: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
+            keys.sort_unstable();
+            f64::from_bits(keys[0])
+        };
+        of.iter().map(sort).sum()
+    };
+    measure("sort", 7, || values(&[&first, &second]));
+    measure("sort_keys", 7, || keys(&[&first, &second]));
+    measure("sort_one", 7, || values(&[&first]));
+    measure("sort_one_keys", 7, || keys(&[&first]));
     measure("ks", 7, || ks_two_sample(&first, &second).expect("samples").statistic);
     measure("wasserstein", 7, || wasserstein(&first, &second).expect("samples"));
     measure("psi", 7, || {

@@ -20,9 +20,10 @@ use crate::selection::ColumnSelection;
 /// use mlp_models::RandomForest;
 /// use mlp_select::{ShadowTest, ShadowVerdict};
 ///
-/// # let features = ndarray::Array2::from_shape_fn((120, 3), |(i, j)| ((i * (7 + 4 * j) + j * 5) % 23) as f64);
+/// # let mut generator = mlp_core::random::stream(1, 0);
+/// # let features = ndarray::Array2::from_shape_simple_fn((120, 3), || mlp_core::random::uniform(&mut generator));
 /// # let names = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
-/// # let labels: Vec<usize> = (0..120).map(|i| usize::from(features[[i, 0]] > 11.0)).collect();
+/// # let labels: Vec<usize> = (0..120).map(|i| usize::from(features[[i, 0]] > 0.5)).collect();
 /// # let classes = ["no".to_owned(), "yes".to_owned()];
 /// # let samples = Samples::new(features.view(), &names, Target::Classes { labels: &labels, names: &classes })?;
 /// let forest = std::sync::Arc::new(RandomForest::default().with_trees(30));

@@ -32,8 +32,7 @@ pub struct BootstrapDraws {
     statistic: f64,
     /// In ascending order.
     draws: Vec<f64>,
-    /// The statistic with each row left out in turn.
-    without: Vec<f64>,
+    rows: usize,
 }
 
 impl Bootstrap {
@@ -54,24 +53,19 @@ impl Bootstrap {
         Ok(self)
     }
 
-    /// Computes the statistic, which gets the rows of a draw, of the whole sample, of every draw and with each row left out.
+    /// Computes the statistic, which gets the rows of a draw, of the whole sample and of every draw.
     ///
     /// # Errors
-    /// If there are fewer than two rows, or the statistic is not finite.
+    /// If there are fewer than two rows or more than 268,435,456, or the statistic is not finite.
     pub fn draw(
         &self,
         rows: usize,
         statistic: impl Fn(&[usize]) -> f64,
     ) -> Result<BootstrapDraws, StatsError> {
         check::at_least("bootstrap", rows, 2)?;
+        check::limit("rows of a bootstrap", rows, 1 << 28)?;
         let mut picked: Vec<usize> = (0..rows).collect();
         let whole = statistic(&picked);
-        let without = (0..rows)
-            .map(|left_out| {
-                let kept: Vec<usize> = (0..rows).filter(|&row| row != left_out).collect();
-                statistic(&kept)
-            })
-            .collect();
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
         let mut draws: Vec<f64> = (0..self.resamples)
             .map(|_| {
@@ -80,11 +74,9 @@ impl Bootstrap {
             })
             .collect();
         draws.sort_unstable_by(f64::total_cmp);
-        let draws = BootstrapDraws { statistic: whole, draws, without };
-        for values in [&[draws.statistic][..], &draws.draws, &draws.without] {
-            check::finite("statistic of a draw", values)?;
-        }
-        Ok(draws)
+        check::finite("statistic", &[whole])?;
+        check::finite("statistic of a draw", &draws)?;
+        Ok(BootstrapDraws { statistic: whole, draws, rows })
     }
 }
 
@@ -114,9 +106,15 @@ impl BootstrapDraws {
 
     /// The interval corrected for bias and for a spread that changes with the statistic (BCa; Efron 1987).
     ///
+    /// Takes the statistic once more, which is computed with each row left out in turn: as often as there are rows.
+    ///
     /// # Errors
-    /// If the confidence is not between 0 and 1, or all draws are on one side of the statistic.
-    pub fn bias_corrected(&self, confidence: f64) -> Result<Interval, StatsError> {
+    /// If the confidence is not between 0 and 1, all draws are on one side of the statistic, or it is not finite with a row left out.
+    pub fn bias_corrected(
+        &self,
+        confidence: f64,
+        statistic: impl Fn(&[usize]) -> f64,
+    ) -> Result<Interval, StatsError> {
         check::open_unit("confidence", confidence)?;
         let below = self.draws.partition_point(|draw| *draw < self.statistic) as f64;
         let tied = self.draws.iter().filter(|draw| **draw == self.statistic).count() as f64;
@@ -124,10 +122,17 @@ impl BootstrapDraws {
         if share <= 0.0 || share >= 1.0 {
             return Err(StatsError::undefined("bias_corrected", Undefined::Constant));
         }
+        // All rows but the first, then all but the second, …: one place changes at a time.
+        let mut kept: Vec<usize> = (1..self.rows).collect();
+        let mut without = vec![statistic(&kept)];
+        for left_out in 1..self.rows {
+            kept[left_out - 1] = left_out - 1;
+            without.push(statistic(&kept));
+        }
+        check::finite("statistic with a row left out", &without)?;
         let bias = normal_quantile(share);
-        let mean = crate::sum::mean(&self.without);
-        let power =
-            |n: i32| crate::sum::sum(self.without.iter().map(|value| (mean - value).powi(n)));
+        let mean = crate::sum::mean(&without);
+        let power = |n: i32| crate::sum::sum(without.iter().map(|value| (mean - value).powi(n)));
         let spread = power(2).powf(1.5);
         let acceleration = if spread == 0.0 { 0.0 } else { power(3) / (6.0 * spread) };
         let at = |p: f64| {
@@ -171,8 +176,9 @@ mod tests {
             let mut draw = || f64::from(generator.next_u32()) / f64::from(u32::MAX);
             let values: Vec<f64> = (0..40).map(|_| draw() + draw()).collect();
             let draws = Bootstrap::new(seed).draw(40, mean_of(&values)).unwrap();
-            for (held, interval) in
-                held.iter_mut().zip([draws.percentile(0.9), draws.bias_corrected(0.9)])
+            for (held, interval) in held
+                .iter_mut()
+                .zip([draws.percentile(0.9), draws.bias_corrected(0.9, mean_of(&values))])
             {
                 let interval = interval.unwrap();
                 *held += u32::from(interval.lower <= 1.0 && 1.0 <= interval.upper);

@@ -87,3 +87,11 @@ pub(crate) fn class_table(classes: usize) -> Result<(), StatsError> {
 pub(crate) fn limit(what: &'static str, count: usize, limit: usize) -> Result<(), StatsError> {
     if count <= limit { Ok(()) } else { Err(StatsError::Limit { what, count, limit }) }
 }
+
+/// The result, unless the input was so large or so small that it is no number.
+pub(crate) fn result(quantity: &'static str, value: f64) -> Result<f64, StatsError> {
+    if value.is_finite() { Ok(value) } else { Err(StatsError::Overflow { quantity }) }
+}
+
+/// The largest value that streams take: the squares of a billion of them can still be added up.
+pub(crate) const LARGEST: f64 = 1e140;

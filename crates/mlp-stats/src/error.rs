@@ -76,6 +76,12 @@ pub enum StatsError {
         /// What they add up to.
         sum: f64,
     },
+    /// The numbers are so large or so small that the result is none.
+    #[error("{quantity} is beyond what a double can hold")]
+    Overflow {
+        /// The statistic that was asked for.
+        quantity: &'static str,
+    },
     /// The definition does not cover this combination.
     #[error("not defined: {what}")]
     Unsupported {

@@ -35,10 +35,12 @@
 //!
 //! * NaN is an error that names its place, everywhere; where only the order counts (ranks, areas, distribution functions) infinite values
 //!   are values like others, elsewhere they are errors, too. Streams differ in one thing: [`Moments`], [`MovingMoments`] and
-//!   [`QuantileSketch`] leave out what is not finite and count it, since one bad value must not end a service.
+//!   [`QuantileSketch`] leave out what they cannot take and count it, as [`robust_scale`] and [`HoltWinters`] pass over it, since one bad
+//!   value must not end a service.
 //! * Empty, constant and tiny inputs have defined results or a typed [`Undefined`]; [`OrUndefined`] gives a deliberate value instead.
 //! * Weights are finite and not negative. Rows without weight do not count.
-//! * No input panics, of any length or value.
+//! * No input panics, of any length or value, stored states that were tampered with among them; [`Confusion::count`] alone does, like an index.
+//!   A result beyond what a double can hold is an error.
 //!
 //! # What it does not do
 //!
@@ -65,7 +67,9 @@ mod smoothing;
 mod stream;
 
 pub use bootstrap::{Bootstrap, BootstrapDraws};
-pub use distribution::{chi_squared_tail, f_tail, normal_tail, student_t_tail};
+pub use distribution::{
+    chi_squared_tail, f_tail, normal_quantile, normal_tail, student_t_quantile, student_t_tail,
+};
 pub use divergence::*;
 pub use error::{OrUndefined, StatsError, Undefined};
 pub use multiple::{Correction, benjamini_hochberg};

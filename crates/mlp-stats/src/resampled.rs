@@ -1,9 +1,10 @@
 //! The comparison of two models by their scores on the same folds.
 
 use crate::check;
-use crate::distribution::student_t_tail;
+use crate::distribution::{student_t_quantile, student_t_tail};
 use crate::error::StatsError;
 use crate::sum::{mean, squared_deviations};
+use crate::two_sample::Interval;
 
 /// What a corrected resampled t-test says.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,10 +13,27 @@ pub struct ResampledT {
     pub mean: f64,
     /// The statistic; 0 if all differences are 0, infinite if they are all the same otherwise.
     pub t: f64,
+    /// The variance of the differences, over one less than their number.
+    pub variance: f64,
     /// The p-value against the two being equal.
     pub two_sided: f64,
     /// The p-value against the first being no better than the second.
     pub greater: f64,
+    standard_error: f64,
+    degrees: f64,
+}
+
+impl ResampledT {
+    /// The interval that holds the true mean difference with this confidence.
+    ///
+    /// # Errors
+    /// If the confidence is not between 0 and 1.
+    pub fn interval(&self, confidence: f64) -> Result<Interval, StatsError> {
+        check::open_unit("confidence", confidence)?;
+        let reach =
+            self.standard_error * student_t_quantile((1.0 + confidence) / 2.0, self.degrees);
+        Ok(Interval { lower: self.mean - reach, upper: self.mean + reach })
+    }
 }
 
 /// Whether one model scores better than another on the same folds (Nadeau and Bengio 2003, *Inference for the generalization error*).
@@ -49,16 +67,20 @@ pub fn corrected_resampled_t(
     let is_constant = differences.iter().all(|difference| *difference == differences[0]);
     let variance =
         if is_constant { 0.0 } else { squared_deviations(&differences, mean) / (n - 1.0) };
+    let standard_error = ((1.0 / n + n_test as f64 / n_train as f64) * variance).sqrt();
     let t = match (mean == 0.0, variance) {
         (true, 0.0) => 0.0,
-        _ => mean / ((1.0 / n + n_test as f64 / n_train as f64) * variance).sqrt(),
+        _ => mean / standard_error,
     };
     let greater = student_t_tail(t, n - 1.0);
     Ok(ResampledT {
         mean,
         t,
+        variance,
         two_sided: (2.0 * student_t_tail(t.abs(), n - 1.0)).min(1.0),
         greater,
+        standard_error,
+        degrees: n - 1.0,
     })
 }
 

@@ -172,19 +172,11 @@ fn updating_the_solution_eliminates_the_same_features_as_fitting_anew() {
         ("iris", Step::Count(1)),
         ("wine", Step::Count(3)),
         ("synth1k", Step::Share(0.1)),
-        ("digits", Step::Count(8)),
     ] {
         let data = Data::load(name).standardised();
         check_same(logistic, &data.samples(), Score::LogLoss, &StratifiedKFold::new(3), step);
-        if name != "digits" {
-            check_same(
-                logistic.with_c(100.0),
-                &data.samples(),
-                Score::Accuracy,
-                &StratifiedKFold::new(3),
-                step,
-            );
-        }
+        let weak = logistic.with_c(100.0);
+        check_same(weak, &data.samples(), Score::Accuracy, &StratifiedKFold::new(3), step);
     }
     let data = Data::load("friedman1").standardised();
     for alpha in [0.0, 5.0] {

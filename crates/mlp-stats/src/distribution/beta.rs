@@ -5,8 +5,15 @@ use libm::lgamma;
 /// The logarithm of the beta function. Where both arguments are large, Stirling's series keeps the digits that differences of
 /// log-gammas lose.
 pub(crate) fn log_beta(a: f64, b: f64) -> f64 {
-    if a < 10.0 || b < 10.0 {
+    let (least, greatest) = (a.min(b), a.max(b));
+    if greatest < 10.0 {
         return lgamma(a) + lgamma(b) - lgamma(a + b);
+    }
+    if least < 10.0 {
+        // ln Γ(g) − ln Γ(g + l) by Stirling's formula, whose large terms cancel here and not in the result.
+        let total = least + greatest;
+        let ratio = -(greatest - 0.5) * (least / greatest).ln_1p() - least * (total.ln() - 1.0);
+        return lgamma(least) + ratio + stirling(greatest) - stirling(total);
     }
     let total = a + b;
     let mix = (a - 0.5) * (-b / total).ln_1p() + b * (-a / total).ln_1p() - 0.5 * b.ln();
@@ -103,27 +110,40 @@ pub(crate) fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
     super::root(0.0, 1.0, |x| incomplete_beta(a, b, x) - p)
 }
 
-/// The chance that an F variable with `d1` and `d2` degrees of freedom exceeds `x`.
+/// The chance that an F variable with `d1` and `d2` degrees of freedom, both above 0, exceeds `x` (Abramowitz and Stegun 26.6.2): 1 for `x` up
+/// to 0; NaN if something is NaN or degrees are not above 0.
 #[must_use]
 pub fn f_tail(x: f64, d1: f64, d2: f64) -> f64 {
-    if x.is_nan() {
+    if x.is_nan() || !(d1 > 0.0 && d2 > 0.0) {
         return f64::NAN;
     }
     if x <= 0.0 { 1.0 } else { incomplete_beta(d2 / 2.0, d1 / 2.0, d2 / (d2 + d1 * x)) }
 }
 
-/// The chance that a Student t variable with `degrees` of freedom exceeds `t`.
+/// The chance that a Student t variable with `degrees` of freedom, above 0, exceeds `t` (Abramowitz and Stegun 26.7.1); with infinitely many
+/// it is normal. NaN if something is NaN or the degrees are not above 0.
 #[must_use]
 pub fn student_t_tail(t: f64, degrees: f64) -> f64 {
-    if t.is_nan() {
+    if t.is_nan() || degrees.is_nan() || degrees <= 0.0 {
         return f64::NAN;
+    }
+    if degrees > 1e15 {
+        return super::normal_tail(t);
     }
     let half = 0.5 * incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + t * t));
     if t > 0.0 { half } else { 1.0 - half }
 }
 
-/// The value that a Student t variable stays below with probability `p`.
-pub(crate) fn student_t_quantile(p: f64, degrees: f64) -> f64 {
+/// The value that a Student t variable with `degrees` of freedom stays below with probability `p`, found by bisection of its tail; infinite at 0
+/// and 1, NaN if something is NaN, `p` is not from 0 to 1, or the degrees are not above 0.
+#[must_use]
+pub fn student_t_quantile(p: f64, degrees: f64) -> f64 {
+    if !(0.0..=1.0).contains(&p) || degrees.is_nan() || degrees <= 0.0 {
+        return f64::NAN;
+    }
+    if p == 0.0 || p == 1.0 {
+        return if p == 0.0 { f64::NEG_INFINITY } else { f64::INFINITY };
+    }
     if p < 0.5 {
         return -student_t_quantile(1.0 - p, degrees);
     }

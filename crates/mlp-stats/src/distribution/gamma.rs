@@ -7,7 +7,8 @@ pub(crate) fn log_factorial(n: f64) -> f64 {
     lgamma(n + 1.0)
 }
 
-/// The chance that a chi-squared variable with `k` degrees of freedom exceeds `x`.
+/// The chance that a chi-squared variable with `k` degrees of freedom exceeds `x` (Abramowitz and Stegun 26.4.2): 1 for `x` up to 0; NaN if
+/// either is NaN or `k` is negative.
 #[must_use]
 pub fn chi_squared_tail(x: f64, k: f64) -> f64 {
     if x.is_nan() || k.is_nan() {
@@ -16,7 +17,18 @@ pub fn chi_squared_tail(x: f64, k: f64) -> f64 {
     if x <= 0.0 {
         return 1.0;
     }
-    if x == f64::INFINITY { 0.0 } else { upper_gamma(k / 2.0, x / 2.0) }
+    if x == f64::INFINITY || k == 0.0 {
+        return 0.0;
+    }
+    if k < 0.0 {
+        return f64::NAN;
+    }
+    if k > 1e8 {
+        // The cube root is normal by then (Wilson and Hilferty 1931).
+        let spread = 2.0 / (9.0 * k);
+        return super::normal_tail(((x / k).cbrt() - (1.0 - spread)) / spread.sqrt());
+    }
+    upper_gamma(k / 2.0, x / 2.0)
 }
 
 /// The regularised upper incomplete gamma function, by its series or its continued fraction (Numerical Recipes, third edition, section 6.2).

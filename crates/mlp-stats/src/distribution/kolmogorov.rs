@@ -52,7 +52,16 @@ fn smirnov_tail(n: f64, x: f64) -> f64 {
             + (j - 1.0) * share.ln()
             + (n - j) * rest.ln()
     };
-    x * crate::sum::sum((0..=last).map(|j| term(j).exp()))
+    // The logarithms of the terms rise to one peak and fall: what is far below it adds nothing.
+    let (mut low, mut high) = (0, last);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if term(middle + 1) > term(middle) { low = middle + 1 } else { high = middle }
+    }
+    let worth = |log: &f64| *log > term(low) - 60.0;
+    let below = (0..low).rev().map(term).take_while(worth);
+    let above = (low..=last).map(term).take_while(worth);
+    x * crate::sum::sum(below.chain(above).map(f64::exp))
 }
 
 /// A square matrix with a power of ten taken out.

@@ -5,12 +5,13 @@ mod gamma;
 mod kolmogorov;
 mod normal;
 
-pub(crate) use beta::{beta_quantile, log_beta, log_upper_ratio, student_t_quantile};
+pub use beta::student_t_quantile;
+pub(crate) use beta::{beta_quantile, log_beta, log_upper_ratio};
 pub use beta::{f_tail, student_t_tail};
 pub use gamma::chi_squared_tail;
 pub(crate) use gamma::log_factorial;
 pub(crate) use kolmogorov::kolmogorov_tail;
-pub(crate) use normal::normal_quantile;
+pub use normal::normal_quantile;
 pub use normal::normal_tail;
 
 /// The root of a monotone function between two places where its sign differs, to the last bit or so (bisection).

@@ -62,6 +62,6 @@ fn total(name: &'static str, weights: &[f64]) -> Result<f64, StatsError> {
     check::within(name, weights, "finite and at least 0", |w| w >= 0.0 && w.is_finite())?;
     match sum(weights.iter().copied()) {
         0.0 => Err(StatsError::undefined("jensen_shannon", Undefined::ZeroWeight)),
-        total => Ok(total),
+        total => check::result("jensen_shannon", total),
     }
 }

@@ -45,7 +45,7 @@ impl<'a> BinaryScores<'a> {
     /// The same rows, each counting as much as its weight.
     ///
     /// # Errors
-    /// If the length differs, or a weight is negative or not finite.
+    /// If the length differs, or a weight is not from 0 to 1e100.
     pub fn weighted(self, weights: &'a [f64]) -> Result<Self, StatsError> {
         Ok(Self { weights: Weights::checked(weights, self.positive.len())?, ..self })
     }

@@ -6,7 +6,8 @@ use super::weights::Weights;
 use crate::check;
 use crate::error::{StatsError, Undefined};
 
-/// How often, or with how much weight, each true class was predicted as each class. Every score of labels follows from it.
+/// How often, or with how much weight, each true class was predicted as each class. Every score of labels follows from it; definitions are those
+/// of scikit-learn's `metrics` module (Pedregosa and others 2011), the classic ones of van Rijsbergen 1979.
 ///
 /// ```
 /// use mlp_stats::{Average, Confusion, LabelScore, ZeroDivision};
@@ -20,10 +21,29 @@ use crate::error::{StatsError, Undefined};
 /// # Ok::<(), mlp_stats::StatsError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Confusion {
     classes: usize,
     /// Row-major: true class, then predicted class.
     counts: Vec<f64>,
+}
+
+/// What is stored of a confusion, before it is checked.
+#[derive(Deserialize)]
+struct Stored {
+    classes: usize,
+    counts: Vec<f64>,
+}
+
+impl TryFrom<Stored> for Confusion {
+    type Error = StatsError;
+
+    fn try_from(Stored { classes, counts }: Stored) -> Result<Self, StatsError> {
+        check::class_table(classes)?;
+        check::same_length("counts", counts.len(), "classes squared", classes * classes)?;
+        check::within("counts", &counts, "finite and at least 0", |c| c >= 0.0 && c.is_finite())?;
+        Ok(Self { classes, counts })
+    }
 }
 
 /// A score of one class against the others.
@@ -81,7 +101,7 @@ impl Confusion {
     /// Adds up the weights of pairs of a true and a predicted class.
     ///
     /// # Errors
-    /// If the lengths differ, a label is not below `classes`, or a weight is negative or not finite.
+    /// If the lengths differ, a label is not below `classes`, or a weight is not from 0 to 1e100.
     pub fn weighted(
         truth: &[usize],
         predicted: &[usize],
@@ -161,10 +181,7 @@ impl Confusion {
     /// Of the rows predicted as `class`, the share that is of it.
     ///
     /// # Errors
-    /// If the class was never predicted.
-    ///
-    /// # Panics
-    /// If `class` is not below the number of classes.
+    /// If the class was never predicted, or is not below the number of classes.
     pub fn precision(&self, class: usize) -> Result<f64, StatsError> {
         self.score(LabelScore::Precision, class)
     }
@@ -172,10 +189,7 @@ impl Confusion {
     /// Of the rows of `class`, the share that was predicted as it.
     ///
     /// # Errors
-    /// If the class does not occur.
-    ///
-    /// # Panics
-    /// If `class` is not below the number of classes.
+    /// If the class does not occur, or is not below the number of classes.
     pub fn recall(&self, class: usize) -> Result<f64, StatsError> {
         self.score(LabelScore::Recall, class)
     }
@@ -183,10 +197,7 @@ impl Confusion {
     /// The harmonic mean of precision and recall.
     ///
     /// # Errors
-    /// If the class neither occurs nor was predicted.
-    ///
-    /// # Panics
-    /// If `class` is not below the number of classes.
+    /// If the class neither occurs nor was predicted, or is not below the number of classes.
     pub fn f1(&self, class: usize) -> Result<f64, StatsError> {
         self.score(LabelScore::F1, class)
     }
@@ -194,11 +205,10 @@ impl Confusion {
     /// A score of one class against the others.
     ///
     /// # Errors
-    /// If its definition divides zero by zero, or the factor of [`LabelScore::FBeta`] is not above 0.
-    ///
-    /// # Panics
-    /// If `class` is not below the number of classes.
+    /// If its definition divides zero by zero, the factor of [`LabelScore::FBeta`] is not above 0 and up to 1e100, or the class is not below
+    /// the number of classes.
     pub fn score(&self, score: LabelScore, class: usize) -> Result<f64, StatsError> {
+        check::labels("class", &[class], self.classes)?;
         let (right, occurs) = (self.count(class, class), self.occurs(class));
         score.of(right, occurs, self.predicted(class), Undefined::MissingClass { class })
     }
@@ -236,18 +246,20 @@ impl Confusion {
     pub fn matthews_correlation(&self) -> Result<f64, StatsError> {
         let quantity = "matthews_correlation";
         check::not_empty(quantity, usize::from(self.total() > 0.0))?;
-        let (total, classes) = (self.total(), || 0..self.classes);
-        let chance: f64 = classes().map(|c| self.occurs(c) * self.predicted(c)).sum();
-        let spread = |of: &dyn Fn(usize) -> f64| total * total - classes().map(of).sum::<f64>();
-        let truth = spread(&|class| self.occurs(class).powi(2));
-        let predicted = spread(&|class| self.predicted(class).powi(2));
-        if truth <= 0.0 || predicted <= 0.0 {
-            let class = classes()
-                .find(|&class| [self.occurs(class), self.predicted(class)].contains(&total));
-            let class = class.unwrap_or_default();
+        let (truths, predictions) = self.shares();
+        let (mut chance, mut truth, mut predicted) = (0.0, 1.0, 1.0);
+        for (t, p) in truths.iter().zip(&predictions) {
+            chance += t * p;
+            truth -= t * t;
+            predicted -= p * p;
+        }
+        let is_one = |shares: &[f64]| shares.iter().filter(|share| **share > 0.0).count() == 1;
+        if is_one(&truths) || is_one(&predictions) {
+            let single = if is_one(&truths) { &truths } else { &predictions };
+            let class = single.iter().position(|share| *share > 0.0).unwrap_or_default();
             return Err(StatsError::undefined(quantity, Undefined::SingleClass { class }));
         }
-        Ok((self.right() * total - chance) / (truth * predicted).sqrt())
+        Ok((self.right() / self.total() - chance) / (truth * predicted).sqrt())
     }
 
     /// Cohen's κ (Cohen 1960): the agreement beyond chance, 1 if perfect, 0 if by chance.
@@ -272,15 +284,24 @@ impl Confusion {
         cost: impl Fn(usize, usize) -> f64,
     ) -> Result<f64, StatsError> {
         check::not_empty(quantity, usize::from(self.total() > 0.0))?;
+        let ((truths, predictions), total) = (self.shares(), self.total());
         let (mut found, mut by_chance) = (0.0, 0.0);
-        for truth in 0..self.classes {
-            for predicted in 0..self.classes {
+        for (truth, of_truth) in truths.iter().enumerate() {
+            for (predicted, of_predicted) in predictions.iter().enumerate() {
                 let cost = cost(truth, predicted);
-                found += cost * self.count(truth, predicted);
-                by_chance += cost * self.occurs(truth) * self.predicted(predicted) / self.total();
+                found += cost * (self.count(truth, predicted) / total);
+                by_chance += cost * of_truth * of_predicted;
             }
         }
         Ok(1.0 - ratio(quantity, found, by_chance, Undefined::Constant)?)
+    }
+
+    /// The share of each class in the truth and in the predictions.
+    fn shares(&self) -> (Vec<f64>, Vec<f64>) {
+        let total = self.total();
+        let classes = || 0..self.classes;
+        let truths = classes().map(|class| self.occurs(class) / total).collect();
+        (truths, classes().map(|class| self.predicted(class) / total).collect())
     }
 
     fn present(&self) -> impl Iterator<Item = usize> {
@@ -317,7 +338,12 @@ impl LabelScore {
             Self::Recall => (right, occurs, missing),
             Self::F1 => (2.0 * right, occurs + predicted, Undefined::ZeroDivision),
             Self::FBeta(beta) => {
-                check::parameter("beta", beta, "above 0", beta > 0.0 && beta.is_finite())?;
+                check::parameter(
+                    "beta",
+                    beta,
+                    "above 0, up to 1e100",
+                    beta > 0.0 && beta <= 1e100,
+                )?;
                 let square = beta * beta;
                 ((1.0 + square) * right, square * occurs + predicted, Undefined::ZeroDivision)
             }

@@ -59,7 +59,7 @@ impl<'a> ClassScores<'a> {
     /// The same rows, each counting as much as its weight.
     ///
     /// # Errors
-    /// If the length differs, or a weight is negative or not finite.
+    /// If the length differs, or a weight is not from 0 to 1e100.
     pub fn weighted(self, weights: &'a [f64]) -> Result<Self, StatsError> {
         Ok(Self { weights: Weights::checked(weights, self.truth.len())?, ..self })
     }
@@ -73,12 +73,25 @@ impl<'a> ClassScores<'a> {
         check::not_empty("roc_auc", self.truth.len())?;
         self.rows_add_up()?;
         match pairing {
-            Pairing::OneVsRest => self.one_vs_rest(average),
+            Pairing::OneVsRest => self.one_vs_rest(average, |scores| scores.roc_auc()),
             Pairing::OneVsOne => self.one_vs_one(average),
         }
     }
 
-    fn one_vs_rest(&self, average: Average) -> Result<f64, StatsError> {
+    /// The mean over the classes of the average precision of each against the rest.
+    ///
+    /// # Errors
+    /// If there are no rows, or a class does not occur.
+    pub fn average_precision(&self, average: Average) -> Result<f64, StatsError> {
+        check::not_empty("average_precision", self.truth.len())?;
+        self.one_vs_rest(average, |scores| scores.average_precision())
+    }
+
+    fn one_vs_rest(
+        &self,
+        average: Average,
+        area: impl Fn(BinaryScores<'_>) -> Result<f64, StatsError>,
+    ) -> Result<f64, StatsError> {
         if average == Average::Micro {
             let positive: Vec<bool> = self
                 .truth
@@ -89,8 +102,8 @@ impl<'a> ClassScores<'a> {
                 (0..positive.len()).map(|cell| self.weights.of(cell / self.classes)).collect();
             let scores = BinaryScores::new(&positive, self.probabilities)?;
             return match self.weights {
-                Weights::Equal => scores.roc_auc(),
-                Weights::Each(_) => scores.weighted(&weights)?.roc_auc(),
+                Weights::Equal => area(scores),
+                Weights::Each(_) => area(scores.weighted(&weights)?),
             };
         }
         self.mean_over(0..self.classes, |class| {
@@ -98,8 +111,8 @@ impl<'a> ClassScores<'a> {
             let column: Vec<f64> = self.column(class).collect();
             let scores = BinaryScores::new(&positive, &column)?;
             let area = match self.weights {
-                Weights::Equal => scores.roc_auc(),
-                Weights::Each(weights) => scores.weighted(weights)?.roc_auc(),
+                Weights::Equal => area(scores),
+                Weights::Each(weights) => area(scores.weighted(weights)?),
             };
             let occurs = (0..positive.len()).filter(|&row| positive[row]);
             let weight = match average {

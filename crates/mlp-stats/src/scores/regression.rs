@@ -38,7 +38,7 @@ impl<'a> RegressionScores<'a> {
     /// The same rows, each counting as much as its weight.
     ///
     /// # Errors
-    /// If the length differs, or a weight is negative or not finite.
+    /// If the length differs, or a weight is not from 0 to 1e100.
     pub fn weighted(self, weights: &'a [f64]) -> Result<Self, StatsError> {
         Ok(Self { weights: Weights::checked(weights, self.truth.len())?, ..self })
     }
@@ -142,7 +142,8 @@ impl<'a> RegressionScores<'a> {
     /// # Errors
     /// As [`pinball`](Self::pinball), or if there are fewer than two rows, or the quantile alone loses nothing.
     pub fn d2_pinball(&self, alpha: f64) -> Result<f64, StatsError> {
-        check::at_least("d2_pinball", self.truth.len(), 2)?;
+        let rows = (0..self.truth.len()).filter(|&row| self.weights.of(row) > 0.0).count();
+        check::at_least("d2_pinball", rows, 2)?;
         let loss = self.pinball(alpha)?;
         let quantile = self.weights.quantile("d2_pinball", self.truth, alpha)?;
         self.explained("d2_pinball", loss, |t| pinball(t - quantile, alpha))
@@ -180,13 +181,18 @@ impl<'a> RegressionScores<'a> {
             let perfect = error == 0.0;
             return Err(StatsError::undefined(quantity, Undefined::ConstantTruth { perfect }));
         }
-        Ok(1.0 - error / whole)
+        check::result(quantity, 1.0 - error / whole)
     }
 
     fn varies(&self, quantity: &'static str, values: &[f64]) -> Result<(), StatsError> {
-        check::at_least(quantity, values.len(), 2)?;
-        if values.iter().all(|value| *value == values[0]) {
-            let perfect = self.truth == self.predicted;
+        // Rows without weight do not count.
+        let counts = |row: &usize| self.weights.of(*row) > 0.0;
+        let mut rows = (0..values.len()).filter(counts);
+        check::at_least(quantity, (0..values.len()).filter(counts).count(), 2)?;
+        let first = rows.next().unwrap_or_default();
+        if rows.all(|row| values[row] == values[first]) {
+            let mut rows = (0..values.len()).filter(counts);
+            let perfect = rows.all(|row| self.truth[row] == self.predicted[row]);
             return Err(StatsError::undefined(quantity, Undefined::ConstantTruth { perfect }));
         }
         Ok(())

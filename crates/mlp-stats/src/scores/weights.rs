@@ -15,8 +15,8 @@ impl<'a> Weights<'a> {
     /// Weights that are finite, not negative, one for each row.
     pub(crate) fn checked(weights: &'a [f64], rows: usize) -> Result<Self, StatsError> {
         check::same_length("weights", weights.len(), "truth", rows)?;
-        check::within("weights", weights, "finite and at least 0", |weight| {
-            weight >= 0.0 && weight.is_finite()
+        check::within("weights", weights, "from 0 to 1e100", |weight| {
+            (0.0..=1e100).contains(&weight)
         })?;
         Ok(Self::Each(weights))
     }
@@ -47,7 +47,7 @@ impl<'a> Weights<'a> {
                 }
             }
         }
-        Ok(total.value() / weight)
+        check::result(quantity, total.value() / weight)
     }
 
     /// The value below which a share of the weight lies; where the share falls between two values, their mean (Hyndman and Fan's second

@@ -77,6 +77,19 @@ impl CanaryEvidence {
         self.current.add(canary, canary.saturating_add(baseline));
     }
 
+    /// Adds the evidence of other errors, gathered at the same share.
+    ///
+    /// # Errors
+    /// If the allowed ratio or the present share differs.
+    pub fn merge(&mut self, other: &Self) -> Result<(), StatsError> {
+        check::parameter("ratio", other.ratio, "that of this state", self.ratio == other.ratio)?;
+        let same = self.bound() == other.bound();
+        check::parameter("bound", other.bound(), "that of this state", same)?;
+        self.earlier += other.earlier;
+        self.current.merge(&other.current);
+        Ok(())
+    }
+
     /// The greatest share of the errors at the present share of the traffic that the allowed ratio explains.
     #[must_use]
     pub fn bound(&self) -> f64 {

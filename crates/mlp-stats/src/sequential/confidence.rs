@@ -21,11 +21,30 @@ use crate::two_sample::Interval;
 /// # Ok::<(), mlp_stats::StatsError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Stored")]
 pub struct ConfidenceSequence {
     alpha: f64,
     events: u64,
     trials: u64,
+}
+
+/// What is stored of a sequence, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    alpha: f64,
+    events: u64,
+    trials: u64,
+}
+
+impl TryFrom<Stored> for ConfidenceSequence {
+    type Error = StatsError;
+
+    fn try_from(stored: Stored) -> Result<Self, StatsError> {
+        let Stored { alpha, events, trials } = stored;
+        check::parameter("events", events as f64, "at most the trials", events <= trials)?;
+        Ok(Self { events, trials, ..Self::new(alpha)? })
+    }
 }
 
 impl ConfidenceSequence {

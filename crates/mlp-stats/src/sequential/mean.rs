@@ -57,6 +57,19 @@ impl MeanDifferenceEvidence {
         Ok(())
     }
 
+    /// Adds the pairs of another state. What either had seen at most before does not count any more: only the ratio of all together.
+    ///
+    /// # Errors
+    /// If a variance differs.
+    pub fn merge(&mut self, other: &Self) -> Result<(), StatsError> {
+        let same = (self.variance, self.prior_variance) == (other.variance, other.prior_variance);
+        check::parameter("variance", other.variance, "that of this state", same)?;
+        self.pairs = self.pairs.saturating_add(other.pairs);
+        self.total += other.total;
+        self.greatest = self.log_ratio().max(0.0);
+        Ok(())
+    }
+
     /// The logarithm of the mixture likelihood ratio now.
     #[must_use]
     pub fn log_ratio(&self) -> f64 {
@@ -75,7 +88,8 @@ impl MeanDifferenceEvidence {
 }
 
 /// The logarithm of how many times likelier a difference of two means is if the true difference is normal around 0 with variance
-/// `prior_variance` than if it is 0; `variance` is that of the difference of the means. 0 if the variance is 0, as nothing is known then.
+/// `prior_variance` than if it is 0; `variance` is that of the difference of the means. 0 if the variance is not
+/// above 0, as nothing is known then (Johari, Pekelis and Walsh 2017).
 #[must_use]
 pub fn log_mixture_ratio(difference: f64, variance: f64, prior_variance: f64) -> f64 {
     if variance <= 0.0 || variance.is_nan() {

@@ -25,15 +25,34 @@ use crate::error::StatsError;
 /// # Ok::<(), mlp_stats::StatsError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "StoredEvidence")]
 pub struct RateEvidence {
     bound: f64,
     events: u64,
     trials: u64,
-    #[serde(default)]
     hypothesis: RateHypothesis,
-    #[serde(default)]
     prior: RatePrior,
+}
+
+/// What is stored of evidence, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredEvidence {
+    bound: f64,
+    events: u64,
+    trials: u64,
+    hypothesis: RateHypothesis,
+    prior: RatePrior,
+}
+
+impl TryFrom<StoredEvidence> for RateEvidence {
+    type Error = StatsError;
+
+    fn try_from(stored: StoredEvidence) -> Result<Self, StatsError> {
+        let StoredEvidence { bound, events, trials, hypothesis, prior } = stored;
+        check::parameter("events", events as f64, "at most the trials", events <= trials)?;
+        Ok(Self { events, trials, hypothesis, prior, ..Self::new(bound)? })
+    }
 }
 
 /// What the evidence is against.
@@ -62,10 +81,26 @@ pub enum RateHypothesis {
 /// | Beta(½, 2) | 1,677 / 3,342 | 127 / 315 | 35 / 89 | 4 / 8 | 0.65 % |
 /// | Beta(1, 8) | 1,565 / 3,290 | 123 / 294 | 34 / 86 | 4 / 9 | 0.60 % |
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "StoredPrior")]
 pub struct RatePrior {
     a: f64,
     b: f64,
+}
+
+/// What is stored of a prior, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredPrior {
+    a: f64,
+    b: f64,
+}
+
+impl TryFrom<StoredPrior> for RatePrior {
+    type Error = StatsError;
+
+    fn try_from(stored: StoredPrior) -> Result<Self, StatsError> {
+        Self::beta(stored.a, stored.b)
+    }
 }
 
 impl RatePrior {

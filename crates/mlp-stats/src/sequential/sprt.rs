@@ -88,21 +88,39 @@ impl SprtState {
         if self.decision == SprtDecision::GoOn {
             self.trials += 1;
             self.events += u64::from(event);
-            let ratio = self.log_likelihood_ratio();
-            if ratio >= self.plan.upper() {
-                self.decision = SprtDecision::RejectNull;
-            } else if ratio <= self.plan.lower() {
-                self.decision = SprtDecision::AcceptNull;
-            }
+            self.decide();
         }
         self.decision
+    }
+
+    /// Adds the trials of another state under the same plan, as if they had come last. A decision of this state stays.
+    ///
+    /// # Errors
+    /// If the plan differs.
+    pub fn merge(&mut self, other: &Self) -> Result<SprtDecision, StatsError> {
+        check::parameter("p1", other.plan.p1, "that of this plan", self.plan == other.plan)?;
+        if self.decision == SprtDecision::GoOn {
+            self.trials = self.trials.saturating_add(other.trials);
+            self.events = self.events.saturating_add(other.events).min(self.trials);
+            self.decide();
+        }
+        Ok(self.decision)
+    }
+
+    fn decide(&mut self) {
+        let ratio = self.log_likelihood_ratio();
+        if ratio >= self.plan.upper() {
+            self.decision = SprtDecision::RejectNull;
+        } else if ratio <= self.plan.lower() {
+            self.decision = SprtDecision::AcceptNull;
+        }
     }
 
     /// The logarithm of how many times likelier the trials are at `p1` than at `p0`.
     #[must_use]
     pub fn log_likelihood_ratio(&self) -> f64 {
         let SprtPlan { p0, p1, .. } = self.plan;
-        let good = ((-p1).ln_1p() - (-p0).ln_1p()) * (self.trials - self.events) as f64;
+        let good = ((-p1).ln_1p() - (-p0).ln_1p()) * self.trials.saturating_sub(self.events) as f64;
         (p1 / p0).ln() * self.events as f64 + good
     }
 

@@ -24,9 +24,10 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Takes a value. One that is NaN or infinite is left out, and counted as such.
+    /// Takes a value. One that is NaN, infinite or beyond 1e140 in magnitude, whose squares could not be added up, is left out, and counted as
+    /// such.
     pub fn add(&mut self, value: f64) {
-        if !value.is_finite() {
+        if value.is_nan() || value.abs() > crate::check::LARGEST {
             self.left_out += 1;
             return;
         }
@@ -49,13 +50,13 @@ impl Moments {
         self.count += other.count;
     }
 
-    /// How many finite values there were.
+    /// How many values there were that counted.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// How many values were NaN or infinite.
+    /// How many values were left out.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.left_out

@@ -6,10 +6,11 @@ use sketches_ddsketch::{Config, DDSketch};
 use crate::check;
 use crate::error::{StatsError, Undefined};
 
-/// Quantiles of any number of values in at most 2,048 counters each for negative and positive ones (DDSketch; Masson, Rim and Lee
+/// Quantiles of any number of values in a bounded number of counters (at 1 % 2,048 each for negative and positive ones; the number grows as
+/// the accuracy shrinks) (DDSketch; Masson, Rim and Lee
 /// 2019): each is within the relative accuracy of a true one. Sketches of parts add up to exactly the sketch of all.
 ///
-/// Where the values span so many orders of magnitude that the counters do not suffice (more than 10¹⁷ at an accuracy of 1 %), the
+/// Where the values span so many orders of magnitude that the counters do not suffice (more than 17), the
 /// smallest are taken together. Values nearer to 0 than 10⁻⁹ count as 0.
 ///
 /// ```
@@ -45,15 +46,17 @@ impl QuantileSketch {
     /// An empty sketch of this relative accuracy.
     ///
     /// # Errors
-    /// If the accuracy is not from 0.0001 to 0.5.
+    /// If the accuracy is not from 0.001 to 0.5.
     pub fn new(accuracy: f64) -> Result<Self, StatsError> {
-        let allowed = (0.0001..=0.5).contains(&accuracy);
-        check::parameter("accuracy", accuracy, "from 0.0001 to 0.5", allowed)?;
+        let allowed = (0.001..=0.5).contains(&accuracy);
+        check::parameter("accuracy", accuracy, "from 0.001 to 0.5", allowed)?;
         Ok(Self { accuracy, left_out: 0, sketch: None })
     }
 
     fn empty(&self) -> DDSketch {
-        DDSketch::new(Config::new(self.accuracy, 2_048, 1e-9))
+        // As many counters as span seventeen orders of magnitude: 2,048 at 1 %, 20,480 at 0.1 %.
+        let counters = (20.48 / self.accuracy).ceil().max(128.0) as u32;
+        DDSketch::new(Config::new(self.accuracy, counters, 1e-9))
     }
 
     /// Takes a value. One that is NaN or infinite is left out, and counted as such.

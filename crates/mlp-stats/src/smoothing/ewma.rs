@@ -36,9 +36,9 @@ impl MovingMoments {
         Ok(Self { weight, count: 0, mean: 0.0, variance: 0.0 })
     }
 
-    /// Learns a value. NaN and infinite values teach nothing.
+    /// Learns a value. NaN, infinite values and those beyond 1e140 in magnitude teach nothing.
     pub fn add(&mut self, value: f64) {
-        if value.is_finite() {
+        if value.abs() <= crate::check::LARGEST {
             let weight = self.weight.max(1.0 / (self.count + 1) as f64);
             let difference = value - self.mean;
             self.mean += weight * difference;

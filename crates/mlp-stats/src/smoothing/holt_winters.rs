@@ -46,7 +46,7 @@ impl Smoothing {
 /// `l = α(y − s) + (1 − α)(l + b)`, `b = β(l − l₋) + (1 − β)b`, `s = γ(y − l₋ − b₋) + (1 − γ)s`, with quotients and products in the
 /// multiplicative form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Stored")]
 pub struct HoltWinters {
     kind: Season,
     smoothing: Smoothing,
@@ -55,6 +55,29 @@ pub struct HoltWinters {
     seasonal: Vec<f64>,
     /// The place in the season of the next value.
     place: usize,
+}
+
+/// What is stored of a model, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    kind: Season,
+    smoothing: Smoothing,
+    level: f64,
+    trend: f64,
+    seasonal: Vec<f64>,
+    place: usize,
+}
+
+impl TryFrom<Stored> for HoltWinters {
+    type Error = StatsError;
+
+    fn try_from(stored: Stored) -> Result<Self, StatsError> {
+        let Stored { kind, smoothing, level, trend, seasonal, place } = stored;
+        let places = seasonal.len();
+        check::parameter("place", place as f64, "below the places in a season", place < places)?;
+        Ok(Self { place, ..Self::new(kind, smoothing, level, trend, seasonal)? })
+    }
 }
 
 impl HoltWinters {
@@ -100,7 +123,7 @@ impl HoltWinters {
     ) -> Result<Self, StatsError> {
         let seasons = history.len().checked_div(period).unwrap_or_default();
         if seasons < 2 {
-            check::at_least("holt_winters", history.len(), 2 * period.max(2))?;
+            check::at_least("holt_winters", history.len(), period.max(2).saturating_mul(2))?;
             check::parameter("period", period as f64, "at least 2", period >= 2)?;
         }
         check::finite("history", history)?;
@@ -127,8 +150,9 @@ impl HoltWinters {
     /// What the value after the next `ahead` ones is expected to be: 0 is the next one.
     #[must_use]
     pub fn forecast(&self, ahead: usize) -> f64 {
-        let season = self.seasonal[(self.place + ahead) % self.seasonal.len()];
-        let base = self.level + (ahead + 1) as f64 * self.trend;
+        let season =
+            self.seasonal[(self.place + ahead % self.seasonal.len()) % self.seasonal.len()];
+        let base = self.level + (ahead as f64 + 1.0) * self.trend;
         match self.kind {
             Season::Additive => base + season,
             Season::Multiplicative => base * season,
@@ -137,7 +161,13 @@ impl HoltWinters {
 
     /// Learns the next value. One that is not finite, or not above 0 where the season multiplies, is passed over: only time goes on.
     pub fn update(&mut self, value: f64) {
-        let usable = value.is_finite() && (self.kind == Season::Additive || value > 0.0);
+        // A quotient by what is not above 0 would never be a number again.
+        let divides = self.kind == Season::Multiplicative;
+        let usable =
+            value.is_finite() && (!divides || (value > 0.0 && self.level + self.trend > 0.0));
+        if divides && self.level + self.trend <= 0.0 {
+            self.trend = 0.0;
+        }
         let value = if usable { value } else { self.forecast(0) };
         let Smoothing { level: alpha, trend: beta, season: gamma } = self.smoothing;
         let season = &mut self.seasonal[self.place];

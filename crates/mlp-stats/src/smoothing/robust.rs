@@ -13,7 +13,8 @@ pub struct RobustScale {
     pub mad: f64,
 }
 
-/// Median and MAD of the values that are not NaN; none if there are none. Infinite values count as very large ones.
+/// Median and MAD of the values that are not NaN; none if there are none, or the middle lies between −∞ and ∞. Infinite values count as very
+/// large ones.
 ///
 /// ```
 /// use mlp_stats::robust_scale;
@@ -25,7 +26,7 @@ pub struct RobustScale {
 #[must_use]
 pub fn robust_scale(values: &[f64]) -> Option<RobustScale> {
     let mut values: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
-    let median = median(&mut values)?;
+    let median = median(&mut values).filter(|median| !median.is_nan())?;
     // A value equal to the median is no distance away, an infinite median among them.
     let distance = |value: &f64| if *value == median { 0.0 } else { (value - median).abs() };
     let mut distances: Vec<f64> = values.iter().map(distance).collect();
@@ -41,6 +42,13 @@ impl RobustScale {
             return 0.0;
         }
         let difference = value - self.median;
+        if self.mad.is_infinite() && !difference.is_nan() {
+            return if difference.is_finite() {
+                0.0
+            } else {
+                difference.signum() * NORMAL_QUARTILE
+            };
+        }
         if self.mad == 0.0 && !difference.is_nan() {
             return difference.signum() * f64::INFINITY;
         }

@@ -54,6 +54,7 @@ impl Default for AdwinConfig {
 ///
 /// The window is kept in buckets of 1, 2, 4, … values, so memory grows with the logarithm of its length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Adwin {
     config: AdwinConfig,
     /// Level `i` has buckets of 2^i values, the oldest first.
@@ -64,6 +65,37 @@ pub struct Adwin {
     deviations: f64,
     updates: u64,
     is_drift: bool,
+}
+
+/// What is stored of a detector, before it is checked.
+#[derive(Deserialize)]
+struct Stored {
+    config: AdwinConfig,
+    levels: Vec<Level>,
+    width: u64,
+    total: f64,
+    deviations: f64,
+    updates: u64,
+    is_drift: bool,
+}
+
+impl TryFrom<Stored> for Adwin {
+    type Error = StatsError;
+
+    fn try_from(stored: Stored) -> Result<Self, StatsError> {
+        let Stored { config, levels, width, total, deviations, updates, is_drift } = stored;
+        check::limit("sizes of buckets", levels.len(), 63)?;
+        let mut values = 0_u128;
+        for (at, level) in levels.iter().enumerate() {
+            let buckets = level.totals.len();
+            check::same_length("totals", buckets, "deviations", level.deviations.len())?;
+            check::limit("buckets of one size", buckets, config.max_buckets.saturating_add(1))?;
+            values += (buckets as u128) << at;
+        }
+        let fits = values == u128::from(width);
+        check::parameter("width", width as f64, "the number of values in the buckets", fits)?;
+        Ok(Self { levels, width, total, deviations, updates, is_drift, ..Self::new(config)? })
+    }
 }
 
 /// Buckets of one size.

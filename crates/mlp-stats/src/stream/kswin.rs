@@ -36,6 +36,7 @@ const LEAST_DISTANCE: f64 = 0.1;
 /// Compares the newest values with as many drawn from the rest of a window, by the exact Kolmogorov-Smirnov test (Raab and others 2020).
 /// As River's `KSWIN`; the draws come from another generator, so they differ where the window is larger than twice the newest values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Kswin {
     config: KswinConfig,
     /// So many steps between the two distribution functions are a change: p depends on nothing else.
@@ -43,6 +44,25 @@ pub struct Kswin {
     window: VecDeque<f64>,
     draws: u64,
     is_drift: bool,
+}
+
+/// What is stored of a detector, before it is checked.
+#[derive(Deserialize)]
+struct Stored {
+    config: KswinConfig,
+    window: VecDeque<f64>,
+    draws: u64,
+    is_drift: bool,
+}
+
+impl TryFrom<Stored> for Kswin {
+    type Error = StatsError;
+
+    fn try_from(stored: Stored) -> Result<Self, StatsError> {
+        let Stored { config, window, draws, is_drift } = stored;
+        check::limit("values in the window", window.len(), config.window_size)?;
+        Ok(Self { window, draws, is_drift, ..Self::new(config)? })
+    }
 }
 
 impl Kswin {
@@ -70,9 +90,7 @@ impl Kswin {
     /// The greatest distance of the two distribution functions, in steps of one value.
     fn steps(&mut self) -> usize {
         let KswinConfig { window_size, stat_size, .. } = self.config;
-        let mut older: Vec<u64> =
-            self.window.iter().take(window_size - stat_size).map(|&value| key(value)).collect();
-        self.draw(&mut older, stat_size);
+        let mut older = self.draw(window_size - stat_size, stat_size);
         let mut newest: Vec<u64> =
             self.window.iter().skip(window_size - stat_size).map(|&value| key(value)).collect();
         older.sort_unstable();
@@ -91,18 +109,20 @@ impl Kswin {
         greatest
     }
 
-    /// Keeps `count` of the values, all subsets equally likely (Fisher and Yates).
-    fn draw(&mut self, values: &mut Vec<u64>, count: usize) {
-        if values.len() > count {
-            self.draws += 1;
-            let mut state = self.config.seed ^ self.draws.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            for at in 0..count {
-                let left = (values.len() - at) as u128;
-                let pick = (u128::from(split_mix(&mut state)) * left) >> 64;
-                values.swap(at, at + pick as usize);
-            }
-            values.truncate(count);
+    /// `count` of the oldest values, all subsets equally likely (Floyd's way, which looks at no more places than it draws; Bentley and Floyd
+    /// 1987).
+    fn draw(&mut self, oldest: usize, count: usize) -> Vec<u64> {
+        if oldest == count {
+            return self.window.iter().take(count).map(|&value| key(value)).collect();
         }
+        self.draws += 1;
+        let mut state = self.config.seed ^ self.draws.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut places = std::collections::BTreeSet::new();
+        for last in oldest - count..oldest {
+            let pick = ((u128::from(split_mix(&mut state)) * (last as u128 + 1)) >> 64) as usize;
+            places.insert(if places.contains(&pick) { last } else { pick });
+        }
+        places.into_iter().map(|place| key(self.window[place])).collect()
     }
 }
 

@@ -66,7 +66,7 @@ pub trait DriftDetector: std::fmt::Debug + Send {
     /// Takes the next value.
     ///
     /// # Errors
-    /// If the value is not finite, or not 0 or 1 where those are wanted. The state is then as before.
+    /// If the value is NaN or beyond 1e140 in magnitude, whose squares could not be added up, or not 0 or 1 where those are wanted. The state is then as before.
     fn update(&mut self, value: f64) -> Result<DriftSignal, StatsError>;
 
     /// Forgets all values.
@@ -82,7 +82,8 @@ fn as_error(value: f64) -> Result<bool, StatsError> {
 }
 
 fn finite(value: f64) -> Result<f64, StatsError> {
-    crate::check::parameter("value", value, "finite", value.is_finite()).map(|()| value)
+    let allowed = value.abs() <= crate::check::LARGEST;
+    crate::check::parameter("value", value, "from -1e140 to 1e140", allowed).map(|()| value)
 }
 
 /// Drift before warning before neither.

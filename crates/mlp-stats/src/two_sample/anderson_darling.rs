@@ -144,7 +144,9 @@ fn p_value(statistic: f64, critical_values: &[f64; 7]) -> f64 {
     }
     let logs = SIGNIFICANCES.map(f64::ln);
     let [c0, c1, c2] = parabola(critical_values, &logs);
-    (c0 + c1 * statistic + c2 * statistic * statistic).exp()
+    (c0 + c1 * statistic + c2 * statistic * statistic)
+        .exp()
+        .clamp(SIGNIFICANCES[6], SIGNIFICANCES[0])
 }
 
 /// Least squares with polynomials that are orthogonal on the places, so that no system is solved.

@@ -15,7 +15,7 @@ pub struct CountTest {
     pub degrees: f64,
     /// The chance of such a statistic if the counts come from what was expected.
     pub p_value: f64,
-    /// Cramér's V: the statistic over its greatest value, from 0 to 1, as a root. The effect size, which does not grow with the counts.
+    /// Cramér's V: Pearson's statistic over its greatest value, from 0 to 1, as a root. The effect size, which does not grow with the counts.
     pub cramers_v: f64,
 }
 
@@ -79,16 +79,18 @@ pub fn count_test(
         _ => (observed - expected).powi(2) / expected,
     };
     let statistic = sum(cells.iter().map(of_cell)).max(0.0);
+    let pearson =
+        sum(cells.iter().map(|(observed, expected)| (observed - expected).powi(2) / expected));
     let degrees = categories as f64 - 1.0;
     Ok(CountTest {
         statistic,
         degrees,
         p_value: chi_squared_tail(statistic, degrees),
-        cramers_v: (statistic / (left + right)).sqrt(),
+        cramers_v: (pearson / (left + right)).sqrt().min(1.0),
     })
 }
 
-/// Whether counts come from known weights of the categories, which are scaled to the counts' total.
+/// Whether counts come from known weights of the categories, which are scaled to the counts' total (Pearson 1900).
 ///
 /// # Errors
 /// If the lengths differ, there are fewer than two categories or no counts, or a weight is not finite and above 0.
@@ -110,7 +112,11 @@ pub fn chi_square_goodness_of_fit(
     }));
     let degrees = observed.len() as f64 - 1.0;
     let p_value = chi_squared_tail(statistic, degrees);
-    let cramers_v = (statistic / (total * degrees)).sqrt();
+    // At most all counts are in the category of the least weight.
+    let least = weights.iter().copied().fold(f64::INFINITY, f64::min) * scale / total;
+    let cramers_v = (statistic / (total * (1.0 / least - 1.0))).sqrt().min(1.0);
+    check::result(quantity, statistic)?;
+    check::result(quantity, cramers_v)?;
     Ok(CountTest { statistic, degrees, p_value, cramers_v })
 }
 

@@ -57,7 +57,8 @@ pub fn ks_two_sample(first: &[f64], second: &[f64]) -> Result<KsTest, StatsError
 /// The Kolmogorov-Smirnov test with a choice of alternative and method.
 ///
 /// # Errors
-/// If a sample is empty, holds NaN, or has more than 2³¹ values.
+/// If a sample is empty, holds NaN, or has more than 2³¹ values; or if samples of unequal size with more than 2³⁰ pairs are to be tested
+/// exactly.
 pub fn ks_two_sample_with(
     first: &[f64],
     second: &[f64],
@@ -80,6 +81,9 @@ pub fn ks_two_sample_with(
         KsMethod::Exact => true,
         KsMethod::Asymptotic => false,
     };
+    if is_exact && n != m {
+        check::limit("pairs of an exact Kolmogorov-Smirnov test", n.saturating_mul(m), 1 << 30)?;
+    }
     let statistic = greatest.value() as f64 / (n as f64 * m as f64);
     let is_two_sided = alternative == Alternative::TwoSided;
     let p_value = if is_exact {

@@ -23,7 +23,7 @@ pub struct MannWhitney {
 /// How the p-value of a Mann-Whitney test is computed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MannWhitneyMethod {
-    /// Exactly if a sample has at most 8 values and there are no ties, else normal with continuity correction.
+    /// Exactly if a sample has at most 8 values, there are no ties and at most 10,000,000 pairs, else normal with continuity correction.
     #[default]
     Auto,
     /// By counting orders, as if there were no ties; up to 10,000,000 pairs and as many orders as a double can count.
@@ -68,7 +68,9 @@ pub fn mann_whitney_with(
     let Ranks { u, ties } = ranks(&first, &second);
     let pairs = n as f64 * m as f64;
     let is_exact = match method {
-        MannWhitneyMethod::Auto => n.min(m) <= 8 && ties == 0.0,
+        MannWhitneyMethod::Auto => {
+            n.min(m) <= 8 && ties == 0.0 && n.saturating_mul(m) <= MOST_PAIRS
+        }
         MannWhitneyMethod::Exact => true,
         MannWhitneyMethod::Asymptotic { .. } => false,
     };
@@ -89,6 +91,9 @@ pub fn mann_whitney_with(
         rank_biserial: 2.0 * common_language_effect - 1.0,
     })
 }
+
+/// An exact test of more pairs would take too long.
+const MOST_PAIRS: usize = 10_000_000;
 
 struct Ranks {
     u: f64,
@@ -119,7 +124,7 @@ fn normal_tail_of(n: usize, m: usize, u: f64, ties: f64, continuity: bool) -> f6
     let (n, m) = (n as f64, m as f64);
     let all = n + m;
     let correction = if all > 1.0 { ties / (all * (all - 1.0)) } else { 0.0 };
-    let deviation = (n * m / 12.0 * (all + 1.0 - correction)).sqrt();
+    let deviation = (n * m / 12.0 * (all + 1.0 - correction).max(0.0)).sqrt();
     let apart = u - n * m / 2.0 - if continuity { 0.5 } else { 0.0 };
     if deviation == 0.0 {
         return if apart > 0.0 { 0.0 } else { 1.0 };
@@ -133,7 +138,13 @@ fn normal_tail_of(n: usize, m: usize, u: f64, ties: f64, continuity: bool) -> f6
 /// factor at a time, so that each stays a polynomial with whole coefficients.
 fn exact_tail(n: usize, m: usize, u: f64) -> Result<f64, StatsError> {
     let (small, large) = (n.min(m), n.max(m));
-    check::limit("pairs of an exact Mann-Whitney test", n.saturating_mul(m), 10_000_000)?;
+    check::limit("pairs of an exact Mann-Whitney test", n.saturating_mul(m), MOST_PAIRS)?;
+    let all: f64 = (1..=small).map(|i| (large + i) as f64 / i as f64).product();
+    if !all.is_finite() {
+        return Err(StatsError::Unsupported {
+            what: "an exact Mann-Whitney test of more orders than a double can count",
+        });
+    }
     let pairs = n * m;
     let u = u.floor() as usize;
     // By symmetry the upper tail from u is the lower one up to pairs − u; the shorter of the two sides is counted.
@@ -144,7 +155,6 @@ fn exact_tail(n: usize, m: usize, u: f64) -> Result<f64, StatsError> {
     }
     let mut orders = vec![0.0_f64; most + 1];
     orders[0] = 1.0;
-    let mut all = 1.0;
     for i in 1..=small {
         for at in (large + i..=most).rev() {
             orders[at] -= orders[at - large - i];
@@ -152,12 +162,6 @@ fn exact_tail(n: usize, m: usize, u: f64) -> Result<f64, StatsError> {
         for at in i..=most {
             orders[at] += orders[at - i];
         }
-        all *= (large + i) as f64 / i as f64;
-    }
-    if !f64::is_finite(all) {
-        return Err(StatsError::Unsupported {
-            what: "an exact Mann-Whitney test of more orders than a double can count",
-        });
     }
     let share = orders.iter().sum::<f64>() / all;
     Ok(if is_upper { share } else { 1.0 - share })

@@ -15,7 +15,8 @@ pub use mann_whitney::{
     MannWhitney, MannWhitneyMethod, hodges_lehmann_shift, mann_whitney, mann_whitney_with,
 };
 pub use proportions::{
-    Interval, Proportion, TwoProportions, fisher_exact, newcombe_interval, two_proportions,
+    Interval, Proportion, TwoProportions, fisher_exact, newcombe_interval, odds_ratio,
+    two_proportions,
 };
 pub use welch::{TTest, student_t_test, welch_t_test};
 

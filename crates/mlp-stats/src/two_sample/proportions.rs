@@ -2,7 +2,7 @@
 
 use super::Alternative;
 use crate::check;
-use crate::distribution::{beta_quantile, log_factorial, normal_quantile, normal_tail};
+use crate::distribution::{beta_quantile, normal_quantile, normal_tail};
 use crate::error::{StatsError, Undefined};
 
 /// Two ends between which a true value lies with some confidence.
@@ -28,9 +28,25 @@ pub struct Interval {
 /// # Ok::<(), mlp_stats::StatsError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Proportion {
     events: u64,
     trials: u64,
+}
+
+/// What is stored of a proportion, before it is checked.
+#[derive(serde::Deserialize)]
+struct Stored {
+    events: u64,
+    trials: u64,
+}
+
+impl TryFrom<Stored> for Proportion {
+    type Error = StatsError;
+
+    fn try_from(stored: Stored) -> Result<Self, StatsError> {
+        Self::new(stored.events, stored.trials)
+    }
 }
 
 impl Proportion {
@@ -98,7 +114,7 @@ impl TwoProportions {
     }
 }
 
-/// Whether two shares differ, by the normal distribution: for many events and trials; [`fisher_exact`] is for few.
+/// Whether two shares differ, by the normal distribution with their pooled variance (Fleiss, Levin and Paik 2003, chapter 3): for many events and trials; [`fisher_exact`] is for few.
 ///
 /// # Errors
 /// If no trial of either is an event, or every one is.
@@ -116,28 +132,57 @@ pub fn two_proportions(
     Ok(TwoProportions { z: difference / error, difference })
 }
 
-/// The chance of such a split of the events, or a less likely one, if the shares are the same (Fisher 1922): exact for any counts, in time
-/// that grows with the smaller of events and trials.
+/// How many times greater the odds of an event are in the first than in the second (Cornfield 1951): the effect size of a two-by-two table; 1
+/// without a difference, infinite if only the first has events, or all are.
+///
+/// # Errors
+/// If no trial of either is an event, or every one is.
+pub fn odds_ratio(first: Proportion, second: Proportion) -> Result<f64, StatsError> {
+    let rest = |of: Proportion| (of.trials - of.events) as f64;
+    let (top, bottom) = (first.events as f64 * rest(second), second.events as f64 * rest(first));
+    if top == 0.0 && bottom == 0.0 {
+        return Err(StatsError::undefined("odds_ratio", Undefined::ZeroDivision));
+    }
+    Ok(top / bottom)
+}
+
+/// Weights below this part of the greatest count for nothing: before the least doubles, which a factor near 1 would leave as they are.
+const VANISHING: f64 = 1e-300;
+
+/// The chance of such a split of the events, or a less likely one, if the shares are the same (Fisher 1922): the exact test of few events.
+///
+/// The chances are built up by ratios from the likeliest split outwards, so that they keep their digits for any counts; the time grows with the
+/// root of the events.
 #[must_use]
 pub fn fisher_exact(first: Proportion, second: Proportion, alternative: Alternative) -> f64 {
     let (n, m) = (first.trials as f64, second.trials as f64);
     let events = first.events as f64 + second.events as f64;
-    let log_choose = |n: f64, k: f64| log_factorial(n) - log_factorial(k) - log_factorial(n - k);
-    let scale = log_choose(n + m, events);
-    let chance = |k: f64| (log_choose(n, k) + log_choose(m, events - k) - scale).exp();
-    let (from, to) = ((events - m).max(0.0) as u64, events.min(n) as u64);
-    let tail = |from: u64, to: u64| crate::sum::sum((from..=to).map(|k| chance(k as f64))).min(1.0);
-    let observed = first.events;
-    match alternative {
-        Alternative::Less => tail(from, observed),
-        Alternative::Greater => tail(observed, to),
-        Alternative::TwoSided => {
-            // Equally likely splits count, up to rounding.
-            let bound = chance(observed as f64) * (1.0 + 1e-9);
-            let chances = (from..=to).map(|k| chance(k as f64));
-            crate::sum::sum(chances.filter(|&p| p <= bound)).min(1.0)
-        }
+    let (from, to) = ((events - m).max(0.0), events.min(n));
+    let mode = ((events + 1.0) * ((n + 1.0) / (n + m + 2.0))).floor().clamp(from, to);
+    let observed = first.events as f64;
+    // Weights relative to the mode's, each with its split, outwards on both sides until they vanish.
+    let up = std::iter::successors(Some((mode, 1.0)), |&(k, weight)| {
+        let next = weight * ((n - k) / (k + 1.0)) * ((events - k) / (m - events + k + 1.0));
+        (k < to && next > VANISHING).then_some((k + 1.0, next))
+    });
+    let down = std::iter::successors(Some((mode, 1.0)), |&(k, weight)| {
+        let next = weight * (k / (n - k + 1.0)) * ((m - events + k) / (events - k + 1.0));
+        (k > from && next > VANISHING).then_some((k - 1.0, next))
+    });
+    let mut own = 0.0;
+    up.clone().chain(down.clone()).filter(|split| split.0 == observed).for_each(|s| own = s.1);
+    // Equally likely splits count, up to rounding.
+    let counts = |&(k, weight): &(f64, f64)| match alternative {
+        Alternative::Less => k <= observed,
+        Alternative::Greater => k >= observed,
+        Alternative::TwoSided => weight <= own * (1.0 + 1e-9),
+    };
+    let (mut part, mut all) = (crate::sum::Sum::default(), crate::sum::Sum::default());
+    for split in up.chain(down.skip(1)) {
+        all.add(split.1);
+        part.add(if counts(&split) { split.1 } else { 0.0 });
     }
+    (part.value() / all.value()).clamp(0.0, 1.0)
 }
 
 /// The interval of the difference of two shares from their Wilson intervals (Newcombe 1998, method 10).
@@ -168,6 +213,13 @@ mod tests {
         assert!(two_proportions(none, none).is_err());
         assert!(none.wilson(0.0).is_err() && none.clopper_pearson(f64::NAN).is_err());
         assert_eq!(fisher_exact(none, none, Alternative::TwoSided), 1.0);
+        assert!(odds_ratio(none, none).is_err());
+        // The same events among any number of trials: SciPy's binomial limit, binom.sf(59, 100, 0.5).
+        for trials in [10_u64.pow(10), 10_u64.pow(14), 1 << 62] {
+            let of = |events| Proportion::new(events, trials).unwrap();
+            let p = fisher_exact(of(60), of(40), Alternative::Greater);
+            assert!((p - 0.028443966820490).abs() < 1e-7, "{trials}: {p}");
+        }
         assert_eq!(none.clopper_pearson(0.95).unwrap().lower, 0.0);
     }
 }

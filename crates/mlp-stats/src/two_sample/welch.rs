@@ -57,6 +57,10 @@ impl Sample {
         let is_constant = values.iter().all(|value| *value == values[0]);
         let variance =
             if is_constant { 0.0 } else { squared_deviations(values, mean) / (size - 1.0) };
+        // Deviations so small or so large that their squares are nothing or infinite say nothing.
+        if !is_constant && (variance <= 0.0 || !variance.is_finite()) {
+            return Err(StatsError::Overflow { quantity: "t_test" });
+        }
         Ok(Self { size, mean: if is_constant { values[0] } else { mean }, variance })
     }
 }
@@ -64,7 +68,7 @@ impl Sample {
 /// Whether two means differ where the variances may, too (Welch 1947): as SciPy's `ttest_ind(equal_var=False)`.
 ///
 /// # Errors
-/// If a sample has fewer than two values, or one that is NaN or infinite.
+/// If a sample has fewer than two values, or one that is NaN or infinite, or its variance is beyond what a double can hold.
 ///
 /// ```
 /// use mlp_stats::{Alternative, welch_t_test};
@@ -77,7 +81,8 @@ impl Sample {
 pub fn welch_t_test(first: &[f64], second: &[f64]) -> Result<TTest, StatsError> {
     let (first, second) = (Sample::of("first", first)?, Sample::of("second", second)?);
     let (a, b) = (first.variance / first.size, second.variance / second.size);
-    let degrees = (a + b) * (a + b) / (a * a / (first.size - 1.0) + b * b / (second.size - 1.0));
+    let (p, q) = (a / (a + b), b / (a + b));
+    let degrees = 1.0 / (p * p / (first.size - 1.0) + q * q / (second.size - 1.0));
     // Where nothing varies the degrees are zero by zero, and do not matter.
     let degrees = if degrees.is_nan() { first.size + second.size - 2.0 } else { degrees };
     Ok(t_test(&first, &second, (a + b).sqrt(), degrees))
@@ -86,7 +91,7 @@ pub fn welch_t_test(first: &[f64], second: &[f64]) -> Result<TTest, StatsError> 
 /// Whether two means differ where the variances are the same (Student 1908): as SciPy's `ttest_ind`.
 ///
 /// # Errors
-/// If a sample has fewer than two values, or one that is NaN or infinite.
+/// If a sample has fewer than two values, or one that is NaN or infinite, or its variance is beyond what a double can hold.
 pub fn student_t_test(first: &[f64], second: &[f64]) -> Result<TTest, StatsError> {
     let (first, second) = (Sample::of("first", first)?, Sample::of("second", second)?);
     let error = pooled_deviation(&first, &second) * (1.0 / first.size + 1.0 / second.size).sqrt();

@@ -3,6 +3,7 @@
 //! `MLP_VECTORS_DIR` names another folder with the same file names.
 
 mod evidence;
+mod extremes;
 mod properties;
 mod scores;
 mod sequential;

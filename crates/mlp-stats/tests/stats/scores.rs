@@ -1,34 +1,84 @@
 use mlp_stats::{
     Average, BinaryScores, ClassScores, Confusion, LabelScore, Pairing, RegressionScores,
-    StatsError, Undefined, ZeroDivision, accuracy, corrected_resampled_t,
+    StatsError, Undefined, ZeroDivision, accuracy, corrected_resampled_t, student_t_quantile,
 };
 use serde_json::Value;
 
 use super::support::{Case, Vectors, labels, number, numbers};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
-/// Compares a score with scikit-learn's, which may be a number, an error, or a number where ours is an undefined score with a reason.
-fn compare(case: &Case<'_>, name: &str, ours: Result<f64, StatsError>, tolerance: f64) {
-    let Some(theirs) = case.value["expected"].get(name) else { return };
-    if theirs.get("error").is_some() {
-        assert!(ours.is_err(), "{}: {name} is {ours:?}, expected an error", case.name);
-        return;
+/// The scores of a case, each to be compared once; what nobody compares fails.
+struct Scores<'a> {
+    case: &'a Case<'a>,
+    compared: RefCell<BTreeSet<String>>,
+}
+
+/// Where scikit-learn has a number by convention and ours says why there is none, beside its NaN and infinities.
+const CONVENTIONS: [(&str, &str); 12] = [
+    ("predicts only negative (precision 0/0)", "mcc"),
+    ("single class, all right", "mcc"),
+    ("single class 0, all right", "mcc"),
+    ("one sample right", "mcc"),
+    ("constant truth, wrong", "r2"),
+    ("constant truth, wrong", "explained_variance"),
+    ("constant truth, wrong", "d2_pinball_0.9"),
+    ("constant truth, wrong", "d2_absolute"),
+    ("constant truth, right", "r2"),
+    ("constant truth, right", "explained_variance"),
+    ("constant truth, right", "d2_pinball_0.9"),
+    ("constant truth, right", "d2_absolute"),
+];
+
+impl<'a> Scores<'a> {
+    fn of(case: &'a Case<'a>) -> Self {
+        Self { case, compared: RefCell::new(BTreeSet::new()) }
     }
-    match ours {
-        Ok(ours) => case.close(name, ours, &theirs["value"], tolerance, tolerance),
-        Err(error) => {
-            let reason = error.undefined_reason();
-            assert!(reason.is_some(), "{}: {name}: {error}", case.name);
-            // Where they have 0, 1, NaN or infinity by convention, ours says why there is no value.
-            let value = number(&theirs["value"]);
-            let is_convention = value == 0.0 || value == 1.0 || !value.is_finite();
-            assert!(is_convention, "{}: {name}: {error}, expected {value}", case.name);
+
+    /// Compares a score with scikit-learn's, which may be a number, an error, or a number where ours is an undefined score with a reason.
+    fn compare(&self, name: &str, ours: Result<f64, StatsError>, tolerance: f64) {
+        let case = self.case;
+        let Some(theirs) = case.value["expected"].get(name) else { return };
+        self.compared.borrow_mut().insert(name.to_owned());
+        if theirs.get("error").is_some() {
+            assert!(ours.is_err(), "{}: {name} is {ours:?}, expected an error", case.name);
+            return;
         }
+        let value = theirs.get("value").unwrap_or(theirs);
+        match ours {
+            Ok(ours) => case.close(name, ours, value, tolerance, tolerance),
+            Err(error) => {
+                assert!(error.undefined_reason().is_some(), "{}: {name}: {error}", case.name);
+                let title = case.value["case"].as_str().unwrap_or_default();
+                let by_convention =
+                    !number(value).is_finite() || CONVENTIONS.contains(&(title, name));
+                // One row has neither spread nor deviation.
+                let is_alone = title == "one sample" && name == "explained_variance";
+                assert!(
+                    by_convention || is_alone,
+                    "{}: {name}: {error}, expected {value}",
+                    case.name
+                );
+            }
+        }
+    }
+
+    fn also_compared(&self, name: &str) {
+        self.compared.borrow_mut().insert(name.to_owned());
+    }
+
+    fn all_were_compared(&self) {
+        let expected = self.case.value["expected"].as_object().unwrap().keys().cloned();
+        let missing: Vec<String> =
+            expected.filter(|key| !self.compared.borrow().contains(key)).collect();
+        assert!(missing.is_empty(), "{}: nobody compared {missing:?}", self.case.name);
     }
 }
 
 #[test]
 fn vectors_metrics_labels() {
     Vectors::read("metrics_labels").check(|case| {
+        let scores_of = Scores::of(case);
         let (truth, predicted) = (labels(&case.value["y_true"]), labels(&case.value["y_pred"]));
         let mut present: Vec<usize> = truth.iter().chain(&predicted).copied().collect();
         present.sort_unstable();
@@ -45,14 +95,14 @@ fn vectors_metrics_labels() {
         };
         let of = |score: &dyn Fn(&Confusion) -> Result<f64, StatsError>| score(&confusion.clone()?);
         if weights.is_none() {
-            compare(case, "accuracy", accuracy(&truth, &predicted), 1e-12);
+            scores_of.compare("accuracy", accuracy(&truth, &predicted), 1e-12);
         }
-        compare(case, "accuracy", of(&Confusion::accuracy), 1e-12);
-        compare(case, "hamming_loss", of(&|c| Ok(1.0 - c.accuracy()?)), 1e-12);
-        compare(case, "balanced_accuracy", of(&Confusion::balanced_accuracy), 1e-12);
-        compare(case, "mcc", of(&Confusion::matthews_correlation), 1e-12);
-        compare(case, "kappa", of(&Confusion::cohen_kappa), 1e-12);
-        compare(case, "kappa_quadratic", of(&Confusion::quadratic_kappa), 1e-12);
+        scores_of.compare("accuracy", of(&Confusion::accuracy), 1e-12);
+        scores_of.compare("hamming_loss", of(&|c| Ok(1.0 - c.accuracy()?)), 1e-12);
+        scores_of.compare("balanced_accuracy", of(&Confusion::balanced_accuracy), 1e-12);
+        scores_of.compare("mcc", of(&Confusion::matthews_correlation), 1e-12);
+        scores_of.compare("kappa", of(&Confusion::cohen_kappa), 1e-12);
+        scores_of.compare("kappa_quadratic", of(&Confusion::quadratic_kappa), 1e-12);
         let policies = [
             ("zd0.0", ZeroDivision::Value(0.0)),
             ("zd1.0", ZeroDivision::Value(1.0)),
@@ -75,7 +125,7 @@ fn vectors_metrics_labels() {
             for (name, score) in scores {
                 for (average_name, average) in averages {
                     let key = format!("{name}_{average_name}_{policy_name}");
-                    compare(case, &key, of(&|c| c.average(score, average, policy)), 1e-12);
+                    scores_of.compare(&key, of(&|c| c.average(score, average, policy)), 1e-12);
                 }
                 let key = format!("{name}_binary_{policy_name}");
                 let binary = of(&|c| c.score(score, positive.map_err(|_| absent())?));
@@ -89,27 +139,34 @@ fn vectors_metrics_labels() {
                     }
                     other => other,
                 };
-                compare(case, &key, by_policy(binary), 1e-12);
+                scores_of.compare(&key, by_policy(binary), 1e-12);
                 let key = format!("{name}_per_class_{policy_name}");
-                per_class(case, &key, |class| by_policy(of(&|c| c.score(score, class))));
+                per_class(&scores_of, &key, |class| by_policy(of(&|c| c.score(score, class))));
             }
         }
         let beta = LabelScore::FBeta(2.0);
         for (name, average) in averages {
             let score = of(&|c| c.average(beta, average, ZeroDivision::Value(0.0)));
-            compare(case, &format!("fbeta2_{name}"), score, 1e-12);
+            scores_of.compare(&format!("fbeta2_{name}"), score, 1e-12);
         }
-        if let Ok(positive) = positive {
-            compare(case, "fbeta2_binary", of(&|c| c.score(beta, positive)), 1e-12);
-        }
+        // Without any positive row or prediction theirs is 0 by their policy.
+        let binary = match positive {
+            Ok(positive) => of(&|c| c.score(beta, positive)),
+            Err(_) => confusion.clone().map(|_| 0.0),
+        };
+        scores_of.compare("fbeta2_binary", binary, 1e-12);
         let jaccard =
             of(&|c| c.average(LabelScore::Jaccard, Average::Macro, ZeroDivision::Value(0.0)));
-        compare(case, "jaccard_macro", jaccard, 1e-12);
+        scores_of.compare("jaccard_macro", jaccard, 1e-12);
         matrix(case, confusion.ok().as_ref());
+        scores_of.also_compared("confusion_matrix");
+        scores_of.all_were_compared();
     });
 }
 
-fn per_class(case: &Case<'_>, key: &str, score: impl Fn(usize) -> Result<f64, StatsError>) {
+fn per_class(scores: &Scores<'_>, key: &str, score: impl Fn(usize) -> Result<f64, StatsError>) {
+    let case = scores.case;
+    scores.also_compared(key);
     let Some(values) = case.value["expected"].get(key).and_then(|v| v["value"].as_array()) else {
         return;
     };
@@ -135,6 +192,7 @@ fn matrix(case: &Case<'_>, confusion: Option<&Confusion>) {
 #[test]
 fn vectors_metrics_binary_scores() {
     Vectors::read("metrics_binary_scores").check(|case| {
+        let scores_of = Scores::of(case);
         let positive: Vec<bool> =
             numbers(&case.value["y_true"]).into_iter().map(|label| label == 1.0).collect();
         let scores = numbers(&case.value["p_positive"]);
@@ -146,11 +204,15 @@ fn vectors_metrics_binary_scores() {
         });
         let of =
             |score: &dyn Fn(&BinaryScores<'_>) -> Result<f64, StatsError>| score(&rows.clone()?);
-        compare(case, "roc_auc", of(&|rows| rows.roc_auc()), 1e-12);
-        compare(case, "average_precision", of(&|rows| rows.average_precision()), 1e-12);
-        compare(case, "pr_auc_trapezoid", of(&|r| Ok(r.precision_recall_curve()?.area())), 1e-12);
-        compare(case, "log_loss", of(&|rows| rows.log_loss()), 1e-12);
-        compare(case, "brier", of(&|rows| rows.brier()), 1e-12);
+        scores_of.compare("roc_auc", of(&|rows| rows.roc_auc()), 1e-12);
+        scores_of.compare("average_precision", of(&|rows| rows.average_precision()), 1e-12);
+        scores_of.compare(
+            "pr_auc_trapezoid",
+            of(&|r| Ok(r.precision_recall_curve()?.area())),
+            1e-12,
+        );
+        scores_of.compare("log_loss", of(&|rows| rows.log_loss()), 1e-12);
+        scores_of.compare("brier", of(&|rows| rows.brier()), 1e-12);
         let lists = |name: &str, ours: Option<[Vec<f64>; 3]>, keys: [&str; 3]| {
             let theirs = &case.expected(name)["value"];
             let Some(ours) = ours else {
@@ -179,6 +241,15 @@ fn vectors_metrics_binary_scores() {
             curve.map(|c| [c.thresholds, c.precision, c.recall]),
             ["thresholds", "precision", "recall"],
         );
+        for name in [
+            "roc_curve_drop_intermediate_false",
+            "precision_recall_curve",
+            "ece10_positive_class",
+            "ece10_top_label_threshold0.5",
+        ] {
+            scores_of.also_compared(name);
+        }
+        scores_of.all_were_compared();
         let Ok(rows) = rows else { return };
         if let Some(theirs) = case.value["expected"].get("ece10_positive_class") {
             let reliability = rows.reliability(10).unwrap();
@@ -205,6 +276,7 @@ fn vectors_metrics_binary_scores() {
 #[test]
 fn vectors_metrics_multiclass_scores() {
     Vectors::read("metrics_multiclass_scores").check(|case| {
+        let scores_of = Scores::of(case);
         let truth = labels(&case.value["y_true"]);
         let rows: Vec<Vec<f64>> =
             case.value["proba"].as_array().unwrap().iter().map(numbers).collect();
@@ -217,22 +289,30 @@ fn vectors_metrics_multiclass_scores() {
             ("roc_auc_ovo_macro", Pairing::OneVsOne, Average::Macro),
             ("roc_auc_ovo_weighted", Pairing::OneVsOne, Average::Weighted),
         ] {
-            compare(case, name, scores.roc_auc(pairing, average), 1e-12);
+            scores_of.compare(name, scores.roc_auc(pairing, average), 1e-12);
         }
-        compare(case, "log_loss", scores.log_loss(), 1e-12);
-        compare(case, "brier_multiclass", scores.brier(), 1e-12);
-        compare(case, "brier_multiclass_scaled_false", scores.brier(), 1e-12);
-        compare(case, "top2_accuracy", scores.top_k_accuracy(2), 1e-12);
+        scores_of.compare("log_loss", scores.log_loss(), 1e-12);
+        scores_of.compare("brier_multiclass", scores.brier(), 1e-12);
+        scores_of.compare("brier_multiclass_scaled_false", scores.brier(), 1e-12);
+        scores_of.compare("top2_accuracy", scores.top_k_accuracy(2), 1e-12);
         let reliability = scores.top_label_reliability(10).unwrap();
         let theirs = case.expected("ece10_top_label");
         case.close("ece", reliability.expected_error(), &theirs["value"], 1e-12, 1e-12);
         case.close("max ce", reliability.maximum_error(), &theirs["max"], 1e-12, 1e-12);
+        scores_of.also_compared("ece10_top_label");
+        // The likeliest class, of equal ones the first.
+        let likeliest =
+            |row: &Vec<f64>| (0..classes).fold(0, |a, b| if row[b] > row[a] { b } else { a });
+        let predicted: Vec<usize> = rows.iter().map(likeliest).collect();
+        scores_of.compare("accuracy_argmax_first", accuracy(&truth, &predicted), 1e-12);
+        scores_of.all_were_compared();
     });
 }
 
 #[test]
 fn vectors_metrics_regression() {
     Vectors::read("metrics_regression").check(|case| {
+        let scores_of = Scores::of(case);
         let (truth, predicted) = (numbers(&case.value["y_true"]), numbers(&case.value["y_pred"]));
         let weights = &case.value["sample_weight"];
         let weights = (!weights.is_null()).then(|| numbers(weights));
@@ -242,7 +322,7 @@ fn vectors_metrics_regression() {
         });
         let check =
             |name: &str, score: &dyn Fn(&RegressionScores<'_>) -> Result<f64, StatsError>| {
-                compare(case, name, rows.clone().and_then(|rows| score(&rows)), 1e-12);
+                scores_of.compare(name, rows.clone().and_then(|rows| score(&rows)), 1e-12);
             };
         check("r2", &|rows| rows.r2());
         check("r2_force_finite_false", &|rows| rows.r2());
@@ -259,6 +339,7 @@ fn vectors_metrics_regression() {
         }
         check("d2_pinball_0.9", &|rows| rows.d2_pinball(0.9));
         check("d2_absolute", &|rows| rows.d2_absolute_error());
+        scores_of.all_were_compared();
     });
 }
 
@@ -273,5 +354,23 @@ fn vectors_model_comparison() {
         case.close("t", ours.t, case.expected("t"), 1e-10, 1e-12);
         case.close("p", ours.two_sided, case.expected("p_two_sided"), 1e-10, 1e-12);
         case.close("one-sided p", ours.greater, case.expected("p_greater"), 1e-10, 1e-12);
+        case.close("variance", ours.variance, case.expected("var_ddof1"), 1e-10, 1e-18);
+        if let Some(theirs) = case.value["expected"].get("ci95").filter(|ci| ci.is_array()) {
+            let interval = ours.interval(0.95).unwrap();
+            case.close("lower", interval.lower, &theirs[0], 1e-9, 1e-12);
+            case.close("upper", interval.upper, &theirs[1], 1e-9, 1e-12);
+        }
+    });
+    // The ladder's verdicts of this file are checked where the ladder is.
+    let belongs = |case: &Value| case["kind"] == "student_t_ppf";
+    Vectors::read("model_comparison").check_where(belongs, |case| {
+        let of = |name: &str| number(&case.value[name]);
+        case.close(
+            "quantile",
+            student_t_quantile(of("p"), of("df")),
+            &case.value["ppf"],
+            1e-10,
+            0.0,
+        );
     });
 }

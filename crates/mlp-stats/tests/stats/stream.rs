@@ -126,7 +126,21 @@ fn vectors_stream_kswin_rng_dependent() {
         let change = case.name.split('|').next().and_then(|name| name.rsplit("_at_").next());
         let change = change.and_then(|change| change.parse::<usize>().ok());
         let is_mean = !case.name.contains("variance_only");
-        let Some(change) = change.filter(|_| is_mean) else { return };
+        let Some(change) = change.filter(|_| is_mean) else {
+            // No change of the mean: false alarms are as rare as the level says, over 2,000 looks that overlap.
+            if case.name.contains("stationary") {
+                for seed in 0..5 {
+                    let config: KswinConfig = config(case, &KSWIN);
+                    let mut detector = Kswin::new(KswinConfig { seed, ..config }).unwrap();
+                    let drifts = values
+                        .iter()
+                        .filter(|&&value| detector.update(value).unwrap() == DriftSignal::Drift);
+                    let drifts = drifts.count();
+                    assert!(drifts <= 8, "{}: {drifts} alarms", case.name);
+                }
+            }
+            return;
+        };
         let nearest = theirs.iter().find(|at| **at >= change).expect("a drift after the change");
         for seed in 0..5 {
             let config: KswinConfig = config(case, &KSWIN);

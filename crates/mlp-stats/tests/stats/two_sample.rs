@@ -2,8 +2,8 @@ use mlp_stats::{
     Alternative, AndersonDarlingVariant, Correction, CountStatistic, HoltWinters, KsMethod,
     MannWhitneyMethod, Proportion, ReferenceBins, Season, Smoothing, anderson_darling_k_sample,
     chi_square_goodness_of_fit, count_test, fisher_exact, hodges_lehmann_shift, jensen_shannon,
-    ks_two_sample_with, mann_whitney_with, newcombe_interval, normed_wasserstein, robust_scale,
-    student_t_test, two_proportions, wasserstein, welch_t_test,
+    ks_two_sample_with, mann_whitney_with, newcombe_interval, normed_wasserstein, odds_ratio,
+    robust_scale, student_t_test, two_proportions, wasserstein, welch_t_test,
 };
 
 use super::support::{Vectors, counts, number, numbers};
@@ -61,7 +61,7 @@ fn vectors_ks_2samp_large_n() {
         let (first, second) = (grid(size("n"), 0.0), grid(size("m"), shift));
         let ours = ks_two_sample_with(&first, &second, Alternative::TwoSided, KsMethod::Asymptotic)
             .unwrap();
-        case.close("statistic", ours.statistic, case.expected("statistic"), 0.0, 2e-6);
+        case.close("statistic", ours.statistic, case.expected("statistic"), 0.0, 1e-6);
         case.close("p", ours.p_value, case.expected("pvalue_asymp"), 0.01, 1e-300);
     });
 }
@@ -221,6 +221,9 @@ fn vectors_proportions() {
                 case.close(key, interval.upper, &theirs[key][1], 1e-8, 1e-15);
             }
         }
+        if let Ok(ratio) = odds_ratio(first, second) {
+            case.close("odds ratio", ratio, case.expected("fisher_sample_odds_ratio"), 1e-12, 0.0);
+        }
         let interval = newcombe_interval(first, second, 0.95).unwrap();
         let theirs = case.expected("newcombe95_diff_p1_minus_p2");
         case.close("Newcombe", interval.lower, &theirs[0], 1e-8, 1e-15);
@@ -249,6 +252,50 @@ fn vectors_multiple_testing() {
                 case.same(name, *ours <= 0.05, rejected);
             }
         }
+    });
+}
+
+/// Evidently's own divergences: our Jensen-Shannon distance on its bins or categories, and its index by its rule for empty ones.
+#[test]
+fn vectors_psi_evidently() {
+    Vectors::read("psi_evidently").check(|case| {
+        let bins = case.value["expected"].get("evidently_bins");
+        let bins = bins.filter(|bins| bins["ref_counts"].is_array());
+        let [reference, current] = if let Some(bins) = bins {
+            ["ref_counts", "cur_counts"].map(|name| numbers(&bins[name]))
+        } else {
+            let values = |name: &str| -> Vec<String> {
+                let list = case.input(name).as_array().unwrap();
+                list.iter().map(ToString::to_string).collect()
+            };
+            let (reference, current) = (values("reference"), values("current"));
+            let mut categories = [&reference[..], &current[..]].concat();
+            categories.sort();
+            categories.dedup();
+            let count = |of: &[String], category: &String| {
+                of.iter().filter(|value| *value == category).count() as f64
+            };
+            [reference, current]
+                .map(|of| categories.iter().map(|c| count(&of, c)).collect::<Vec<_>>())
+        };
+        let ours = jensen_shannon(&reference, &current).unwrap().distance();
+        case.close(
+            "distance",
+            ours,
+            &case.expected("evidently_jensenshannon")["value"],
+            1e-9,
+            1e-9,
+        );
+        let filled = |counts: &[f64]| {
+            let total: f64 = counts.iter().sum();
+            let shares: Vec<f64> = counts.iter().map(|count| count / total).collect();
+            let least = shares.iter().copied().filter(|s| *s > 0.0).fold(1.0, f64::min);
+            let fill = if least <= 0.0001 { least / 1e6 } else { 0.0001 };
+            shares.into_iter().map(move |s| if s == 0.0 { fill } else { s }).collect::<Vec<_>>()
+        };
+        let (r, c) = (filled(&reference), filled(&current));
+        let index: f64 = r.iter().zip(&c).map(|(r, c)| (r - c) * (r / c).ln()).sum();
+        case.close("their index", index, &case.expected("evidently_psi")["value"], 1e-9, 1e-12);
     });
 }
 
@@ -298,6 +345,8 @@ fn vectors_robust_zscore() {
         let scale = robust_scale(&values).unwrap();
         case.close("median", scale.median, case.expected("median"), 1e-12, 0.0);
         case.close("MAD", scale.mad, case.expected("mad_raw"), 1e-12, 0.0);
+        let normal = scale.mad / mlp_stats::normal_quantile(0.75);
+        case.close("scaled MAD", normal, case.expected("mad_normal_consistent"), 1e-12, 0.0);
         for (value, theirs) in
             values.iter().zip(case.expected("modified_z_0.6745").as_array().unwrap())
         {
