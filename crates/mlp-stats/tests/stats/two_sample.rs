@@ -41,10 +41,20 @@ fn vectors_ks_2samp() {
                 };
                 let apart = |at: f64| share(&first, at) - share(&second, at);
                 let place = number(&theirs["statistic_location"]);
-                let is_same = (apart(ours.location) - apart(place)).abs() < 1e-12;
+                let is_same = (apart(ours.location).abs() - apart(place).abs()).abs() < 1e-12;
                 assert!(is_same, "{}: {} for {place}", case.name, ours.location);
+                let signed = apart(ours.location);
+                let agrees = signed == 0.0 || (signed > 0.0) == ours.first_is_above;
+                assert!(
+                    agrees,
+                    "{}: {signed} where first is above: {}",
+                    case.name, ours.first_is_above
+                );
+                let same_place = ours.location == place && signed != 0.0;
                 let sign = if ours.first_is_above { 1.0 } else { -1.0 };
-                case.close(&what("sign"), sign, &theirs["statistic_sign"], 0.0, 0.0);
+                if same_place {
+                    case.close(&what("sign"), sign, &theirs["statistic_sign"], 0.0, 0.0);
+                }
             }
         }
     });
@@ -133,6 +143,11 @@ fn vectors_welch_t() {
     Vectors::read("welch_t").check(|case| {
         let (x, y) = (numbers(case.input("x")), numbers(case.input("y")));
         let (ours, theirs) = (welch_t_test(&x, &y).unwrap(), case.expected("welch"));
+        if !number(&theirs["t"]).is_finite() {
+            // Nothing varies: theirs divides by zero, ours is certain of equality or difference.
+            assert!([0.0, 1.0].contains(&ours.p_value(Alternative::TwoSided)), "{}", case.name);
+            return;
+        }
         case.close("t", ours.t, &theirs["t"], 1e-10, 0.0);
         case.close("df", ours.degrees, &theirs["df"], 1e-10, 0.0);
         for (name, alternative) in [
@@ -248,8 +263,9 @@ fn vectors_multiple_testing() {
             {
                 case.close(name, *ours, adjusted, 1e-12, 0.0);
                 let rejected = theirs["reject_at_0.05"][at].as_bool().unwrap();
-                // 0.042 × 10 / 5 … lie apart from 0.05: no rounding decides.
-                case.same(name, *ours <= 0.05, rejected);
+                if (ours - 0.05).abs() > 1e-12 {
+                    case.same(name, *ours <= 0.05, rejected);
+                }
             }
         }
     });
