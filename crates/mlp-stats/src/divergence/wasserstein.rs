@@ -9,7 +9,7 @@ use crate::sum::{Sum, mean, squared_deviations};
 /// unit (the earth mover's distance; Vallender 1974). As SciPy's `wasserstein_distance`.
 ///
 /// # Errors
-/// If a sample is empty, or holds a value that is NaN or infinite.
+/// If a sample is empty, holds a value that is NaN or infinite, or the distance is beyond what a double can hold.
 ///
 /// ```
 /// assert_eq!(mlp_stats::wasserstein(&[0.0, 1.0, 3.0], &[5.0, 6.0, 8.0])?, 5.0);
@@ -23,7 +23,7 @@ pub fn wasserstein(first: &[f64], second: &[f64]) -> Result<f64, StatsError> {
     let (n, m) = (first.len(), second.len());
     if n == m {
         // With equal sizes the values move in their order.
-        return Ok(mean_distance(&first, &second));
+        return check::result("wasserstein", mean_distance(&first, &second));
     }
     let (mut i, mut j, mut total) = (0, 0, Sum::default());
     // Both samples are cut at every share at which either has a step.
@@ -36,7 +36,7 @@ pub fn wasserstein(first: &[f64], second: &[f64]) -> Result<f64, StatsError> {
         i += usize::from((i as u128 + 1) * step_n == next);
         j += usize::from((j as u128 + 1) * step_m == next);
     }
-    Ok(total.value() / (n as f64 * m as f64))
+    check::result("wasserstein", total.value() / (n as f64 * m as f64))
 }
 
 fn mean_distance(first: &[f64], second: &[f64]) -> f64 {
@@ -51,7 +51,7 @@ fn mean_distance(first: &[f64], second: &[f64]) -> f64 {
 pub fn normed_wasserstein(reference: &[f64], current: &[f64]) -> Result<f64, StatsError> {
     let distance = wasserstein(reference, current)?;
     let variance = squared_deviations(reference, mean(reference)) / reference.len() as f64;
-    Ok(distance / variance.sqrt().max(0.001))
+    check::result("normed_wasserstein", distance / variance.sqrt().max(0.001))
 }
 
 #[cfg(test)]

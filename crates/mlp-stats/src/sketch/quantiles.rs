@@ -59,9 +59,9 @@ impl QuantileSketch {
         DDSketch::new(Config::new(self.accuracy, counters, 1e-9))
     }
 
-    /// Takes a value. One that is NaN or infinite is left out, and counted as such.
+    /// Takes a value. One that is NaN, infinite or beyond 1e140 in magnitude is left out, and counted as such.
     pub fn add(&mut self, value: f64) {
-        if !value.is_finite() {
+        if value.is_nan() || value.abs() > check::LARGEST {
             self.left_out += 1;
             return;
         }
@@ -99,13 +99,13 @@ impl QuantileSketch {
         value.ok_or_else(|| StatsError::undefined("quantile", Undefined::Empty))
     }
 
-    /// How many finite values there were.
+    /// How many values there were that counted.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.sketch.as_ref().map_or(0, |sketch| sketch.count() as u64)
     }
 
-    /// How many values were NaN or infinite.
+    /// How many values were left out.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.left_out

@@ -174,7 +174,7 @@ fn exact_tail(n: usize, m: usize, u: f64) -> Result<f64, StatsError> {
 /// with n + m.
 ///
 /// # Errors
-/// If a sample is empty, or holds a value that is NaN or infinite.
+/// If a sample is empty, holds a value that is NaN or infinite, or the median is beyond what a double can hold.
 ///
 /// ```
 /// assert_eq!(mlp_stats::hodges_lehmann_shift(&[5.0, 7.0, 100.0], &[1.0, 2.0, 3.0])?, 5.0);
@@ -187,11 +187,9 @@ pub fn hodges_lehmann_shift(first: &[f64], second: &[f64]) -> Result<f64, StatsE
     let (first, second) = (sorted("first", first)?, sorted("second", second)?);
     let pairs = first.len() as u128 * second.len() as u128;
     let upper = nth_difference(&first, &second, pairs / 2);
-    if pairs % 2 == 1 {
-        return Ok(upper);
-    }
-    let lower = nth_difference(&first, &second, pairs / 2 - 1);
-    Ok(if lower == upper { upper } else { lower / 2.0 + upper / 2.0 })
+    let lower = if pairs % 2 == 1 { upper } else { nth_difference(&first, &second, pairs / 2 - 1) };
+    let median = if lower == upper { upper } else { lower / 2.0 + upper / 2.0 };
+    check::result("hodges_lehmann_shift", median)
 }
 
 /// The difference that exactly `rank` others precede: the least double up to which there are more than `rank`.
