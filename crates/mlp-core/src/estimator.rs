@@ -39,6 +39,11 @@ pub trait FittedModel: Model {
     /// none if the family has no such notion.
     fn importances(&self) -> Option<Vec<f64>>;
 
+    /// The weights of a linear model: a row for each of its functions (one, or one a class), a weight for each feature; none for other models.
+    fn linear_weights(&self) -> Option<Vec<Vec<f64>>> {
+        None
+    }
+
     /// How complex the model is.
     fn complexity(&self) -> Complexity;
 

@@ -185,6 +185,10 @@ impl FittedModel for FittedLinear {
         Some(self.coefficients.iter().map(|weight| weight.abs()).collect())
     }
 
+    fn linear_weights(&self) -> Option<Vec<Vec<f64>>> {
+        Some(vec![self.coefficients.clone()])
+    }
+
     fn complexity(&self) -> Complexity {
         let parameters = self.coefficients.len() + 1;
         Complexity { parameters, bytes: size_of::<Self>() + size_of_val(&self.coefficients[..]) }

@@ -10,6 +10,9 @@ use crate::selection::ColumnSelection;
 
 /// Keeps the features whose importance to one fitted model reaches a threshold, as scikit-learn's `SelectFromModel`.
 ///
+/// Of a linear model with several functions a feature's importance is the sum of its absolute weights in them, as there; of any other model what
+/// the model says.
+///
 /// One fit instead of one a feature: right where there are too many features to eliminate one by one.
 #[derive(Debug, Clone)]
 pub struct SelectFromModel {
@@ -49,7 +52,10 @@ impl SelectFromModel {
     /// If the threshold is not finite, the fit fails, the estimator tells no importances, or no feature reaches the threshold.
     pub fn select(&self, data: &Samples<'_>, seed: u64) -> Result<ColumnSelection, SelectError> {
         let model = self.estimator.fit(data.reborrow(), seed)?;
-        let importances = model.importances().ok_or(SelectError::NoImportances)?;
+        let importances = match model.linear_weights() {
+            Some(functions) => sums(&functions, data.n_features()),
+            None => model.importances().ok_or(SelectError::NoImportances)?,
+        };
         if let Some(column) = importances.iter().position(|importance| importance.is_nan()) {
             return Err(SelectError::UndefinedImportance { feature: data.names()[column].clone() });
         }
@@ -80,6 +86,11 @@ impl SelectFromModel {
     }
 }
 
+fn sums(functions: &[Vec<f64>], features: usize) -> Vec<f64> {
+    let sum = |feature: usize| functions.iter().map(|weights| weights[feature].abs()).sum();
+    (0..features).map(sum).collect()
+}
+
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -93,6 +104,6 @@ fn median(values: &[f64]) -> f64 {
 
 impl Transformer for SelectFromModel {
     fn fit(&self, data: Samples<'_>, seed: u64) -> Result<Arc<dyn FittedTransformer>, FitError> {
-        Ok(Arc::new(self.select(&data, seed).map_err(FitError::failed)?))
+        Ok(Arc::new(self.select(&data, seed).map_err(FitError::failed)?.forgetting()))
     }
 }

@@ -19,6 +19,9 @@ use crate::selection::{ColumnSelection, with_columns};
 /// (absolute coefficients, impurity decrease), so features must be on one scale for linear models. An estimator that can update its
 /// solution instead of fitting anew ([`Estimator::path`]) is used that way.
 ///
+/// To stop at a drop of the score, or where cross-validation says so, there is [`RfeCv`](crate::RfeCv) with [`Rule::Tolerance`](crate::Rule) or one of the
+/// other rules.
+///
 /// It is a [`Transformer`] too: as a step of a pipeline it is fitted inside each fold, and never sees the rows that are tested.
 #[derive(Debug, Clone)]
 pub struct Rfe {

@@ -3,7 +3,9 @@
 use std::fmt::Debug;
 
 use mlp_core::{Direction, Samples};
-use mlp_stats::{Average, Confusion, LabelScore, ZeroDivision};
+use mlp_stats::{
+    Average, BinaryScores, ClassScores, Confusion, LabelScore, OrUndefined, ZeroDivision,
+};
 use ndarray::{ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,24 @@ pub enum Score {
     BalancedAccuracy,
     /// The unweighted mean of the F1 of each class; a class neither present nor predicted counts 0.
     F1Macro,
+    /// The mean of the F1 of each class, weighted by its rows.
+    F1Weighted,
+    /// The unweighted mean of the precision of each class; one that is never predicted counts 0.
+    PrecisionMacro,
+    /// The unweighted mean of the recall of each class.
+    RecallMacro,
+    /// The F1 of class 1, the positive one of two; 0 if it neither occurs nor is predicted.
+    F1,
+    /// The precision of class 1; 0 if it is never predicted.
+    Precision,
+    /// The recall of class 1; 0 if it does not occur.
+    Recall,
+    /// Matthews' correlation of truth and prediction.
+    Matthews,
+    /// The mean precision over the recall: of class 1 if there are two, else the unweighted mean of each class against the rest.
+    AveragePrecision,
+    /// The mean squared distance of probability and truth: of class 1 if there are two, else summed over the classes. Less is better.
+    Brier,
     /// The area under the ROC curve: of class 1 if there are two, else the unweighted mean of each class against the rest.
     RocAuc,
     /// Minus the mean log-probability of the true class. Less is better.
@@ -59,6 +79,15 @@ impl Scorer for Score {
             Self::Accuracy => "accuracy",
             Self::BalancedAccuracy => "balanced_accuracy",
             Self::F1Macro => "f1_macro",
+            Self::F1Weighted => "f1_weighted",
+            Self::PrecisionMacro => "precision_macro",
+            Self::RecallMacro => "recall_macro",
+            Self::F1 => "f1",
+            Self::Precision => "precision",
+            Self::Recall => "recall",
+            Self::Matthews => "matthews_correlation",
+            Self::AveragePrecision => "average_precision",
+            Self::Brier => "brier",
             Self::RocAuc => "roc_auc",
             Self::LogLoss => "log_loss",
             Self::R2 => "r2",
@@ -70,10 +99,8 @@ impl Scorer for Score {
 
     fn direction(&self) -> Direction {
         match self {
-            Self::Accuracy | Self::BalancedAccuracy | Self::F1Macro | Self::RocAuc | Self::R2 => {
-                Direction::Maximize
-            }
-            Self::LogLoss | Self::Rmse | Self::Mse | Self::Mae => Direction::Minimize,
+            Self::LogLoss | Self::Brier | Self::Rmse | Self::Mse | Self::Mae => Direction::Minimize,
+            _ => Direction::Maximize,
         }
     }
 
@@ -109,6 +136,16 @@ impl Score {
     ) -> Result<f64, ScoreError> {
         let predicted = || predictions.rows().into_iter().map(most_probable).collect::<Vec<_>>();
         let probabilities = || predictions.iter().copied().collect::<Vec<_>>();
+        let by_class = |score: LabelScore, average: Average| {
+            Confusion::of(truth, &predicted(), classes)?.average(
+                score,
+                average,
+                ZeroDivision::Value(0.0),
+            )
+        };
+        let of_positive = |score: LabelScore| {
+            Confusion::of(truth, &predicted(), classes)?.score(score, 1).or_if_undefined(0.0)
+        };
         Ok(match self {
             Self::Accuracy => mlp_stats::accuracy(truth, &predicted())?,
             Self::BalancedAccuracy => {
@@ -119,10 +156,28 @@ impl Score {
                 Average::Macro,
                 ZeroDivision::Skip,
             )?,
-            Self::RocAuc if classes == 2 => {
+            Self::RocAuc | Self::AveragePrecision | Self::Brier if classes == 2 => {
                 let positive: Vec<bool> = truth.iter().map(|&label| label == 1).collect();
-                mlp_stats::roc_auc(&positive, &predictions.column(1).to_vec())?
+                let scores = predictions.column(1).to_vec();
+                let scores = BinaryScores::new(&positive, &scores)?;
+                match self {
+                    Self::RocAuc => scores.roc_auc()?,
+                    Self::Brier => scores.brier()?,
+                    _ => scores.average_precision()?,
+                }
             }
+            Self::AveragePrecision => ClassScores::new(truth, &probabilities(), classes)?
+                .average_precision(Average::Macro)?,
+            Self::Brier => ClassScores::new(truth, &probabilities(), classes)?.brier()?,
+            Self::Matthews => {
+                Confusion::of(truth, &predicted(), classes)?.matthews_correlation()?
+            }
+            Self::F1Weighted => by_class(LabelScore::F1, Average::Weighted)?,
+            Self::PrecisionMacro => by_class(LabelScore::Precision, Average::Macro)?,
+            Self::RecallMacro => by_class(LabelScore::Recall, Average::Macro)?,
+            Self::F1 => of_positive(LabelScore::F1)?,
+            Self::Precision => of_positive(LabelScore::Precision)?,
+            Self::Recall => of_positive(LabelScore::Recall)?,
             Self::RocAuc => mlp_stats::roc_auc_one_vs_rest(truth, &probabilities(), classes)?,
             _ => mlp_stats::log_loss(truth, &probabilities(), classes)?,
         })

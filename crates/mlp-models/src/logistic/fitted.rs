@@ -92,6 +92,10 @@ impl FittedModel for FittedLogistic {
         Some((0..self.signature.n_features()).map(length).collect())
     }
 
+    fn linear_weights(&self) -> Option<Vec<Vec<f64>>> {
+        Some(self.coefficients())
+    }
+
     fn complexity(&self) -> Complexity {
         Complexity {
             parameters: self.weights.len(),

@@ -414,3 +414,49 @@ fn the_standard_ladder_stops_where_nothing_is_gained_and_tells_how_far_it_is() {
         .unwrap();
     assert_eq!(report.rungs.len(), 5);
 }
+
+fn scaler_rfe_logistic(keep: usize) -> Pipeline {
+    let logistic = LogisticRegression::default();
+    Pipeline::of(logistic)
+        .after("standardise", StandardScaler)
+        .after("eliminate", Rfe::new(Arc::new(logistic), keep))
+}
+
+#[test]
+fn breast_cancer_by_scaler_rfe_of_ten_and_logistic_scores_as_known() {
+    let data = Data::load("breast_cancer");
+    let found = scores(&scaler_rfe_logistic(10), &data.samples(), &CrossValidation::default());
+    let wanted = [0.96491, 0.95614, 0.97368, 0.96491, 0.98230];
+    assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 5e-6), "{found:?}");
+}
+
+#[test]
+fn changing_the_values_of_test_rows_leaves_a_folds_scaler_and_selector_unchanged() {
+    let data = Data::load("breast_cancer");
+    let samples = data.samples();
+    let folds = StratifiedKFold::new(5).split(&samples).unwrap();
+    let (labels, classes) = samples.classes().unwrap();
+    let mut changed = samples.features().into_owned();
+    for &row in &folds[0].test {
+        changed.row_mut(row).mapv_inplace(|value| 1_000.0 - 3.0 * value);
+    }
+    let target = Target::Classes { labels: &labels, names: classes };
+    let changed = Samples::new(changed.view(), samples.names(), target).unwrap();
+    let fit = |samples: &Samples<'_>| {
+        let validation = CrossValidation::default().with_models();
+        let result = validation.run_folds(
+            &scaler_rfe_logistic(10),
+            samples,
+            &folds[..1],
+            &[&Score::Accuracy],
+        );
+        let validated = result.unwrap();
+        validated.folds[0].model.as_ref().unwrap().save().unwrap().to_bytes()
+    };
+    assert_eq!(fit(&samples), fit(&changed), "scaler, selection and model, byte for byte");
+    // The control: a changed row that is learnt from does change them.
+    let mut other = samples.features().into_owned();
+    other.row_mut(folds[0].train[0]).mapv_inplace(|value| 1_000.0 - 3.0 * value);
+    let other = Samples::new(other.view(), samples.names(), target).unwrap();
+    assert_ne!(fit(&samples), fit(&other));
+}
