@@ -80,7 +80,7 @@ pub use filters::{
 pub use from_model::{SelectFromModel, Threshold};
 pub use information::mutual_information;
 pub use ladder::{Kind, Ladder, LadderReport, RungReport, standard_ladder};
-pub use permutation::{PermutationImportance, permutation_importance};
+pub use permutation::{PermutationImportance, PermutationRanked, permutation_importance};
 pub use rfe::{Elimination, EliminationStep, RemovedFeature, Rfe, Step};
 pub use rfecv::{RfeCv, RfeCvReport, SizeScores};
 pub use rule::{Candidate, Choice, Cost, Rule};

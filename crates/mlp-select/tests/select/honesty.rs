@@ -8,8 +8,8 @@ use mlp_models::{
     RandomForest, StandardScaler,
 };
 use mlp_select::{
-    Candidate, Cost, CrossValidation, KFold, Ladder, MissingFilter, Rfe, RfeCv, Rule, Score,
-    SelectError, SelectKBest, ShadowTest, ShadowVerdict, Split, Statistic, Step,
+    Candidate, Cost, CrossValidation, KFold, Ladder, MissingFilter, PermutationRanked, Rfe, RfeCv,
+    Rule, Score, SelectError, SelectKBest, ShadowTest, ShadowVerdict, Split, Statistic, Step,
     StratifiedGroupKFold, StratifiedKFold, Suspicion, mutual_information, standard_ladder,
 };
 use ndarray::{Array2, Axis, array, concatenate};
@@ -459,4 +459,14 @@ fn changing_the_values_of_test_rows_leaves_a_folds_scaler_and_selector_unchanged
     other.row_mut(folds[0].train[0]).mapv_inplace(|value| 1_000.0 - 3.0 * value);
     let other = Samples::new(other.view(), samples.names(), target).unwrap();
     assert_ne!(fit(&samples), fit(&other));
+}
+
+#[test]
+fn any_model_can_be_ranked_by_permutation() {
+    let data = Data::load("friedman1");
+    let forest = RandomForest::default().with_trees(30).with_threads(1);
+    let ranked = PermutationRanked::new(Arc::new(forest), Score::R2, 5);
+    let elimination = Rfe::new(Arc::new(ranked), 4).eliminate(&data.samples(), 1).unwrap();
+    // Four of the five columns that Friedman's function uses carry most of it.
+    assert_eq!(elimination.kept(), [0, 1, 3, 4]);
 }
