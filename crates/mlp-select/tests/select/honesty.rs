@@ -81,16 +81,20 @@ fn leakage_vectors_selection_outside_the_folds_is_refused_and_inside_is_honest()
             false => inside,
         };
         let inside = scores(&inside, &samples, &validation);
-        println!("{}: leaky {leaky:?} for {:?}", case["selector"], accuracies(&case["leaky"]));
-        println!(
+        crate::data::tell(&format!(
+            "{}: leaky {leaky:?} for {:?}",
+            case["selector"],
+            accuracies(&case["leaky"])
+        ));
+        crate::data::tell(&format!(
             "{}: inside {inside:?} for {:?}",
             case["selector"],
             accuracies(&case["inside_folds"])
-        );
+        ));
         assert_eq!(leaky, accuracies(&case["leaky"]), "{}", case["selector"]);
         assert_eq!(inside, accuracies(&case["inside_folds"]), "{}", case["selector"]);
     }
-    println!("leakage: {} cases", cases.len());
+    crate::data::tell(&format!("leakage: {} cases", cases.len()));
 }
 
 #[test]
@@ -282,7 +286,7 @@ fn dummy_vectors() {
         checked += 1;
     }
     assert_eq!(checked, cases.len());
-    println!("dummy: {checked} cases");
+    crate::data::tell(&format!("dummy: {checked} cases"));
 }
 
 #[test]
@@ -311,7 +315,7 @@ fn shuffled_copies_tell_signal_from_noise() {
     let forest = RandomForest::default().with_trees(40).with_threads(1);
     let report =
         ShadowTest::new(Arc::new(forest)).with_rounds(25).unwrap().run(&data.samples(), 5).unwrap();
-    println!("{report}");
+    crate::data::tell(&format!("{report}"));
     // Friedman's function uses the first five columns of ten.
     for (at, feature) in report.features.iter().enumerate() {
         if [0, 1, 3, 4].contains(&at) {

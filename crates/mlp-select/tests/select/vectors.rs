@@ -120,7 +120,7 @@ fn splitters_agree_with_the_vectors() {
             (Ok(folds), None) => check_folds(&folds, case),
         }
     }
-    println!("splitters: {} cases", cases.len());
+    crate::data::tell(&format!("splitters: {} cases", cases.len()));
     assert!(!cases.is_empty());
 }
 
@@ -187,7 +187,7 @@ fn ladder_verdicts_agree_with_the_vectors() {
             verdicts += 1;
         }
     }
-    println!("ladder: {verdicts} verdicts");
+    crate::data::tell(&format!("ladder: {verdicts} verdicts"));
     assert!(verdicts > 0);
 }
 
@@ -261,7 +261,7 @@ fn rfe_agrees_with_the_vectors() {
             );
         }
     }
-    println!("rfe: {} cases", cases.len());
+    crate::data::tell(&format!("rfe: {} cases", cases.len()));
 }
 
 /// The scorer that a case names, and whether its scores are negated there.
@@ -348,7 +348,7 @@ fn rfecv_agrees_with_the_vectors() {
             );
         }
     }
-    println!("rfecv: {} cases", cases.len());
+    crate::data::tell(&format!("rfecv: {} cases", cases.len()));
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn pipelines_fitted_inside_folds_agree_with_the_vectors() {
             }
         }
     }
-    println!("cross-validated pipelines: {scores} scores");
+    crate::data::tell(&format!("cross-validated pipelines: {scores} scores"));
     assert!(scores > 0);
 }
 
@@ -532,9 +532,9 @@ fn filters_agree_with_the_vectors() {
         }
         checked += 1;
     }
-    println!(
+    crate::data::tell(&format!(
         "filters: {checked} cases ({elsewhere} of sequential selection in a test of their own)"
-    );
+    ));
     assert!(checked > 0);
 }
 
@@ -564,7 +564,7 @@ fn sequential_selection_agrees_with_the_vectors() {
         assert_eq!(ours, support, "{case}");
         checked += 1;
     }
-    println!("sequential selection: {checked} cases");
+    crate::data::tell(&format!("sequential selection: {checked} cases"));
     assert!(checked > 0);
 }
 

@@ -28,11 +28,11 @@ fn stops(rate: f64, requests: u64) -> Vec<u64> {
 #[test]
 fn at_half_the_bound_at_most_one_percent_of_healthy_versions_are_stopped() {
     let stopped = stops(0.005, 5_000).iter().filter(|requests| **requests < u64::MAX).count();
-    println!("stopped at 0.5 %: {stopped} of {SEEDS}");
+    super::support::tell(&format!("stopped at 0.5 %: {stopped} of {SEEDS}"));
     assert!(stopped <= 4, "{stopped} of {SEEDS}");
     // At the bound itself the promise is 1 %: again 9 of 400 with the margin above.
     let stopped = stops(0.01, 5_000).iter().filter(|requests| **requests < u64::MAX).count();
-    println!("stopped at 1 %: {stopped} of {SEEDS}");
+    super::support::tell(&format!("stopped at 1 %: {stopped} of {SEEDS}"));
     assert!(stopped <= 9, "{stopped} of {SEEDS}");
 }
 
@@ -42,7 +42,7 @@ fn a_bad_version_is_stopped_as_soon_as_with_a_uniform_prior_or_sooner() {
     for (rate, median, late) in wanted {
         let stops = stops(rate, 20_000);
         let (middle, tenth) = (stops[SEEDS as usize / 2], stops[SEEDS as usize * 9 / 10]);
-        println!("stopped at {rate}: median {middle}, 90 % by {tenth}");
+        super::support::tell(&format!("stopped at {rate}: median {middle}, 90 % by {tenth}"));
         assert!(middle <= median && tenth <= late, "{rate}: {middle}/{tenth} for {median}/{late}");
     }
 }

@@ -181,7 +181,10 @@ fn vectors_chi_square() {
             let Some(theirs) = case.value["expected"].get(name) else { continue };
             let ours = count_test(&reference, &current, statistic);
             if theirs.get("statistic").is_none() {
-                println!("{}: {name}: {theirs} there, {ours:?} here", case.name);
+                super::support::tell(&format!(
+                    "{}: {name}: {theirs} there, {ours:?} here",
+                    case.name
+                ));
                 continue;
             }
             let ours = ours.unwrap();
@@ -388,7 +391,7 @@ fn vectors_holt_winters() {
         assert!((ours - fitted).abs() < 1e-8, "value {at}: {ours} for {fitted}");
         model.update(*value);
     }
-    println!("holt_winters_additive: {} fitted values", fitted.len());
+    super::support::tell(&format!("holt_winters_additive: {} fitted values", fitted.len()));
     let forecasts = numbers(&expected["forecast_24"]);
     let (last, of) = (forecasts.len() - 1, |name: &str| number(&expected[name]));
     for (ahead, theirs) in forecasts[..last].iter().enumerate() {
