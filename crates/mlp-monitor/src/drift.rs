@@ -20,6 +20,9 @@ pub struct DriftConfig {
     /// The smallest population stability index that matters. Default 0.1: with enough rows any difference is significant, and most of
     /// them do not matter.
     pub min_psi: f64,
+    /// The smallest distance of the distribution functions that matters, whatever the index. Default 0.05, about a shift by an eighth of a
+    /// standard deviation: the index alone misses every other shift by 0.3 of them.
+    pub min_distance: f64,
     /// How many bins the index uses, at least 2. Default 10.
     pub bins: usize,
     /// The fewest values of a column that are compared. Default 30.
@@ -28,14 +31,14 @@ pub struct DriftConfig {
 
 impl Default for DriftConfig {
     fn default() -> Self {
-        Self { alpha: 0.05, min_psi: 0.1, bins: 10, min_values: 30 }
+        Self { alpha: 0.05, min_psi: 0.1, min_distance: 0.05, bins: 10, min_values: 30 }
     }
 }
 
 /// The columns as they were: what later rows are compared with. Holds a sorted copy of the reference.
 ///
 /// A column has drifted if the Kolmogorov-Smirnov test finds a difference, after Benjamini and Hochberg's correction for the number of
-/// columns, and the population stability index says that it matters. Values that are not finite are counted apart and not compared; a share of
+/// columns, and the population stability index or the distance says that it matters. Values that are not finite are counted apart and not compared; a share of
 /// them that grows is a matter of data quality.
 ///
 /// ```
@@ -120,6 +123,9 @@ impl DriftReference {
         if !(config.alpha > 0.0 && config.alpha < 1.0) {
             return Err(MonitorError::setting("alpha", config.alpha, "above 0 and below 1"));
         }
+        if !(0.0..=1.0).contains(&config.min_distance) {
+            return Err(MonitorError::setting("min_distance", config.min_distance, "from 0 to 1"));
+        }
         if !(config.min_psi >= 0.0 && config.min_psi.is_finite()) {
             return Err(MonitorError::setting("min_psi", config.min_psi, "finite and at least 0"));
         }
@@ -170,7 +176,8 @@ impl DriftReference {
                 };
             };
             let adjusted_p = adjusted.next().unwrap_or(1.0);
-            let drifted = adjusted_p <= self.config.alpha && psi >= self.config.min_psi;
+            let matters = psi >= self.config.min_psi || distance >= self.config.min_distance;
+            let drifted = adjusted_p <= self.config.alpha && matters;
             let verdict = if drifted { DriftVerdict::Drifted } else { DriftVerdict::Stable };
             ColumnDrift { name, verdict, distance, adjusted_p, psi, values, not_finite }
         };
@@ -279,6 +286,48 @@ mod tests {
             .iter()
             .map(|column| column.verdict)
             .collect()
+    }
+
+    /// 400 pairs of samples: how many of them are called drifted.
+    fn called(n: usize, m: usize, shift: f64) -> usize {
+        let found = |seed: &u64| {
+            let mut generator = mlp_core::random::stream(*seed, 0);
+            let mut normal = |rows: usize, shift: f64| {
+                Array2::from_shape_simple_fn((rows, 1), || {
+                    mlp_core::random::normal(&mut generator) + shift
+                })
+            };
+            let (reference, current) = (normal(n, 0.0), normal(m, shift));
+            let config = DriftConfig::default();
+            let reference = DriftReference::new(["x"], reference.view(), config).unwrap();
+            let report = reference.compare(current.view()).unwrap();
+            report.columns[0].verdict == DriftVerdict::Drifted
+        };
+        (0..400).filter(found).count()
+    }
+
+    #[test]
+    fn a_shift_of_three_tenths_of_a_deviation_is_found_and_no_shift_is_not() {
+        // At least 95 % of 400.
+        let found = called(1_000, 1_000, 0.3);
+        assert!(found >= 380, "{found} of 400");
+        // At most 5 % and three standard deviations (20 + 13).
+        for (n, m) in [(1_000, 100), (1_000, 1_000)] {
+            let alarms = called(n, m, 0.0);
+            assert!(alarms <= 33, "{n}, {m}: {alarms} of 400");
+        }
+    }
+
+    #[test]
+    fn a_million_rows_make_a_tiny_distance_significant_and_no_drift() {
+        let grid =
+            |shift: f64| Array2::from_shape_fn((1_000_000, 1), |(i, _)| i as f64 / 1e6 + shift);
+        let config = DriftConfig::default();
+        let reference = DriftReference::new(["x"], grid(0.0).view(), config).unwrap();
+        let report = reference.compare(grid(0.008).view()).unwrap();
+        let column = &report.columns[0];
+        assert!(column.adjusted_p < 1e-6 && column.distance < 0.01, "{column:?}");
+        assert_eq!(column.verdict, DriftVerdict::Stable);
     }
 
     #[test]
