@@ -93,15 +93,21 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let country = Rule::OneOf { attribute: "country".to_owned(), values: ["NL".to_owned()].into() };
     let flag = Flag::new("boosting", 10)?.with_rule(country)?;
+    deployment.start_flag(new, flag.clone(), &lead)?;
     let users: Vec<_> = (0..1_000).map(|user| format!("user-{user}")).collect();
+    let with_new = |country: &str| {
+        let attributes = [("country", country)];
+        let gets = |user: &&String| {
+            let request = RequestKey::new(0).with_unit(user).with_attributes(&attributes);
+            deployment.route(&request).version == new
+        };
+        users.iter().filter(gets).count()
+    };
     println!();
     for percent in [10, 25, 50] {
-        let flag = flag.clone().at_percent(percent)?;
-        let on = users.iter().filter(|user| flag.is_on(user, &[("country", "NL")])).count();
-        println!(
-            "flag at {percent} %: on for {on} of {} users in NL, for none elsewhere",
-            users.len()
-        );
+        deployment.set_flag(new, flag.clone().at_percent(percent)?, &lead)?;
+        let (nl, de) = (with_new("NL"), with_new("DE"));
+        println!("flag at {percent} %: {nl} of 1,000 users in NL get {new}, and {de} in DE");
     }
 
     println!("\nhistory");

@@ -12,7 +12,7 @@ use mlp_core::{
     VersionSource,
 };
 use mlp_rollback::{
-    CanaryPlan, Change, Deployment, DeploymentConfig, FileJournal, MemoryJournal, Share,
+    CanaryPlan, Change, Deployment, DeploymentConfig, FileJournal, Journal, MemoryJournal, Share,
     VersionBundle,
 };
 
@@ -36,9 +36,8 @@ fn source() -> VersionSource<str> {
 }
 
 /// Two versions deployed, the third one a canary of 20 %.
-fn deployment() -> (Arc<Deployment<str>>, Arc<dyn Host<str>>) {
+fn deployment(journal: Arc<dyn Journal>) -> (Arc<Deployment<str>>, Arc<dyn Host<str>>) {
     let config = DeploymentConfig::default().with_seed(7).with_cool_down(Duration::ZERO);
-    let journal = Arc::new(MemoryJournal::new());
     let deployment = Deployment::builder(config).journal(journal).open().expect("opens");
     let host: Arc<dyn Host<str>> = Arc::new(Ready);
     deployment.attach(&host);
@@ -54,7 +53,7 @@ fn deployment() -> (Arc<Deployment<str>>, Arc<dyn Host<str>>) {
 }
 
 fn path_of_a_request(criterion: &mut Criterion) {
-    let (deployment, _host) = deployment();
+    let (deployment, _host) = deployment(Arc::new(MemoryJournal::new()));
     let mut sequence = 0;
     criterion.bench_function("route/anonymous", |bencher| {
         bencher.iter(|| {
@@ -74,49 +73,64 @@ fn path_of_a_request(criterion: &mut Criterion) {
 }
 
 /// From the call of `rollback` to the last request that another thread routed to the old version.
-fn switch(criterion: &mut Criterion) {
+fn switch_once(journal: Arc<dyn Journal>) -> Duration {
     let me = Change::by("bench");
-    criterion.bench_function("rollback/until_the_last_request_to_the_old_version", |bencher| {
-        bencher.iter_custom(|rounds| {
-            let mut total = Duration::ZERO;
-            let mut longest = Duration::ZERO;
-            for _ in 0..rounds {
-                let (deployment, _host) = deployment();
-                deployment.abort(VersionNumber(3), &me).expect("aborts");
-                let start = Instant::now();
-                let last = AtomicU64::new(0);
-                let stop = AtomicBool::new(false);
-                let took = std::thread::scope(|scope| {
-                    scope.spawn(|| {
-                        let mut sequence = 0;
-                        while !stop.load(Ordering::Relaxed) {
-                            sequence += 1;
-                            let route = deployment.route(&RequestKey::new(sequence));
-                            if route.version == VersionNumber(2) {
-                                let now = start.elapsed().as_nanos() as u64;
-                                last.store(now, Ordering::Relaxed);
-                            }
-                        }
-                    });
-                    while last.load(Ordering::Relaxed) == 0 {
-                        std::hint::spin_loop();
-                    }
-                    let decided = start.elapsed();
-                    deployment.rollback(&me).expect("rolls back");
-                    stop.store(true, Ordering::Relaxed);
-                    decided
-                });
-                let last = Duration::from_nanos(last.load(Ordering::Relaxed));
-                let switch = last.saturating_sub(took);
-                longest = longest.max(switch);
-                total += switch;
+    let (deployment, _host) = deployment(journal);
+    deployment.abort(VersionNumber(3), &me).expect("aborts");
+    let start = Instant::now();
+    let last = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    let decided = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut sequence = 0;
+            while !stop.load(Ordering::Relaxed) {
+                sequence += 1;
+                let route = deployment.route(&RequestKey::new(sequence));
+                if route.version == VersionNumber(2) {
+                    last.store(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+                }
             }
-            if rounds >= 100 {
-                eprintln!("longest of {rounds} switches: {longest:?}");
-            }
-            total
         });
+        while last.load(Ordering::Relaxed) == 0 {
+            std::hint::spin_loop();
+        }
+        let decided = start.elapsed();
+        deployment.rollback(&me).expect("rolls back");
+        stop.store(true, Ordering::Relaxed);
+        decided
     });
+    Duration::from_nanos(last.load(Ordering::Relaxed)).saturating_sub(decided)
+}
+
+fn switch(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = 0;
+    let mut file_journal = move || -> Arc<dyn Journal> {
+        files += 1;
+        let path = folder.path().join(format!("journal-{files}"));
+        Arc::new(FileJournal::open(path).expect("opens"))
+    };
+    let mut memory_journal = || -> Arc<dyn Journal> { Arc::new(MemoryJournal::new()) };
+    let mut measure = |name: &str, journal: &mut dyn FnMut() -> Arc<dyn Journal>| {
+        let mut all = Vec::new();
+        criterion.bench_function(&format!("rollback/last_request/{name}"), |bencher| {
+            bencher.iter_custom(|rounds| {
+                let switches: Vec<_> = (0..rounds).map(|_| switch_once(journal())).collect();
+                all.extend_from_slice(&switches);
+                switches.iter().sum()
+            });
+        });
+        all.sort_unstable();
+        let at = |share: f64| all[(share * (all.len() - 1) as f64) as usize];
+        let (p50, p999) = (at(0.5), at(0.999));
+        eprintln!(
+            "{name}: {} switches, p50 {p50:?}, p99.9 {p999:?}, longest {:?}",
+            all.len(),
+            at(1.0)
+        );
+    };
+    measure("memory_journal", &mut memory_journal);
+    measure("file_journal", &mut file_journal);
 }
 
 fn journal(criterion: &mut Criterion) {
@@ -131,7 +145,7 @@ fn journal(criterion: &mut Criterion) {
         deployment.freeze(&me).expect("freezes");
         deployment.unfreeze(&me).expect("unfreezes");
     }
-    let lines = mlp_rollback::Journal::read(memory.as_ref()).expect("reads").lines;
+    let lines = memory.read().expect("reads").lines;
     assert_eq!(lines.len(), 100_000);
     let mut text = "mlp-rollback journal 1\n".to_owned();
     for line in &lines {

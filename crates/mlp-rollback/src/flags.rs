@@ -1,6 +1,7 @@
 //! Feature flags: which units get something new, by attributes and by a sticky percentage.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,8 @@ use crate::error::{Error, Result};
 const VARIANT_SEED: u32 = 86_028_157;
 /// The most rules of a flag.
 pub const MAX_RULES: usize = 64;
+/// The most bytes of a flag's group, attributes and values together.
+pub const MAX_FLAG_BYTES: usize = 65_536;
 
 /// MurmurHash3 in its 32-bit variant for x86 (Austin Appleby, public domain), of the pieces as if they stood in one text.
 #[must_use]
@@ -71,9 +74,19 @@ pub enum Rule {
 }
 
 impl Rule {
-    fn holds(&self, attributes: &[(&str, &str)]) -> bool {
+    fn parts(&self) -> (&str, &BTreeSet<String>) {
         let (Self::OneOf { attribute, values } | Self::NoneOf { attribute, values }) = self;
-        let value = attributes.iter().find(|(name, _)| name == attribute).map(|(_, value)| *value);
+        (attribute, values)
+    }
+
+    fn bytes(&self) -> usize {
+        let (attribute, values) = self.parts();
+        attribute.len() + values.iter().map(String::len).sum::<usize>()
+    }
+
+    fn holds(&self, attributes: &[(&str, &str)]) -> bool {
+        let (attribute, values) = self.parts();
+        let value = attributes.iter().find(|(name, _)| *name == attribute).map(|(_, value)| *value);
         let is_among = value.is_some_and(|value| values.contains(value));
         is_among == matches!(self, Self::OneOf { .. })
     }
@@ -81,7 +94,8 @@ impl Rule {
 
 /// A flag: on for the units that its rules let through and whose bucket lies within its percentage.
 ///
-/// A unit keeps its bucket: raising the percentage never takes the flag from anyone who had it.
+/// A unit keeps its bucket: raising the percentage never takes the flag from anyone who had it. On its own a flag answers yes or no; given
+/// to [`Deployment::start_flag`](crate::Deployment::start_flag) it chooses who gets a version.
 ///
 /// ```
 /// use mlp_rollback::{Flag, Rule};
@@ -112,7 +126,7 @@ impl Flag {
     /// A flag for a percentage of a group's units, from 0 to 100. Flags of one group and percentage are on for the same units.
     ///
     /// # Errors
-    /// If the percentage is above 100.
+    /// If the percentage is above 100, or the group is longer than 65,536 bytes.
     pub fn new(group: impl Into<String>, percent: u32) -> Result<Self> {
         FlagParts { group: group.into(), percent, rules: Vec::new() }.try_into()
     }
@@ -120,7 +134,7 @@ impl Flag {
     /// Asks something of an attribute; all rules must hold.
     ///
     /// # Errors
-    /// If the flag has 64 rules already.
+    /// If the flag has 64 rules already, or more than 65,536 bytes of text.
     pub fn with_rule(mut self, rule: Rule) -> Result<Self> {
         self.parts.rules.push(rule);
         self.parts.try_into()
@@ -149,6 +163,17 @@ impl Flag {
     }
 }
 
+impl fmt::Display for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {} %", self.parts.group, self.parts.percent)?;
+        match self.parts.rules.len() {
+            0 => Ok(()),
+            1 => f.write_str(" with 1 rule"),
+            rules => write!(f, " with {rules} rules"),
+        }
+    }
+}
+
 impl TryFrom<FlagParts> for Flag {
     type Error = Error;
 
@@ -158,6 +183,10 @@ impl TryFrom<FlagParts> for Flag {
         }
         if parts.rules.len() > MAX_RULES {
             return Err(Error::LimitExceeded { what: "rules of a flag", limit: MAX_RULES });
+        }
+        let bytes = parts.group.len() + parts.rules.iter().map(Rule::bytes).sum::<usize>();
+        if bytes > MAX_FLAG_BYTES {
+            return Err(Error::LimitExceeded { what: "bytes of a flag", limit: MAX_FLAG_BYTES });
         }
         Ok(Self { parts })
     }

@@ -109,6 +109,8 @@ impl fmt::Display for Verb<'_> {
             Action::ResumeCanary { .. } => f.write_str("resumed"),
             Action::StartShadow { share, .. } => write!(f, "shadow of {share}"),
             Action::StartChallenger { share, .. } => write!(f, "challenger of {share}"),
+            Action::StartFlag { flag, .. } => write!(f, "flag {flag} for"),
+            Action::SetFlag { flag, .. } => write!(f, "flag set to {flag} for"),
             Action::Promote { .. } => f.write_str("promoted"),
             Action::Abort { .. } => f.write_str("aborted"),
             Action::RollBack { .. } => f.write_str("rolled back"),

@@ -45,7 +45,7 @@
 //! | deciding and changing | [`Deployment`], [`DeploymentConfig`], [`DeploymentBuilder`], [`Change`], [`Receipt`] |
 //! | what is deployed | [`VersionBundle`], [`VersionState`], [`Status`] |
 //! | strategies | [`CanaryPlan`], [`Share`], [`Promotion`], [`Flag`], [`Rule`] |
-//! | what makes it act | [`Trigger`], [`Condition`], [`Response`], [`Evidence`]; [`Analysis`] for Argo's rules |
+//! | what makes it act | [`Trigger`], [`Condition`], [`Response`], [`Evidence`], [`BusinessMetric`]; [`Analysis`] for Argo's rules, [`CanaryJudge`] for Kayenta's |
 //! | looking after it | [`AutoRollback`] |
 //! | what happened | [`HistoryEntry`], [`PostMortem`], [`Cause`], [`Journal`], [`FileJournal`] |
 //!
@@ -69,8 +69,10 @@ mod flags;
 
 mod analysis;
 mod auto;
+mod business;
 mod history;
 mod journal;
+mod judge;
 mod record;
 mod status;
 
@@ -78,11 +80,13 @@ mod counts;
 mod draw;
 mod evidence;
 mod ledger;
+mod sync;
 mod table;
 
 pub use analysis::{Analysis, Measurement, Phase};
 pub use auto::{AutoRollback, AutoRollbackOptions};
 pub use bundle::VersionBundle;
+pub use business::{BusinessMetric, MAX_METRIC_VERSIONS};
 pub use change::{Change, MAX_NAME_BYTES, MAX_REASON_BYTES, Receipt};
 pub use config::{DeploymentConfig, MAX_TRIGGERS};
 pub use deployment::{
@@ -90,11 +94,12 @@ pub use deployment::{
 };
 pub use error::{Error, Result};
 pub use evidence::Evidence;
-pub use flags::{Flag, MAX_RULES, Rule, bucket, murmur3_32, variant_bucket};
+pub use flags::{Flag, MAX_FLAG_BYTES, MAX_RULES, Rule, bucket, murmur3_32, variant_bucket};
 pub use history::{HistoryEntry, PostMortem, history_of};
 pub use journal::{
     FileJournal, GENESIS, Journal, JournalContents, JournalLine, MemoryJournal, link, verify,
 };
+pub use judge::{Bad, CanaryJudge, Classification, Judgement, canary_score};
 pub use ledger::{MAX_CHALLENGERS, MAX_PINS, MAX_VERSIONS};
 pub use plan::{CanaryPlan, MAX_STEPS, Promotion};
 pub use record::{Action, Cause, Intent, Record};

@@ -6,6 +6,7 @@ use mlp_core::{Timestamp, VersionNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::VersionBundle;
+use crate::flags::Flag;
 use crate::plan::CanaryPlan;
 use crate::share::Share;
 
@@ -75,6 +76,20 @@ pub enum Action {
         version: VersionNumber,
         /// The share.
         share: Share,
+    },
+    /// A version begins to answer the units that a flag chooses.
+    StartFlag {
+        /// The version.
+        version: VersionNumber,
+        /// Who gets it.
+        flag: Box<Flag>,
+    },
+    /// A flag chooses by another percentage or other rules.
+    SetFlag {
+        /// The version.
+        version: VersionNumber,
+        /// Who gets it from now on.
+        flag: Box<Flag>,
     },
     /// A canary, challenger or shadow becomes the active version.
     Promote {
@@ -173,6 +188,8 @@ impl Action {
             | Self::ResumeCanary { version }
             | Self::StartShadow { version, .. }
             | Self::StartChallenger { version, .. }
+            | Self::StartFlag { version, .. }
+            | Self::SetFlag { version, .. }
             | Self::Promote { version }
             | Self::Abort { version }
             | Self::Demote { version, .. }
@@ -188,8 +205,8 @@ impl Action {
         }
     }
 
-    /// Whether the action takes traffic away from a suspect version: then it is made even if it cannot be written down, and an
-    /// interrupted one is finished after a restart.
+    /// Whether the action takes traffic away from a suspect version: then it is made before it is written down,
+    /// even if it cannot be, and an interrupted one is finished after a restart.
     #[must_use]
     pub fn is_protective(&self) -> bool {
         matches!(
@@ -269,7 +286,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// A change as it is written down before it is made.
+/// A change as it is written down: before it is made, or right after if it is [protective](Action::is_protective).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Intent {

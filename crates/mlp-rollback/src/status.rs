@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::VersionBundle;
 use crate::evidence::Evidence;
+use crate::flags::Flag;
 use crate::record::Cause;
 use crate::share::Share;
 use crate::state::VersionState;
@@ -19,8 +20,10 @@ pub struct VersionStatus {
     pub bundle: VersionBundle,
     /// Its state.
     pub state: VersionState,
-    /// The share of requests it answers, or sees as a shadow. Pinned units are not counted.
+    /// The share of requests it answers, or sees as a shadow. Pinned units and those that a flag chooses are not counted.
     pub share: Share,
+    /// Who gets it, if a flag chooses.
+    pub flag: Option<Flag>,
     /// Why it is blocked.
     pub blocked: Option<String>,
     /// What it did since it took its role; none if it has no role.

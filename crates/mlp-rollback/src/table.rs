@@ -7,6 +7,7 @@ use mlp_core::{RequestKey, Role, Route, VersionNumber};
 
 use crate::counts::Counts;
 use crate::draw;
+use crate::flags::Flag;
 use crate::ledger::Ledger;
 
 /// Version 0 stands for "nothing was deployed yet": no host holds it.
@@ -38,6 +39,7 @@ pub(crate) struct Table {
     seed: u64,
     pub(crate) generation: u64,
     active: VersionNumber,
+    flags: Vec<(Flag, Tracked)>,
     slots: Vec<Slot>,
     mirrors: Vec<Mirror>,
     /// Everything that outcomes are counted for.
@@ -87,6 +89,11 @@ impl Table {
                 tracked,
             }));
         }
+        let flags = ledger
+            .flags
+            .iter()
+            .filter_map(|(version, flag)| Some((flag.clone(), tracked(*version)?)));
+        let flags = flags.collect();
         let mirrors = ledger
             .shadows
             .iter()
@@ -104,6 +111,7 @@ impl Table {
             seed,
             generation: ledger.generation,
             active: ledger.active.unwrap_or(NONE),
+            flags,
             slots,
             mirrors,
             tracked: counts.keys().filter_map(|version| tracked(*version)).collect(),
@@ -117,7 +125,10 @@ impl Table {
             Some(unit) => draw::of_unit(self.seed, unit),
             None => draw::of_sequence(self.seed, request.sequence),
         };
-        let (version, role) = self.pinned(request).unwrap_or_else(|| self.drawn(draw::place(draw)));
+        let (version, role) = self
+            .pinned(request)
+            .or_else(|| self.flagged(request))
+            .unwrap_or_else(|| self.drawn(draw::place(draw)));
         let mut route = Route::new(version, role, self.generation);
         for mirror in &self.mirrors {
             let place = draw::place(draw::again(draw, mirror.tracked.version.0));
@@ -137,6 +148,15 @@ impl Table {
         };
         let version = request.pin.or_else(by_unit)?;
         self.pinnable.contains(&version).then_some((version, Role::Pinned))
+    }
+
+    /// The first flag that is on for the unit. Anonymous requests have no bucket that could stay theirs.
+    fn flagged(&self, request: &RequestKey<'_>) -> Option<(VersionNumber, Role)> {
+        let unit = if self.flags.is_empty() { None } else { request.unit }?;
+        let (_, tracked) = self.flags.iter().find(|(flag, tracked)| {
+            flag.is_on(unit, request.attributes) && !tracked.counts.is_tripped()
+        })?;
+        Some((tracked.version, Role::Challenger))
     }
 
     fn drawn(&self, place: u32) -> (VersionNumber, Role) {

@@ -66,13 +66,14 @@ pub enum Condition {
         /// The chance of a false alarm.
         alpha: f64,
     },
-    /// The mean of a custom signal fell by more than this part of the active version's.
+    /// The mean of a custom signal fell by more than this part of the active version's. For values with outliers, such as revenue, let a
+    /// [`BusinessMetric`](crate::BusinessMetric) cut them.
     MetricDrop {
         /// The name of the [`Signal::Custom`](mlp_core::Signal::Custom).
         signal: String,
         /// The part, from 0 to 1.
         relative: f64,
-        /// The standard deviation of one value, for the mixture of the test and for cutting outliers.
+        /// The standard deviation of one value, after any cut of outliers.
         deviation: f64,
         /// The chance of a false alarm.
         alpha: f64,

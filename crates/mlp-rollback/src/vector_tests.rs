@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::analysis::{Analysis, Measurement, Phase};
 use crate::flags::{Flag, bucket, murmur3_32, variant_bucket};
+use crate::judge::{Bad, CanaryJudge, Classification};
 
 fn cases(name: &str) -> Vec<Value> {
     let folder = std::env::var("MLP_VECTORS_DIR")
@@ -86,4 +87,58 @@ fn counted_measurements_agree_with_the_vectors_of_argo() {
         assert_eq!(phase, case["expected"]["phase"].as_str().unwrap(), "{case}");
         assert_eq!(Some(last.1), case["expected"]["after_measurement"].as_u64(), "{case}");
     }
+}
+
+#[test]
+fn judged_samples_agree_with_the_vectors_of_kayenta() {
+    let folder = std::env::var("MLP_VECTORS_DIR").is_ok();
+    let mut classes = std::collections::BTreeSet::new();
+    for case in cases("kayenta_mann_whitney") {
+        let params = &case["params"];
+        let sample = |field: &str| -> Vec<f64> {
+            let values = case["input"][field].as_array().unwrap();
+            values.iter().map(|value| value.as_f64().unwrap_or(f64::NAN)).collect()
+        };
+        let pair = |field: &str| {
+            let pair = params[field].as_array().unwrap();
+            (pair[0].as_f64().unwrap(), pair[1].as_f64().unwrap())
+        };
+        let bad = match params["direction"].as_str().unwrap() {
+            "increase" => Bad::Increase,
+            "decrease" => Bad::Decrease,
+            _ => Bad::Either,
+        };
+        let (low, high) = pair("effect_size_thresholds_low_high");
+        let mut judge = CanaryJudge::default()
+            .with_bad(bad)
+            .with_tolerance(params["tolerance"].as_f64().unwrap())
+            .and_then(|judge| judge.with_confidence(params["confidence"].as_f64().unwrap()))
+            .and_then(|judge| judge.with_allowed_ratios(low, high))
+            .unwrap();
+        if params["critical"].as_bool().unwrap() {
+            let (low, high) = pair("critical_thresholds_low_high");
+            judge = judge.with_critical_ratios(low, high).unwrap();
+        }
+        let judgement = judge.judge(&sample("experiment"), &sample("control")).unwrap();
+        let expected = &case["expected"];
+        let class = format!("{:?}", judgement.classification);
+        assert_eq!(class, expected["classification"].as_str().unwrap(), "{case}");
+        classes.insert(class);
+        let is_critical = expected["critical_failure"].as_bool().unwrap_or(false);
+        assert_eq!(judgement.is_critical_failure, is_critical, "{case}");
+        let Some(ci) = expected["ci"].as_array() else {
+            assert!(judgement.shift.is_none(), "{case}");
+            continue;
+        };
+        let shift = judgement.shift.unwrap();
+        for (ours, theirs) in [(shift.low, &ci[0]), (shift.high, &ci[1])] {
+            let theirs = theirs.as_f64().unwrap();
+            assert!((ours - theirs).abs() <= 0.002, "{ours}, {theirs}: {case}");
+        }
+        match (judgement.mean_ratio, expected["mean_ratio"].as_f64()) {
+            (Some(ours), Some(theirs)) => assert!((ours / theirs - 1.0).abs() < 1e-12, "{case}"),
+            (ours, theirs) => assert_eq!(ours, theirs, "{case}"),
+        }
+    }
+    assert!(folder || classes.contains(&format!("{:?}", Classification::High)));
 }

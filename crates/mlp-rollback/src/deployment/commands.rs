@@ -1,16 +1,16 @@
 //! What people and programs ask of a deployment.
 
-use mlp_core::{HostError, VersionNumber, VersionSource, catch_panic};
+use mlp_core::{VersionNumber, VersionSource};
 
 use super::Deployment;
 use super::core::Core;
 use crate::bundle::VersionBundle;
 use crate::change::{Change, Receipt};
 use crate::error::{Error, Result};
+use crate::flags::Flag;
 use crate::plan::CanaryPlan;
 use crate::record::{Action, Cause};
 use crate::share::Share;
-use crate::state::VersionState;
 use crate::trigger::{Condition, Response};
 
 impl<M: ?Sized + 'static> Deployment<M> {
@@ -81,6 +81,28 @@ impl<M: ?Sized + 'static> Deployment<M> {
         change: &Change,
     ) -> Result<Receipt> {
         self.start(version, change, Action::StartShadow { version, share })
+    }
+
+    /// Lets a version answer the units that a flag chooses, whatever canaries and shares there are; only a pin comes before it. Requests
+    /// without a unit never get it. At most eight challengers, flagged ones among them.
+    ///
+    /// # Errors
+    /// As [`start_canary`](Self::start_canary).
+    pub fn start_flag(
+        &self,
+        version: VersionNumber,
+        flag: Flag,
+        change: &Change,
+    ) -> Result<Receipt> {
+        self.start(version, change, Action::StartFlag { version, flag: Box::new(flag) })
+    }
+
+    /// Replaces the flag of a version: another percentage, other rules. The evidence about the version goes on.
+    ///
+    /// # Errors
+    /// If no flag chooses who gets this version, or the change is stale.
+    pub fn set_flag(&self, version: VersionNumber, flag: Flag, change: &Change) -> Result<Receipt> {
+        self.simple(change, Action::SetFlag { version, flag: Box::new(flag) })
     }
 
     /// Moves the canary to the next step of its plan; at the last step it stays there.
@@ -304,121 +326,8 @@ impl<M: ?Sized + 'static> Deployment<M> {
         Ok(())
     }
 
-    fn simple(&self, change: &Change, action: Action) -> Result<Receipt> {
+    pub(super) fn simple(&self, change: &Change, action: Action) -> Result<Receipt> {
         self.commit(&mut self.core.lock(), change, Vec::new(), action)
-    }
-
-    /// Prepares a version if it is not warm, then makes the change, unless the world has moved on meanwhile.
-    fn start(&self, version: VersionNumber, change: &Change, action: Action) -> Result<Receipt> {
-        change.check()?;
-        self.retire_unneeded();
-        let prepared = {
-            let mut core = self.core.lock();
-            if let Some(receipt) = core.repeated(change, &action)? {
-                return Ok(receipt);
-            }
-            core.check_generation(change)?;
-            let state = core.ledger.entry(version)?.state;
-            match state {
-                VersionState::Standby => None,
-                _ => Some(self.begin_warming(&mut core, version, change, &action)?),
-            }
-        };
-        let Some((warming_since, source)) = prepared else {
-            if !self.is_healthy(version) {
-                return Err(Error::Unhealthy { version });
-            }
-            return self.simple(change, action);
-        };
-        let outcome = self.prepare(version, source);
-        let mut core = self.core.lock();
-        let is_mine = core.ledger.entry(version).is_ok_and(|entry| {
-            entry.state == VersionState::Warming && entry.since == warming_since
-        });
-        if !is_mine {
-            // Somebody blocked it meanwhile.
-            let state = core.ledger.entry(version)?.state;
-            core.to_retire.push(version);
-            return Err(Error::WrongState { version, state, allowed: "still warming" });
-        }
-        let moved_on =
-            change.expected_generation.is_some() && core.ledger.generation != warming_since;
-        let result = outcome.and_then(|()| {
-            if moved_on {
-                let (expected, current) = (warming_since, core.ledger.generation);
-                return Err(Error::Stale { expected, current });
-            }
-            let mut unbound = change.clone();
-            unbound.expected_generation = None;
-            self.commit(&mut core, &unbound, Vec::new(), action)
-        });
-        if let Err(error) = &result {
-            let give_up = Action::GiveUp { version, error: error.to_string() };
-            let because = Change::by(&change.actor).because(&change.reason);
-            // The first error is what the caller needs; if this cannot be written either, a restart gives the version up.
-            let _ = self.commit(&mut core, &because, Vec::new(), give_up);
-        }
-        result
-    }
-
-    fn begin_warming(
-        &self,
-        core: &mut Core<M>,
-        version: VersionNumber,
-        change: &Change,
-        action: &Action,
-    ) -> Result<(u64, VersionSource<M>)> {
-        core.ledger.check(&Action::Warm { version })?;
-        // What cannot be done anyway is refused before the host builds anything.
-        let mut afterwards = core.ledger.clone();
-        afterwards.apply(core.next_generation, &Action::Warm { version }, "");
-        afterwards.check(action)?;
-        if self.host().is_none() {
-            return Err(Error::NoHost);
-        }
-        let source = core.sources.get(&version).cloned().ok_or(Error::NoSource { version })?;
-        let because = Change::by(&change.actor).because(&change.reason);
-        let receipt = self.commit(core, &because, Vec::new(), Action::Warm { version })?;
-        core.to_retire.retain(|other| *other != version);
-        Ok((receipt.generation, source))
-    }
-
-    pub(super) fn prepare(&self, version: VersionNumber, source: VersionSource<M>) -> Result<()> {
-        let host = self.host().ok_or(Error::NoHost)?;
-        match catch_panic(|| host.prepare(version, source)) {
-            Err(panicked) => Err(Error::HostPanicked { message: panicked.message }),
-            Ok(Err(HostError::AlreadyPresent { .. })) | Ok(Ok(())) => {
-                if self.is_healthy(version) {
-                    Ok(())
-                } else {
-                    Err(Error::Unhealthy { version })
-                }
-            }
-            Ok(Err(source)) => Err(Error::Preparation { version, source }),
-        }
-    }
-
-    /// Lets the host go of what nobody needs. Waits for requests that these versions still answer, so never on a request's own thread.
-    pub(super) fn retire_unneeded(&self) {
-        let Some(host) = self.host() else { return };
-        let unneeded = std::mem::take(&mut self.core.lock().to_retire);
-        for version in unneeded {
-            let state = |core: &Core<M>| core.ledger.entry(version).map(|entry| entry.state);
-            let needed = |state: Result<VersionState>| {
-                state.is_ok_and(|state| state.is_warm() || state == VersionState::Warming)
-            };
-            if needed(state(&self.core.lock())) {
-                continue;
-            }
-            // A panic of the host is its own affair here: the version is not routed to any more.
-            let _ = catch_panic(|| host.retire(version));
-            let mut core = self.core.lock();
-            if state(&core).is_ok_and(|state| state == VersionState::Draining) {
-                let change = Change::by("deployment").because("no longer needed");
-                // If it cannot be written down, the version stays draining, and a restart archives it.
-                let _ = self.commit(&mut core, &change, Vec::new(), Action::Archive { version });
-            }
-        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the deployment's lock protects, and the one place where state changes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlp_core::{VersionNumber, VersionSource};
+use mlp_core::{StoreError, VersionNumber, VersionSource};
 
 use super::Deployment;
 use crate::change::{Change, Receipt};
@@ -49,6 +49,8 @@ pub(super) struct Core<M: ?Sized> {
     pub(super) scaled: Vec<(VersionNumber, u64)>,
     /// Versions that the host may still hold but nobody needs.
     pub(super) to_retire: Vec<VersionNumber>,
+    /// Versions that the host is letting go of right now.
+    pub(super) retiring: BTreeSet<VersionNumber>,
 }
 
 impl<M: ?Sized> Core<M> {
@@ -68,6 +70,7 @@ impl<M: ?Sized> Core<M> {
             approvals: Vec::new(),
             scaled: Vec::new(),
             to_retire: Vec::new(),
+            retiring: BTreeSet::new(),
         }
     }
 
@@ -75,10 +78,15 @@ impl<M: ?Sized> Core<M> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         if let Some(reason) = &self.journal_failure {
             let source = std::io::Error::other(reason.clone());
-            return Err(Error::Journal { source: mlp_core::StoreError::backend(source) });
+            return Err(Error::Journal { source: StoreError::backend(source) });
         }
         let written = writer.append(record);
-        if let Err(error) = &written {
+        // A record that is too long was not begun: the journal is as good as before.
+        if let Some(error) = written
+            .as_ref()
+            .err()
+            .filter(|error| !matches!(error, StoreError::LimitExceeded { .. }))
+        {
             self.journal_failure = Some(error.to_string());
         }
         Ok(written?)
@@ -146,7 +154,8 @@ impl<M: ?Sized> Core<M> {
 }
 
 impl<M: ?Sized + 'static> Deployment<M> {
-    /// Writes the intent, makes the change, swaps the routing table, writes the commit.
+    /// Writes the intent, makes the change, swaps the routing table, writes the commit. A protective change is made first: a suspect version
+    /// gets no request while a disk is slow, and if the process dies before the intent is there, nobody was told of the change.
     pub(super) fn commit(
         &self,
         core: &mut Core<M>,
@@ -171,18 +180,22 @@ impl<M: ?Sized + 'static> Deployment<M> {
             active_before: core.ledger.active,
             action,
         };
-        let protective = intent.action.is_protective();
         core.next_generation += 1;
-        match core.write(&Record::Intent(Box::new(intent.clone()))) {
-            Err(error) if !protective => return Err(error),
-            _ => {}
-        }
-        let before = (!protective).then(|| core.ledger.clone());
-        self.apply(core, &intent);
-        if let (Err(error), Some(before)) = (core.write(&Record::Commit { generation }), before) {
-            core.ledger = before;
-            self.publish(core);
-            return Err(error);
+        let (written, commit) =
+            (Record::Intent(Box::new(intent.clone())), Record::Commit { generation });
+        if intent.action.is_protective() {
+            self.apply(core, &intent);
+            // What the journal cannot take is kept as its failure; the change is made all the same.
+            let _ = core.write(&written).and_then(|()| core.write(&commit));
+        } else {
+            core.write(&written)?;
+            let before = core.ledger.clone();
+            self.apply(core, &intent);
+            if let Err(error) = core.write(&commit) {
+                core.ledger = before;
+                self.publish(core);
+                return Err(error);
+            }
         }
         Ok(core.remember(intent, self.config.history_limit))
     }

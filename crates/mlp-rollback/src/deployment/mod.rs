@@ -6,6 +6,7 @@ mod core;
 mod drill;
 mod open;
 mod router;
+mod start;
 mod tick;
 
 use std::collections::VecDeque;
@@ -16,7 +17,7 @@ use arc_swap::ArcSwap;
 use mlp_core::{
     AlertSink, Clock, Host, MetricSource, Notification, VersionNumber, VersionSource, catch_panic,
 };
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use self::core::Core;
 use crate::config::DeploymentConfig;
@@ -56,13 +57,15 @@ pub use open::{DeploymentBuilder, Recovery};
 pub struct Deployment<M: ?Sized + 'static> {
     config: DeploymentConfig,
     clock: Arc<dyn Clock>,
-    metrics: Option<Arc<dyn MetricSource>>,
+    metrics: Vec<Arc<dyn MetricSource>>,
     alerts: Option<Arc<dyn AlertSink>>,
     scaler: Option<Arc<dyn ScaleReplicas>>,
     recovery: Recovery,
     table: ArcSwap<Table>,
     host: Mutex<Option<Weak<dyn Host<M>>>>,
     core: Mutex<Core<M>>,
+    /// Tells those who wait for a version to be let go of by its host.
+    retired: Condvar,
     outbox: Mutex<VecDeque<Notification>>,
 }
 
@@ -168,6 +171,12 @@ impl<M: ?Sized + 'static> Deployment<M> {
             bundle: entry.bundle.as_ref().clone(),
             state: entry.state,
             share: if is_tripped(version) { Share::ZERO } else { core.share(version) },
+            flag: core
+                .ledger
+                .flags
+                .iter()
+                .find(|(other, _)| *other == version)
+                .map(|(_, flag)| flag.clone()),
             blocked: entry.blocked.clone(),
             evidence: evidence(version),
         });

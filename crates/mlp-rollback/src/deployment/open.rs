@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use mlp_core::{AlertSink, Clock, MetricSource, StoreError, SystemClock, VersionNumber};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::breach::AUTOMATIC;
 use super::core::Core;
@@ -43,7 +43,7 @@ pub struct DeploymentBuilder<M: ?Sized + 'static> {
     config: DeploymentConfig,
     clock: Arc<dyn Clock>,
     journal: Option<Arc<dyn Journal>>,
-    metrics: Option<Arc<dyn MetricSource>>,
+    metrics: Vec<Arc<dyn MetricSource>>,
     alerts: Option<Arc<dyn AlertSink>>,
     scaler: Option<Arc<dyn ScaleReplicas>>,
     models: std::marker::PhantomData<fn(&M)>,
@@ -53,7 +53,15 @@ impl<M: ?Sized + 'static> DeploymentBuilder<M> {
     pub(super) fn new(config: DeploymentConfig) -> Self {
         let clock = Arc::new(SystemClock::new());
         let models = std::marker::PhantomData;
-        Self { config, clock, journal: None, metrics: None, alerts: None, scaler: None, models }
+        Self {
+            config,
+            clock,
+            journal: None,
+            metrics: Vec::new(),
+            alerts: None,
+            scaler: None,
+            models,
+        }
     }
 
     /// Sets the clock. Default: the machine's.
@@ -68,9 +76,9 @@ impl<M: ?Sized + 'static> DeploymentBuilder<M> {
         self
     }
 
-    /// Sets where triggers for accuracy and business metrics read. Default: none; such triggers hold.
+    /// Adds a source for triggers of accuracy and business metrics; the first that knows a signal answers. Default: none; such triggers hold.
     pub fn metrics(mut self, metrics: Arc<dyn MetricSource>) -> Self {
-        self.metrics = Some(metrics);
+        self.metrics.push(metrics);
         self
     }
 
@@ -122,6 +130,7 @@ impl<M: ?Sized + 'static> DeploymentBuilder<M> {
             table,
             host: Mutex::new(None),
             core: Mutex::new(core),
+            retired: Condvar::new(),
             outbox: Mutex::new(VecDeque::new()),
         };
         deployment.close_open_intent(open, &mut recovery)?;

@@ -1,6 +1,6 @@
 //! What time brings: steps, promotions, triggers that read a metric source, retirement, delivery of alerts.
 
-use mlp_core::{MetricSource, Reading, Signal, SinkError, VersionNumber, catch_panic};
+use mlp_core::{Reading, Signal, SinkError, SourceError, VersionNumber, catch_panic};
 
 use super::Deployment;
 use super::breach::AUTOMATIC;
@@ -109,8 +109,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
             Condition::MetricDrop { signal, .. } => Signal::Custom(signal.clone()),
             _ => return None,
         };
-        let Some(source) = &self.metrics else { return Some(Verdict::Silent) };
-        let reading = |version| read_safely(source.as_ref(), version, &signal);
+        let reading = |version| self.read_safely(version, &signal);
         match trigger.condition {
             Condition::AccuracyDrop { relative, baseline, alpha } => {
                 let Some(Reading::Proportion { events, trials }) = reading(version) else {
@@ -141,6 +140,16 @@ impl<M: ?Sized + 'static> Deployment<M> {
             }
             _ => None,
         }
+    }
+
+    /// What the first source that knows the signal says; nothing if it fails or panics.
+    fn read_safely(&self, version: VersionNumber, signal: &Signal) -> Option<Reading> {
+        self.metrics.iter().find_map(|source| {
+            match catch_panic(|| source.read(version, signal)) {
+                Ok(Err(SourceError::UnknownSignal { .. })) => None,
+                said => Some(said.ok().and_then(|said| said.ok())),
+            }
+        })?
     }
 
     /// 50 %, 25 %, then nothing: one step a tick, as long as the target is fit.
@@ -230,13 +239,4 @@ impl<M: ?Sized + 'static> Deployment<M> {
             }
         }
     }
-}
-
-/// What the source says, if it says anything that can be used.
-fn read_safely(
-    source: &dyn MetricSource,
-    version: VersionNumber,
-    signal: &Signal,
-) -> Option<Reading> {
-    catch_panic(|| source.read(version, signal)).ok()?.ok()
 }

@@ -1,4 +1,5 @@
-//! The journal: every change, written down before it is made.
+//! The journal: every change, as an intent and its commit. A change is written down before it is made, unless it takes traffic away from a
+//! suspect version: that does not wait for a disk, and is written down before anybody is told.
 
 mod chain;
 mod file;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mlp_core::{Outcome, OutcomeStatus, RequestKey, Role, Router};
-use mlp_rollback::{CanaryPlan, Error, Promotion, VersionState};
+use mlp_rollback::{CanaryPlan, Error, Flag, Promotion, Rule, VersionState};
 
 use crate::support::{V1, V2, V3, V4, World, config, me, percent};
 
@@ -174,4 +174,53 @@ fn a_failing_shadow_is_taken_out_without_touching_what_callers_get() {
     }
     assert_eq!((world.deployment.active(), world.state(V2)), (Some(V1), VersionState::RolledBack));
     assert!(world.next().shadows().is_empty());
+}
+
+#[test]
+fn a_flag_gives_a_version_to_its_units_and_raising_it_takes_it_from_nobody() {
+    let world = World::started(config(), 1);
+    let rule = Rule::OneOf { attribute: "country".to_owned(), values: ["NL".to_owned()].into() };
+    let flag = Flag::new("boosting", 10).unwrap().with_rule(rule).unwrap();
+    world.deployment.start_flag(V2, flag.clone(), &me()).unwrap();
+    let users: Vec<_> = (0..1_000).map(|user| format!("user-{user}")).collect();
+    let with_v2 = |country: &str| -> Vec<&String> {
+        let gets = |user: &&String| {
+            let attributes = [("country", country)];
+            let request = RequestKey::new(1).with_unit(user).with_attributes(&attributes);
+            let route = world.deployment.route(&request);
+            assert!(route.version == V1 || route.role == Role::Challenger);
+            route.version == V2
+        };
+        users.iter().filter(gets).collect()
+    };
+    let mut before: Vec<&String> = Vec::new();
+    for percent in [10, 25, 60, 100] {
+        let raised = flag.clone().at_percent(percent).unwrap();
+        world.deployment.set_flag(V2, raised.clone(), &me()).unwrap();
+        let now = with_v2("NL");
+        let expected = users.iter().filter(|user| raised.is_on(user, &[("country", "NL")])).count();
+        assert_eq!(now.len(), expected);
+        assert!(before.iter().all(|user| now.contains(user)), "{percent} % took it from somebody");
+        assert!(with_v2("DE").is_empty());
+        before = now;
+    }
+    assert_eq!(world.share(V2), 0.0, "anonymous requests have no bucket");
+    assert_eq!(world.deployment.status().version(V2).unwrap().flag, flag.at_percent(100).ok());
+}
+
+#[test]
+fn a_flagged_version_that_fails_is_rolled_back_and_a_good_one_can_be_promoted() {
+    let world = World::started(config(), 2);
+    let all = Flag::new("all", 100).unwrap();
+    world.deployment.start_flag(V2, all.clone(), &me()).unwrap();
+    let route = world.deployment.route(&RequestKey::new(1).with_unit("alice"));
+    assert_eq!(route.version, V2);
+    (0..5).for_each(|_| world.report(&route, OutcomeStatus::Failed));
+    assert_eq!(world.state(V2), VersionState::RolledBack);
+    assert_eq!(world.deployment.route(&RequestKey::new(9).with_unit("alice")).version, V1);
+    let gone = world.deployment.set_flag(V2, all.clone(), &me());
+    assert!(matches!(gone, Err(Error::Nothing { .. })));
+    world.deployment.start_flag(V3, all, &me()).unwrap();
+    world.deployment.promote(V3, &me()).unwrap();
+    assert_eq!((world.deployment.active(), world.state(V1)), (Some(V3), VersionState::Standby));
 }

@@ -3,6 +3,8 @@
 mod canary;
 mod evidence;
 mod journal;
+mod state_machine;
 mod support;
+mod system_calls;
 mod triggers;
 mod versions;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mlp_core::{
-    Clock, Health, Host, HostError, Lifecycle, ManualClock, ModelError, Notification, Outcome,
-    OutcomeStatus, RequestKey, Route, Router, SinkError, Timestamp, VersionNumber, VersionSource,
+    Clock, Health, Host, HostError, Lifecycle, ManualClock, MetricSource, ModelError, Notification,
+    Outcome, OutcomeStatus, RequestKey, Route, Router, SinkError, Timestamp, VersionNumber,
+    VersionSource,
 };
 use mlp_rollback::{Change, Deployment, DeploymentConfig, Journal, Share, VersionBundle};
 use parking_lot::Mutex;
@@ -43,6 +44,7 @@ impl Host<Model> for FakeHost {
     }
 
     fn retire(&self, version: VersionNumber) {
+        std::thread::yield_now(); // Letting go takes its time.
         self.versions.lock().remove(&version);
         self.retired.lock().push(version);
     }
@@ -95,6 +97,14 @@ impl World {
         config: DeploymentConfig,
         journal: Option<Arc<dyn Journal>>,
     ) -> Self {
+        Self::with_metrics(config, journal, Vec::new())
+    }
+
+    pub(crate) fn with_metrics(
+        config: DeploymentConfig,
+        journal: Option<Arc<dyn Journal>>,
+        metrics: Vec<Arc<dyn MetricSource>>,
+    ) -> Self {
         let clock =
             Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap()));
         let pager = Arc::new(Pager::default());
@@ -103,6 +113,9 @@ impl World {
             .alerts(Arc::clone(&pager) as _);
         if let Some(journal) = journal {
             builder = builder.journal(journal);
+        }
+        for source in metrics {
+            builder = builder.metrics(source);
         }
         let deployment = Arc::new(builder.open().unwrap());
         let host = Arc::new(FakeHost::default());

@@ -2,6 +2,8 @@
 
 mod moments;
 mod quantiles;
+mod winsor;
 
 pub use moments::Moments;
 pub use quantiles::QuantileSketch;
+pub use winsor::Winsor;

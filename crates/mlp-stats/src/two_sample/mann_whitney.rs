@@ -4,7 +4,7 @@ use super::Alternative;
 use crate::check;
 use crate::distribution::normal_tail;
 use crate::error::StatsError;
-use crate::sort::{key, sorted, sorted_keys, value_of};
+use crate::sort::sorted_keys;
 
 /// What a Mann-Whitney test says.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -95,13 +95,13 @@ pub fn mann_whitney_with(
 /// An exact test of more pairs would take too long.
 const MOST_PAIRS: usize = 10_000_000;
 
-struct Ranks {
-    u: f64,
+pub(super) struct Ranks {
+    pub(super) u: f64,
     /// Σ t³ − t over groups of t equal values.
-    ties: f64,
+    pub(super) ties: f64,
 }
 
-fn ranks(first: &[u64], second: &[u64]) -> Ranks {
+pub(super) fn ranks(first: &[u64], second: &[u64]) -> Ranks {
     let (mut i, mut j) = (0, 0);
     let mut ranks = Ranks { u: 0.0, ties: 0.0 };
     while i < first.len() || j < second.len() {
@@ -121,15 +121,20 @@ fn ranks(first: &[u64], second: &[u64]) -> Ranks {
 }
 
 fn normal_tail_of(n: usize, m: usize, u: f64, ties: f64, continuity: bool) -> f64 {
-    let (n, m) = (n as f64, m as f64);
-    let all = n + m;
-    let correction = if all > 1.0 { ties / (all * (all - 1.0)) } else { 0.0 };
-    let deviation = (n * m / 12.0 * (all + 1.0 - correction).max(0.0)).sqrt();
-    let apart = u - n * m / 2.0 - if continuity { 0.5 } else { 0.0 };
+    let deviation = deviation_of_u(n, m, ties);
+    let apart = u - n as f64 * m as f64 / 2.0 - if continuity { 0.5 } else { 0.0 };
     if deviation == 0.0 {
         return if apart > 0.0 { 0.0 } else { 1.0 };
     }
     normal_tail(apart / deviation)
+}
+
+/// The standard deviation of U if all orders are equally likely, corrected for ties.
+pub(super) fn deviation_of_u(n: usize, m: usize, ties: f64) -> f64 {
+    let (n, m) = (n as f64, m as f64);
+    let all = n + m;
+    let correction = if all > 1.0 { ties / (all * (all - 1.0)) } else { 0.0 };
+    (n * m / 12.0 * (all + 1.0 - correction).max(0.0)).sqrt()
 }
 
 /// The chance that U reaches `u` if all orders are equally likely.
@@ -167,61 +172,9 @@ fn exact_tail(n: usize, m: usize, u: f64) -> Result<f64, StatsError> {
     Ok(if is_upper { share } else { 1.0 - share })
 }
 
-/// The median of all differences of a value of the first sample and one of the second (Hodges and Lehmann 1963): by how much the first
-/// tends to be greater.
-///
-/// The differences are not stored: the median is found by its bits, counting the differences up to a bound in one pass, so the time grows
-/// with n + m.
-///
-/// # Errors
-/// If a sample is empty, holds a value that is NaN or infinite, or the median is beyond what a double can hold.
-///
-/// ```
-/// assert_eq!(mlp_stats::hodges_lehmann_shift(&[5.0, 7.0, 100.0], &[1.0, 2.0, 3.0])?, 5.0);
-/// # Ok::<(), mlp_stats::StatsError>(())
-/// ```
-pub fn hodges_lehmann_shift(first: &[f64], second: &[f64]) -> Result<f64, StatsError> {
-    check::not_empty("hodges_lehmann_shift", first.len().min(second.len()))?;
-    check::finite("first", first)?;
-    check::finite("second", second)?;
-    let (first, second) = (sorted("first", first)?, sorted("second", second)?);
-    let pairs = first.len() as u128 * second.len() as u128;
-    let upper = nth_difference(&first, &second, pairs / 2);
-    let lower = if pairs % 2 == 1 { upper } else { nth_difference(&first, &second, pairs / 2 - 1) };
-    let median = if lower == upper { upper } else { lower / 2.0 + upper / 2.0 };
-    check::result("hodges_lehmann_shift", median)
-}
-
-/// The difference that exactly `rank` others precede: the least double up to which there are more than `rank`.
-fn nth_difference(first: &[f64], second: &[f64], rank: u128) -> f64 {
-    let (mut low, mut high) = (key(f64::NEG_INFINITY), key(f64::INFINITY));
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if differences_up_to(first, second, value_of(middle)) > rank {
-            high = middle
-        } else {
-            low = middle + 1
-        }
-    }
-    value_of(low)
-}
-
-fn differences_up_to(first: &[f64], second: &[f64], bound: f64) -> u128 {
-    let (mut from, mut count) = (0, 0_u128);
-    for &value in first {
-        // The subtraction is monotone, rounding included: the greater the first value, the fewer of the second are small enough.
-        while from < second.len() && value - second[from] > bound {
-            from += 1;
-        }
-        count += (second.len() - from) as u128;
-    }
-    count
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn constant_samples_are_no_evidence() {
@@ -243,19 +196,6 @@ mod tests {
                 assert!((above + below - 1.0).abs() < 1e-12, "{n}, {m}, {u}: {above} and {below}");
             }
             assert_eq!(exact_tail(n, m, 0.0), Ok(1.0));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_shift_is_the_median_of_all_differences(first in prop::collection::vec(-50_i32..50, 1..20), second in prop::collection::vec(-50_i32..50, 1..20)) {
-            let as_doubles = |sample: &[i32]| sample.iter().map(|value| f64::from(*value) / 8.0).collect::<Vec<_>>();
-            let (first, second) = (as_doubles(&first), as_doubles(&second));
-            let mut all: Vec<f64> = first.iter().flat_map(|a| second.iter().map(move |b| a - b)).collect();
-            all.sort_by(f64::total_cmp);
-            let middle = all.len() / 2;
-            let median = if all.len() % 2 == 1 { all[middle] } else { (all[middle - 1] + all[middle]) / 2.0 };
-            prop_assert_eq!(hodges_lehmann_shift(&first, &second).unwrap(), median);
         }
     }
 }

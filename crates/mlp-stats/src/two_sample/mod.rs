@@ -5,19 +5,19 @@ mod counts;
 mod ks;
 mod mann_whitney;
 mod proportions;
+mod shift;
 mod welch;
 
 pub use anderson_darling::{AndersonDarling, AndersonDarlingVariant, anderson_darling_k_sample};
 pub use counts::{CountStatistic, CountTest, chi_square_goodness_of_fit, count_test};
 pub(crate) use ks::equal_size_tail;
 pub use ks::{KsMethod, KsTest, ks_two_sample, ks_two_sample_with};
-pub use mann_whitney::{
-    MannWhitney, MannWhitneyMethod, hodges_lehmann_shift, mann_whitney, mann_whitney_with,
-};
+pub use mann_whitney::{MannWhitney, MannWhitneyMethod, mann_whitney, mann_whitney_with};
 pub use proportions::{
     Interval, Proportion, TwoProportions, fisher_exact, newcombe_interval, odds_ratio,
     two_proportions,
 };
+pub use shift::{ShiftInterval, hodges_lehmann_shift, shift_interval};
 pub use welch::{TTest, student_t_test, welch_t_test};
 
 /// Which difference a test looks for.

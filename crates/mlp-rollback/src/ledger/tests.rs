@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::Ledger;
 use crate::bundle::VersionBundle;
+use crate::flags::Flag;
 use crate::plan::CanaryPlan;
 use crate::record::Action;
 use crate::share::Share;
@@ -33,6 +34,14 @@ fn any_action() -> impl Strategy<Value = Action> {
             .prop_map(|(version, share)| Action::StartChallenger { version, share }),
         version().prop_map(|version| Action::Promote { version }),
         version().prop_map(|version| Action::Abort { version }),
+        (version(), 0..=100_u32).prop_map(|(version, percent)| {
+            let flag = Box::new(Flag::new("group", percent).unwrap());
+            Action::StartFlag { version, flag }
+        }),
+        (version(), 0..=100_u32).prop_map(|(version, percent)| {
+            let flag = Box::new(Flag::new("group", percent).unwrap());
+            Action::SetFlag { version, flag }
+        }),
         (version(), version()).prop_map(|(from, to)| Action::RollBack { from, to }),
         (version(), version(), share()).prop_map(|(from, to, keeps)| Action::Retreat {
             from,

@@ -1,0 +1,142 @@
+//! The journal's file under system calls that kill the process or fail, one after the other, by `strace`.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use mlp_core::OutcomeStatus;
+use mlp_rollback::{Error, FileJournal};
+
+use crate::journal::{
+    TURNS, journal_of_the_script, on, opens_in_a_state_of_the_script, script, states_of_the_script,
+};
+use crate::support::{V1, V2, V3, me};
+
+const CHILD: &str = "MLP_ROLLBACK_CHILD";
+
+/// Runs the script in a process of its own, if the parent says where.
+#[test]
+#[ignore = "run by the kill sweep, in a process of its own"]
+fn child_that_is_killed() {
+    if let Ok(path) = std::env::var(CHILD) {
+        script(&on(Arc::new(FileJournal::open(path).unwrap())));
+    }
+}
+
+/// Deploys twice, fails, and must roll back whatever the disk does.
+#[test]
+#[ignore = "run by the error sweep, in a process of its own"]
+fn child_whose_disk_fails() {
+    let Ok(path) = std::env::var(CHILD) else { return };
+    let Ok(journal) = FileJournal::open(&path) else {
+        println!("refused to open");
+        return;
+    };
+    let world = on(Arc::new(journal));
+    let deployment = &world.deployment;
+    let mut failed = false;
+    let mut tried = |result: Result<(), Error>| {
+        // From the first error on nothing is acknowledged any more.
+        match result {
+            Ok(()) => assert!(!failed, "acknowledged on a failed journal"),
+            Err(Error::Journal { .. }) => failed = true,
+            Err(error) => assert!(failed, "{error} without a fault of the journal"),
+        }
+    };
+    for version in [V1, V2, V3] {
+        let bundle = mlp_rollback::VersionBundle::new("model");
+        tried(deployment.register(bundle, crate::support::good(), &me()).map(|_| ()));
+        tried(deployment.deploy(version, &me()).map(|_| ()));
+    }
+    tried(deployment.pin("alice", V3, &me()).map(|_| ()));
+    if deployment.active() == Some(V3) {
+        (0..5).for_each(|_| world.report(&world.next(), OutcomeStatus::Failed));
+        assert_eq!(deployment.active(), Some(V2), "a rollback does not wait for the disk");
+    }
+    if deployment.status().journal_failure.is_some() {
+        println!("the journal failed");
+    }
+}
+
+/// Runs a child while the `number`-th of these calls on the journal's file goes wrong; gives whether it ended well, and what it printed.
+fn traced(path: &Path, child: &str, inject: &str) -> (bool, String) {
+    let output = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-P"])
+        .arg(path)
+        .arg("-e")
+        .arg(format!("inject={inject}"))
+        .arg(std::env::current_exe().unwrap())
+        .args(["--include-ignored", "--nocapture", "--exact"])
+        .arg(format!("system_calls::{child}"))
+        .env(CHILD, path)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+fn can_trace() -> bool {
+    let works = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
+    let works = works.is_ok_and(|status| status.success());
+    if !works {
+        assert!(std::env::var("CI").is_err(), "strace is not there or may not trace");
+        eprintln!("skipped: strace is not there or may not trace");
+    }
+    works
+}
+
+#[test]
+fn after_a_kill_at_any_write_or_sync_the_state_is_the_old_one_or_the_new_one() {
+    let _turn = TURNS.lock();
+    if !can_trace() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = journal_of_the_script(folder.path());
+    let states = states_of_the_script(&bytes);
+    let mut furthest = 0;
+    let mut kills = 0;
+    for call in ["write", "fdatasync"] {
+        for number in 1.. {
+            let path = folder.path().join(format!("{call}-{number}"));
+            let inject = format!("{call}:signal=KILL:when={number}");
+            let (ended, _) = traced(&path, "child_that_is_killed", &inject);
+            furthest = furthest.max(opens_in_a_state_of_the_script(&path, &states));
+            if ended {
+                break;
+            }
+            kills += 1;
+        }
+    }
+    assert!(kills >= 2 * (states.len() - 1), "{kills} kills");
+    assert_eq!(states[furthest], states[states.len() - 1], "the last run went to its end");
+}
+
+#[test]
+fn after_an_error_of_any_write_or_sync_nothing_is_acknowledged_and_rollbacks_still_happen() {
+    let _turn = TURNS.lock();
+    if !can_trace() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut failures = 0;
+    for (call, error) in [("write", "EIO"), ("write", "ENOSPC"), ("fdatasync", "EIO")] {
+        for number in 1.. {
+            let path = folder.path().join(format!("{call}-{error}-{number}"));
+            let inject = format!("{call}:error={error}:when={number}");
+            let (ended, printed) = traced(&path, "child_whose_disk_fails", &inject);
+            assert!(ended, "{inject}: {printed}");
+            // What was written before is there, and the file takes further changes.
+            if path.exists() {
+                let world = on(Arc::new(FileJournal::open(&path).unwrap()));
+                world.register();
+            }
+            if !printed.contains("the journal failed") && !printed.contains("refused to open") {
+                break;
+            }
+            failures += 1;
+        }
+    }
+    assert!(failures >= 40, "{failures} errors were injected");
+}
