@@ -48,6 +48,11 @@ impl Metrics {
         self.0.iter().map(|(name, value)| (name.as_str(), value.0))
     }
 
+    /// Keeps the metrics for which this holds.
+    pub fn retain(&mut self, mut keeps: impl FnMut(&str, f64) -> bool) {
+        self.0.retain(|name, value| keeps(name, value.0));
+    }
+
     /// How many metrics there are.
     #[must_use]
     pub fn len(&self) -> usize {

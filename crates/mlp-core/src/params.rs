@@ -251,6 +251,11 @@ impl Params {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// Keeps the parameters for which this holds.
+    pub fn retain(&mut self, mut keeps: impl FnMut(&str, &ParamValue) -> bool) {
+        self.0.retain(|name, value| keeps(name, value));
+    }
+
     /// How many parameters are set.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -132,21 +132,31 @@ impl NewEvaluation {
         limit("metrics of a new evaluation", self.metrics.len(), MAX_METRICS)?;
         limit("parameters of a new evaluation", self.params.len(), MAX_PARAMS)?;
         limit("tags of a new evaluation", self.tags.len(), MAX_TAGS)?;
-        let length = self.experiment.chars().count();
-        if length == 0 || length > MAX_KEY_LENGTH || self.experiment.chars().any(char::is_control) {
-            return Err(StoreError::invalid(
-                "experiment",
-                format!("a name has 1 to {MAX_KEY_LENGTH} characters without control characters"),
-            ));
-        }
+        check_experiment(&self.experiment)?;
         self.metrics.iter().try_for_each(|(name, _)| check_key("metric", name))?;
         self.params.iter().try_for_each(|(name, value)| check_param(name, value))?;
         self.tags.iter().try_for_each(|(name, value)| check_tag(name, value))
     }
 }
 
-/// Whether two values are the same bit for bit, so that NaN may be written twice.
-pub(crate) fn same_param(one: &ParamValue, other: &ParamValue) -> bool {
+/// Checks the name of an experiment: 1 to 250 characters, none of them a control character.
+///
+/// # Errors
+/// [`StoreError::Invalid`].
+pub fn check_experiment(name: &str) -> Result<(), StoreError> {
+    let length = name.chars().count();
+    if length == 0 || length > MAX_KEY_LENGTH || name.chars().any(char::is_control) {
+        return Err(StoreError::invalid(
+            "experiment",
+            format!("a name has 1 to {MAX_KEY_LENGTH} characters without control characters"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether two values are the same bit for bit, so that NaN may be written twice. For backends.
+#[must_use]
+pub fn same_param(one: &ParamValue, other: &ParamValue) -> bool {
     match (one, other) {
         (ParamValue::Float(one), ParamValue::Float(other)) => one.to_bits() == other.to_bits(),
         (ParamValue::List(one), ParamValue::List(other)) => {

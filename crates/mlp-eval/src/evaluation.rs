@@ -120,6 +120,16 @@ pub enum Lifecycle {
     Deleted,
 }
 
+/// What evaluations are gathered under.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Its name.
+    pub name: String,
+    /// Whether it is in use.
+    pub lifecycle: Lifecycle,
+}
+
 /// An evaluation to be stored. Its id is made here, so that a write whose answer was lost can be recognised when it is tried again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

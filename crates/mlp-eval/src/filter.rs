@@ -369,8 +369,7 @@ fn holds(field: &Field, operator: Operator, value: &Value, evaluation: &Evaluati
     if let Value::Text(pattern) = value {
         let Some(text) = field.read_text(evaluation) else { return false };
         return match operator {
-            Operator::Like => is_like(&text, pattern),
-            Operator::LikeIgnoringCase => is_like(&text.to_lowercase(), &pattern.to_lowercase()),
+            Operator::Like | Operator::LikeIgnoringCase => operator.matches_pattern(&text, pattern),
             _ => operator.holds(Some(text.as_str().cmp(pattern.as_str()))),
         };
     }
@@ -382,6 +381,18 @@ fn holds(field: &Field, operator: Operator, value: &Value, evaluation: &Evaluati
         // A parameter that is a text differs from every number.
         (Some(_), _) => operator == Operator::NotEqual,
         (None, _) => false,
+    }
+}
+
+impl Operator {
+    /// Whether a text matches a pattern; `false` for operators without one. For backends.
+    #[must_use]
+    pub fn matches_pattern(self, text: &str, pattern: &str) -> bool {
+        match self {
+            Self::Like => is_like(text, pattern),
+            Self::LikeIgnoringCase => is_like(&text.to_lowercase(), &pattern.to_lowercase()),
+            _ => false,
+        }
     }
 }
 

@@ -61,12 +61,19 @@ mod memory;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use batch::{Batch, MAX_KEY_LENGTH, MAX_METRICS, MAX_PARAMS, MAX_TAGS, MAX_VALUE_BYTES};
+pub use batch::{
+    Batch, MAX_KEY_LENGTH, MAX_METRICS, MAX_PARAMS, MAX_TAGS, MAX_VALUE_BYTES, check_experiment,
+    same_param,
+};
 pub use compare::{Comparison, ComparisonRow};
-pub use evaluation::{Evaluation, Lifecycle, NewEvaluation, ParseStageError, Stage, Status};
+pub use evaluation::{
+    Evaluation, Experiment, Lifecycle, NewEvaluation, ParseStageError, Stage, Status,
+};
 pub use filter::{Field, Filter, MAX_FILTER_DEPTH, MAX_FILTER_TERMS, Operator, Statistic, Value};
 pub use gate::{Gate, GateReport, GateRule, RuleOutcome};
 pub use memory::InMemoryEvalStore;
-pub use query::{MAX_PAGE, Order, Page, PageToken, Position, Query, Sorting, View};
+pub use query::{
+    Keys, MAX_PAGE, Order, Page, PageToken, Position, Projection, Query, Sorting, View,
+};
 pub use series::{MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
 pub use store::{EvalStore, EvalStoreExt};

@@ -5,22 +5,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use mlp_core::{EvaluationId, StoreError};
 use parking_lot::RwLock;
 
-use crate::batch::{Batch, same_param};
-use crate::evaluation::{Evaluation, Lifecycle, NewEvaluation, Status};
+use crate::batch::{Batch, check_experiment, same_param};
+use crate::evaluation::{Evaluation, Experiment, Lifecycle, NewEvaluation, Status};
 use crate::filter::Filter;
-use crate::query::{Page, PageToken, Query};
+use crate::query::{Page, PageToken, Query, View};
 use crate::series::{MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
 use crate::store::EvalStore;
 
 /// Keeps evaluations in memory: for tests, examples, and runs whose results are exported. Queries read every evaluation.
 #[derive(Debug, Default)]
 pub struct InMemoryEvalStore {
-    evaluations: RwLock<BTreeMap<EvaluationId, Entry>>,
+    state: RwLock<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    evaluations: BTreeMap<EvaluationId, Entry>,
+    experiments: BTreeMap<String, Lifecycle>,
 }
 
 #[derive(Debug)]
 struct Entry {
     evaluation: Evaluation,
+    /// It went to the bin with its experiment, and comes back with it.
+    follows_experiment: bool,
     points: BTreeMap<SeriesKey, BTreeSet<MetricPoint>>,
 }
 
@@ -33,47 +41,60 @@ impl InMemoryEvalStore {
 }
 
 const KIND: &str = "evaluation";
+const EXPERIMENT: &str = "experiment";
 
 impl EvalStore for InMemoryEvalStore {
-    fn create(&self, new: &NewEvaluation) -> Result<(), StoreError> {
+    fn create_with(&self, new: &NewEvaluation, first: &Batch) -> Result<(), StoreError> {
         new.check()?;
-        let mut entry = Entry { evaluation: Evaluation::from_new(new), points: BTreeMap::new() };
+        first.check()?;
+        let mut entry = Entry {
+            evaluation: Evaluation::from_new(new),
+            follows_experiment: false,
+            points: BTreeMap::new(),
+        };
         for (name, value) in new.metrics.iter() {
             entry.add(&SeriesKey::new(name), MetricPoint::new(0, new.started_at, value));
         }
-        let mut evaluations = self.evaluations.write();
-        if evaluations.contains_key(&new.id) {
+        entry.check(first)?;
+        entry.apply(first);
+        let mut state = self.state.write();
+        if state.evaluations.contains_key(&new.id) {
             return Err(StoreError::conflict(KIND, new.id, "the id is taken"));
         }
-        evaluations.insert(new.id, entry);
+        if state.experiments.get(&new.experiment) == Some(&Lifecycle::Deleted) {
+            return Err(in_bin(&new.experiment));
+        }
+        state.experiments.insert(new.experiment.clone(), Lifecycle::Active);
+        state.evaluations.insert(new.id, entry);
         Ok(())
     }
 
     fn write(&self, id: EvaluationId, batch: &Batch) -> Result<(), StoreError> {
         batch.check()?;
-        let mut evaluations = self.evaluations.write();
-        let entry = evaluations.get_mut(&id).ok_or_else(|| StoreError::not_found(KIND, id))?;
+        let mut state = self.state.write();
+        let entry = state.entry(id)?;
         entry.check(batch)?;
         entry.apply(batch);
         Ok(())
     }
 
     fn get(&self, id: EvaluationId) -> Result<Evaluation, StoreError> {
-        let evaluations = self.evaluations.read();
-        let entry = evaluations.get(&id).ok_or_else(|| StoreError::not_found(KIND, id))?;
+        let state = self.state.read();
+        let entry = state.evaluations.get(&id).ok_or_else(|| StoreError::not_found(KIND, id))?;
         Ok(entry.evaluation.clone())
     }
 
     fn series(&self, id: EvaluationId, key: &SeriesKey) -> Result<Vec<MetricPoint>, StoreError> {
-        let evaluations = self.evaluations.read();
-        let entry = evaluations.get(&id).ok_or_else(|| StoreError::not_found(KIND, id))?;
+        let state = self.state.read();
+        let entry = state.evaluations.get(&id).ok_or_else(|| StoreError::not_found(KIND, id))?;
         Ok(entry.points.get(key).into_iter().flatten().copied().collect())
     }
 
     fn query(&self, query: &Query) -> Result<Page, StoreError> {
         query.check()?;
-        let evaluations = self.evaluations.read();
-        let mut found: Vec<_> = evaluations
+        let state = self.state.read();
+        let mut found: Vec<_> = state
+            .evaluations
             .values()
             .map(|entry| &entry.evaluation)
             .filter(|e| query.view.shows(e.lifecycle) && query.filter.matches(e))
@@ -86,43 +107,112 @@ impl EvalStore for InMemoryEvalStore {
         let more = found.len() > query.limit;
         found.truncate(query.limit);
         let next = found.last().filter(|_| more).map(|(_, last)| PageToken::new(query, last));
-        Ok(Page { evaluations: found.into_iter().map(|(_, e)| e.clone()).collect(), next })
+        let mut evaluations: Vec<_> = found.into_iter().map(|(_, e)| e.clone()).collect();
+        evaluations.iter_mut().for_each(|evaluation| query.projection.apply(evaluation));
+        Ok(Page { evaluations, next })
     }
 
     fn count(&self, filter: &Filter) -> Result<u64, StoreError> {
         filter.check()?;
-        let evaluations = self.evaluations.read();
-        let active = evaluations.values().map(|entry| &entry.evaluation);
+        let state = self.state.read();
+        let active = state.evaluations.values().map(|entry| &entry.evaluation);
         let matching =
             active.filter(|e| e.lifecycle == Lifecycle::Active && filter.matches(e)).count();
         Ok(matching as u64)
     }
 
     fn delete(&self, id: EvaluationId) -> Result<(), StoreError> {
-        self.set_lifecycle(id, Lifecycle::Deleted)
+        let mut state = self.state.write();
+        let entry = state.entry(id)?;
+        entry.evaluation.lifecycle = Lifecycle::Deleted;
+        entry.follows_experiment = false;
+        Ok(())
     }
 
     fn restore(&self, id: EvaluationId) -> Result<(), StoreError> {
-        self.set_lifecycle(id, Lifecycle::Active)
+        let mut state = self.state.write();
+        let experiment = state.entry(id)?.evaluation.experiment.clone();
+        if state.experiments.get(&experiment) == Some(&Lifecycle::Deleted) {
+            return Err(in_bin(&experiment));
+        }
+        state.entry(id)?.evaluation.lifecycle = Lifecycle::Active;
+        Ok(())
     }
 
     fn purge(&self, id: EvaluationId) -> Result<(), StoreError> {
-        let mut evaluations = self.evaluations.write();
-        let entry = evaluations.get(&id).ok_or_else(|| StoreError::not_found(KIND, id))?;
-        if entry.evaluation.lifecycle == Lifecycle::Active {
+        let mut state = self.state.write();
+        if state.entry(id)?.evaluation.lifecycle == Lifecycle::Active {
             return Err(StoreError::conflict(KIND, id, "it is in use: delete it first"));
         }
-        evaluations.remove(&id);
+        state.evaluations.remove(&id);
+        Ok(())
+    }
+
+    fn create_experiment(&self, name: &str) -> Result<(), StoreError> {
+        check_experiment(name)?;
+        let mut state = self.state.write();
+        if state.experiments.contains_key(name) {
+            return Err(StoreError::conflict(EXPERIMENT, name, "the name is taken"));
+        }
+        state.experiments.insert(name.to_owned(), Lifecycle::Active);
+        Ok(())
+    }
+
+    fn experiments(&self, view: View) -> Result<Vec<Experiment>, StoreError> {
+        let state = self.state.read();
+        let shown = state.experiments.iter().filter(|(_, lifecycle)| view.shows(**lifecycle));
+        Ok(shown.map(|(name, &lifecycle)| Experiment { name: name.clone(), lifecycle }).collect())
+    }
+
+    fn delete_experiment(&self, name: &str) -> Result<(), StoreError> {
+        let mut state = self.state.write();
+        *state.experiment(name)? = Lifecycle::Deleted;
+        for entry in state.of_experiment(name) {
+            if entry.evaluation.lifecycle == Lifecycle::Active {
+                entry.evaluation.lifecycle = Lifecycle::Deleted;
+                entry.follows_experiment = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_experiment(&self, name: &str) -> Result<(), StoreError> {
+        let mut state = self.state.write();
+        *state.experiment(name)? = Lifecycle::Active;
+        for entry in state.of_experiment(name) {
+            if std::mem::take(&mut entry.follows_experiment) {
+                entry.evaluation.lifecycle = Lifecycle::Active;
+            }
+        }
+        Ok(())
+    }
+
+    fn purge_experiment(&self, name: &str) -> Result<(), StoreError> {
+        let mut state = self.state.write();
+        if *state.experiment(name)? == Lifecycle::Active {
+            return Err(StoreError::conflict(EXPERIMENT, name, "it is in use: delete it first"));
+        }
+        state.experiments.remove(name);
+        state.evaluations.retain(|_, entry| entry.evaluation.experiment != name);
         Ok(())
     }
 }
 
-impl InMemoryEvalStore {
-    fn set_lifecycle(&self, id: EvaluationId, lifecycle: Lifecycle) -> Result<(), StoreError> {
-        let mut evaluations = self.evaluations.write();
-        let entry = evaluations.get_mut(&id).ok_or_else(|| StoreError::not_found(KIND, id))?;
-        entry.evaluation.lifecycle = lifecycle;
-        Ok(())
+fn in_bin(experiment: &str) -> StoreError {
+    StoreError::conflict(EXPERIMENT, experiment, "it is in the bin")
+}
+
+impl State {
+    fn entry(&mut self, id: EvaluationId) -> Result<&mut Entry, StoreError> {
+        self.evaluations.get_mut(&id).ok_or_else(|| StoreError::not_found(KIND, id))
+    }
+
+    fn experiment(&mut self, name: &str) -> Result<&mut Lifecycle, StoreError> {
+        self.experiments.get_mut(name).ok_or_else(|| StoreError::not_found(EXPERIMENT, name))
+    }
+
+    fn of_experiment<'a>(&'a mut self, name: &'a str) -> impl Iterator<Item = &'a mut Entry> {
+        self.evaluations.values_mut().filter(move |entry| entry.evaluation.experiment == name)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Asking for evaluations: which, in what order, a page at a time.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -83,6 +84,102 @@ impl Order {
     }
 }
 
+/// Which keys of a kind are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keys {
+    /// All of them.
+    #[default]
+    All,
+    /// These, as far as they are there; with none, none.
+    Only(BTreeSet<String>),
+}
+
+impl Keys {
+    /// These keys.
+    pub fn only<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Self {
+        Self::Only(keys.into_iter().map(Into::into).collect())
+    }
+
+    /// Whether a key is read.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(keys) => keys.contains(key),
+        }
+    }
+}
+
+/// Which parts of the evaluations a query reads: all by default. What identifies an evaluation is always read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Projection {
+    /// Parameters.
+    pub params: Keys,
+    /// Tags.
+    pub tags: Keys,
+    /// Metrics, with the series of each whatever its context.
+    pub metrics: Keys,
+}
+
+impl Projection {
+    /// Nothing but what identifies an evaluation.
+    #[must_use]
+    pub fn nothing() -> Self {
+        let none = || Keys::Only(BTreeSet::new());
+        Self { params: none(), tags: none(), metrics: none() }
+    }
+
+    /// Sets which parameters are read.
+    #[must_use]
+    pub fn with_params(mut self, keys: Keys) -> Self {
+        self.params = keys;
+        self
+    }
+
+    /// Sets which tags are read.
+    #[must_use]
+    pub fn with_tags(mut self, keys: Keys) -> Self {
+        self.tags = keys;
+        self
+    }
+
+    /// Sets which metrics are read.
+    #[must_use]
+    pub fn with_metrics(mut self, keys: Keys) -> Self {
+        self.metrics = keys;
+        self
+    }
+
+    /// Takes out of an evaluation what is not to be read. For backends.
+    pub fn apply(&self, evaluation: &mut Evaluation) {
+        evaluation.params.retain(|name, _| self.params.has(name));
+        evaluation.tags.retain(|name, _| self.tags.has(name));
+        evaluation.metrics.retain(|name, _| self.metrics.has(name));
+        evaluation.series.retain(|summary| self.metrics.has(&summary.key.metric));
+    }
+
+    /// As much of this projection and what an order needs. For backends.
+    #[must_use]
+    pub fn with_order(&self, order: &[Order]) -> Self {
+        let mut wider = self.clone();
+        for key in order {
+            let (keys, name) = match &key.field {
+                Field::Param(name) => (&mut wider.params, name),
+                Field::Tag(name) => (&mut wider.tags, name),
+                Field::Metric(name, _) => (&mut wider.metrics, name),
+                _ => continue,
+            };
+            if let Keys::Only(keys) = keys {
+                keys.insert(name.clone());
+            }
+        }
+        wider
+    }
+}
+
 /// A question to the store. Equal keys are told apart by the start, later first, and then by the id, smaller first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -98,6 +195,8 @@ pub struct Query {
     pub limit: usize,
     /// Goes on after an earlier page of the same query.
     pub after: Option<PageToken>,
+    /// What is read of each evaluation. Default: everything.
+    pub projection: Projection,
 }
 
 impl Default for Query {
@@ -108,6 +207,7 @@ impl Default for Query {
             order: Vec::new(),
             limit: 100,
             after: None,
+            projection: Projection::default(),
         }
     }
 }
@@ -137,6 +237,13 @@ impl Query {
     #[must_use]
     pub fn with_view(mut self, view: View) -> Self {
         self.view = view;
+        self
+    }
+
+    /// Sets what is read of each evaluation.
+    #[must_use]
+    pub fn with_projection(mut self, projection: Projection) -> Self {
+        self.projection = projection;
         self
     }
 
@@ -187,10 +294,23 @@ impl Query {
 
 /// Where an evaluation stands in the order of a query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Position {
-    keys: Vec<Option<Value>>,
-    started_at: Timestamp,
-    id: EvaluationId,
+    /// The value of each key of the order; none where it is missing.
+    pub keys: Vec<Option<Value>>,
+    /// When the evaluation started.
+    pub started_at: Timestamp,
+    /// Its id.
+    pub id: EvaluationId,
+}
+
+impl Position {
+    /// A position. For backends.
+    #[must_use]
+    pub fn new(keys: Vec<Option<Value>>, started_at: Timestamp, id: EvaluationId) -> Self {
+        Self { keys, started_at, id }
+    }
 }
 
 fn compare_keys(sorting: Sorting, one: Option<&Value>, other: Option<&Value>) -> Ordering {

@@ -6,9 +6,9 @@ use mlp_core::{Direction, EvaluationId, StoreError, Timestamp};
 
 use crate::batch::Batch;
 use crate::compare::Comparison;
-use crate::evaluation::{Evaluation, NewEvaluation, Status};
+use crate::evaluation::{Evaluation, Experiment, NewEvaluation, Status};
 use crate::filter::{Field, Filter};
-use crate::query::{MAX_PAGE, Order, Page, Query};
+use crate::query::{MAX_PAGE, Order, Page, Query, View};
 use crate::series::{MetricPoint, SeriesKey};
 
 /// Keeps evaluations.
@@ -20,16 +20,28 @@ use crate::series::{MetricPoint, SeriesKey};
 /// * A write that returned is seen by every later read. A write that failed changed nothing.
 /// * What was written comes back exactly: every double by its bits, every text by its bytes.
 /// * An id is taken once. A new evaluation is running; its scores are the points of step 0 at its start.
+/// * An experiment comes to be with its first evaluation, or by name. Its name is taken until it is purged, and in the bin it takes no new
+///   evaluation. What was in use goes to the bin with its experiment and comes back with it.
 /// * A batch is written as a whole or not at all. Parameters are written once, tags overwrite, identical points are stored once.
 /// * An evaluation that has ended takes no more writes; one in the bin takes none either, and is still read by its id.
 /// * Deleting and restoring are idempotent. Only what is in the bin can be purged; a purged evaluation is gone, and its id is free.
-/// * Queries filter as [`Filter::matches`], sort as [`Query::compare`], and pages neither skip nor repeat an evaluation.
+/// * Queries filter as [`Filter::matches`], sort as [`Query::compare`], and pages neither skip nor repeat an evaluation. What a
+///   [`Projection`](crate::Projection) leaves out is not there, and changes nothing else.
 pub trait EvalStore: Debug + Send + Sync {
+    /// Stores a new evaluation together with its first batch, both or neither.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the id is taken or its experiment is in the bin; [`StoreError::Invalid`] or
+    /// [`StoreError::LimitExceeded`] as [`NewEvaluation::check`]; all of [`write`](Self::write).
+    fn create_with(&self, evaluation: &NewEvaluation, first: &Batch) -> Result<(), StoreError>;
+
     /// Stores a new, running evaluation.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the id is taken; [`StoreError::Invalid`] or [`StoreError::LimitExceeded`] as [`NewEvaluation::check`].
-    fn create(&self, evaluation: &NewEvaluation) -> Result<(), StoreError>;
+    /// As [`create_with`](Self::create_with).
+    fn create(&self, evaluation: &NewEvaluation) -> Result<(), StoreError> {
+        self.create_with(evaluation, &Batch::new())
+    }
 
     /// Writes to a running evaluation.
     ///
@@ -71,7 +83,7 @@ pub trait EvalStore: Debug + Send + Sync {
     /// Takes an evaluation out of the bin, if it is there.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`].
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if its experiment is in the bin.
     fn restore(&self, id: EvaluationId) -> Result<(), StoreError>;
 
     /// Removes an evaluation in the bin for good.
@@ -79,21 +91,50 @@ pub trait EvalStore: Debug + Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if it is not in the bin.
     fn purge(&self, id: EvaluationId) -> Result<(), StoreError>;
+
+    /// Takes a name for an experiment before its first evaluation.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the name is taken, be it in the bin; [`StoreError::Invalid`] as [`check_experiment`](crate::check_experiment).
+    fn create_experiment(&self, name: &str) -> Result<(), StoreError>;
+
+    /// The experiments, by name.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    fn experiments(&self, view: View) -> Result<Vec<Experiment>, StoreError>;
+
+    /// Moves an experiment to the bin with all its evaluations that are in use, if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    fn delete_experiment(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Takes an experiment out of the bin with all the evaluations that went there with it, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    fn restore_experiment(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Removes an experiment in the bin and all its evaluations for good; its name is free again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if it is not in the bin.
+    fn purge_experiment(&self, name: &str) -> Result<(), StoreError>;
 }
 
 /// Conveniences over [`EvalStore`].
 pub trait EvalStoreExt: EvalStore {
-    /// Stores an evaluation that is already over, and returns its id.
+    /// Stores an evaluation that is already over, in one step, and returns its id.
     ///
     /// # Errors
-    /// As [`EvalStore::create`] and [`EvalStore::write`]. If only the second fails the evaluation is there, and running.
+    /// As [`EvalStore::create_with`].
     fn log(
         &self,
         evaluation: NewEvaluation,
         ended_at: Timestamp,
     ) -> Result<EvaluationId, StoreError> {
-        self.create(&evaluation)?;
-        self.write(evaluation.id, &Batch::new().finished(Status::Finished, ended_at))?;
+        self.create_with(&evaluation, &Batch::new().finished(Status::Finished, ended_at))?;
         Ok(evaluation.id)
     }
 

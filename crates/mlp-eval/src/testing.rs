@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a check fails by panicking")]
 
-use mlp_core::{Direction, EvaluationId, StoreError, Timestamp};
+use mlp_core::{
+    ContentHash, DatasetRef, Direction, EvaluationId, ParamValue, StoreError, Timestamp,
+    VersionNumber,
+};
 
 use crate::batch::{Batch, MAX_METRICS, MAX_VALUE_BYTES};
-use crate::evaluation::{NewEvaluation, Stage, Status};
-use crate::filter::{Field, Filter, Operator, Statistic};
-use crate::query::{Order, PageToken, Query, View};
+use crate::evaluation::{Evaluation, Lifecycle, NewEvaluation, Stage, Status};
+use crate::filter::{Field, Filter, Operator, Statistic, Value};
+use crate::query::{Keys, Order, PageToken, Projection, Query, Sorting, View};
 use crate::series::SeriesKey;
 use crate::store::{EvalStore, EvalStoreExt};
 
@@ -36,6 +39,12 @@ const CHECKS: &[(&str, Check)] = &[
     ("bad_keys_and_too_large_batches_are_refused", bad_keys_and_too_large_batches_are_refused),
     ("hostile_texts_are_only_texts", hostile_texts_are_only_texts),
     ("a_missing_or_nan_metric_is_never_best", a_missing_or_nan_metric_is_never_best),
+    ("a_first_batch_is_stored_with_its_evaluation_or_neither_is", first_batch_with_evaluation),
+    ("an_experiment_goes_to_the_bin_with_its_evaluations_and_comes_back", an_experiment_is_binned),
+    ("a_name_is_taken_until_it_is_purged", a_name_is_taken_until_it_is_purged),
+    ("what_a_projection_leaves_out_is_not_there", what_a_projection_leaves_out_is_not_there),
+    ("any_two_keys_sort_as_the_query_says", any_two_keys_sort_as_the_query_says),
+    ("any_filter_matches_as_it_does_in_memory", any_filter_matches_as_it_does_in_memory),
     ("eight_writers_lose_nothing", eight_writers_lose_nothing),
 ];
 
@@ -436,6 +445,300 @@ fn a_missing_or_nan_metric_is_never_best(store: &dyn EvalStore) {
     assert_eq!((best(Direction::Minimize), best(Direction::Maximize)), (Some(low), Some(infinite)));
     store.delete(infinite).unwrap();
     assert_eq!(best(Direction::Maximize), Some(high));
+}
+
+fn first_batch_with_evaluation(store: &dyn EvalStore) {
+    let evaluation = new(0).with_param("a", 1).with_metric("m", 1.0);
+    let bad = Batch::new().with_param("a", 2).with_point("m", 1, at(1), 2.0);
+    assert!(matches!(store.create_with(&evaluation, &bad), Err(StoreError::Conflict { .. })));
+    assert!(store.get(evaluation.id).is_err(), "half of it is there");
+    assert_eq!(store.experiments(View::All).unwrap(), []);
+    let first = Batch::new().with_point("m", 1, at(1), 2.0).finished(Status::Finished, at(2));
+    store.create_with(&evaluation, &first).unwrap();
+    let read = store.get(evaluation.id).unwrap();
+    assert_eq!((read.status, read.metrics.get("m")), (Status::Finished, Some(2.0)));
+    assert_eq!(store.series(evaluation.id, &"m".into()).unwrap().len(), 2);
+}
+
+fn an_experiment_is_binned(store: &dyn EvalStore) {
+    let (kept, binned) = (create(store, new(0)), create(store, new(1)));
+    let other = create(store, NewEvaluation::new("beer", Stage::Test, at(2)));
+    store.delete(binned).unwrap();
+    for _ in 0..2 {
+        store.delete_experiment("wine").unwrap();
+    }
+    let lifecycle = |id| store.get(id).unwrap().lifecycle;
+    let (active, deleted) = (Lifecycle::Active, Lifecycle::Deleted);
+    assert_eq!([kept, binned, other].map(lifecycle), [deleted, deleted, active]);
+    assert_eq!(store.count(&Filter::everything()).unwrap(), 1);
+    assert!(matches!(store.create(&new(3)), Err(StoreError::Conflict { .. })));
+    assert!(matches!(store.restore(kept), Err(StoreError::Conflict { .. })));
+    for _ in 0..2 {
+        store.restore_experiment("wine").unwrap();
+    }
+    assert_eq!([kept, binned, other].map(lifecycle), [active, deleted, active]);
+    let names = |view| -> Vec<String> {
+        store.experiments(view).unwrap().into_iter().map(|e| e.name).collect()
+    };
+    assert_eq!(
+        (names(View::Active), names(View::Deleted).len()),
+        (vec!["beer".into(), "wine".into()], 0)
+    );
+    for missing in
+        [store.delete_experiment("x"), store.restore_experiment("x"), store.purge_experiment("x")]
+    {
+        assert!(matches!(missing, Err(StoreError::NotFound { .. })));
+    }
+}
+
+fn a_name_is_taken_until_it_is_purged(store: &dyn EvalStore) {
+    store.create_experiment("wine").unwrap();
+    let id = create(store, new(0).with_metric("m", 1.0));
+    let taken = |result| assert!(matches!(result, Err(StoreError::Conflict { .. })));
+    taken(store.create_experiment("wine"));
+    taken(store.purge_experiment("wine"));
+    store.delete_experiment("wine").unwrap();
+    taken(store.create_experiment("wine"));
+    store.purge_experiment("wine").unwrap();
+    assert!(store.get(id).is_err());
+    store.create_experiment("wine").unwrap();
+    assert_eq!(store.count(&Filter::experiment("wine")).unwrap(), 0);
+    store.create(&new(0).with_id(id)).unwrap();
+    assert!(store.create_experiment("").is_err());
+}
+
+fn what_a_projection_leaves_out_is_not_there(store: &dyn EvalStore) {
+    for second in 0..4 {
+        let evaluation = new(second)
+            .with_param("a", second)
+            .with_param("b", 2)
+            .with_tag("t", "u")
+            .with_metric("m", -second as f64)
+            .with_metric("n", 1.0);
+        create(store, evaluation);
+    }
+    let projection = Projection::nothing().with_metrics(Keys::only(["n", "absent"]));
+    let mut query = Query::default()
+        .with_order(Order::ascending(Field::metric("m")))
+        .with_order(Order::ascending(Field::Param("a".into())))
+        .with_projection(projection)
+        .with_limit(3);
+    let page = store.query(&query).unwrap();
+    let starts: Vec<_> = page.evaluations.iter().map(|e| e.started_at).collect();
+    assert_eq!(starts, [at(3), at(2), at(1)]);
+    for evaluation in &page.evaluations {
+        assert!(evaluation.params.is_empty() && evaluation.tags.is_empty());
+        let metrics: Vec<_> = evaluation.metrics.iter().collect();
+        assert_eq!((metrics, evaluation.series.len()), (vec![("n", 1.0)], 1));
+    }
+    query.after = page.next;
+    assert_eq!(store.query(&query).unwrap().evaluations[0].started_at, at(0));
+}
+
+/// Evaluations in which every kind of value is there, missing, a text, a number, NaN or infinite.
+fn varied(store: &dyn EvalStore) -> Vec<Evaluation> {
+    let metrics = [None, Some(f64::NAN), Some(f64::NEG_INFINITY), Some(-0.0), Some(0.0), Some(7.0)];
+    let params: [Option<ParamValue>; 7] = [
+        None,
+        Some(3.into()),
+        Some(0.5.into()),
+        Some("3".into()),
+        Some("l2".into()),
+        Some(f64::NAN.into()),
+        Some(true.into()),
+    ];
+    let mut ids = Vec::new();
+    for k in 0..60_i64 {
+        let experiment = ["wine", "beer", "tea"][k as usize % 3];
+        let stage =
+            if k % 4 == 0 { Stage::Training } else { Stage::AbArm(format!("arm{}", k % 5)) };
+        let mut evaluation = NewEvaluation::new(experiment, stage, at(k / 7));
+        if let Some(value) = metrics[k as usize % 6] {
+            evaluation = evaluation.with_metric("m", value).with_metric("n", (k % 5) as f64);
+        }
+        if let Some(value) = params[k as usize * 3 % 7].clone() {
+            evaluation = evaluation.with_param("p", value);
+        }
+        if k % 3 != 1 {
+            evaluation = evaluation.with_tag("t", format!("Tag {}", k % 4));
+        }
+        if k % 2 == 0 {
+            evaluation = evaluation
+                .with_model(format!("model-{}", k % 3).parse().unwrap())
+                .with_model_version(VersionNumber(k as u64 % 4 + 1));
+        }
+        if k % 5 == 0 {
+            evaluation = evaluation.with_dataset(DatasetRef {
+                name: format!("data{}", k % 2),
+                version: "1".to_owned(),
+                fingerprint: ContentHash::from_bytes([k as u8; 32]),
+            });
+        }
+        let mut batch = Batch::new();
+        if k % 3 == 0 {
+            let points = [(0, 4.0), (1, (k % 7) as f64), (2, f64::NAN)];
+            for (step, value) in points {
+                batch = batch.with_point("m", step, at(100 + step), value);
+            }
+            batch = batch.with_point("only nan", 0, at(0), f64::NAN);
+        }
+        if k % 4 == 1 {
+            batch = batch.finished(Status::Finished, at(1_000 + k % 6));
+        }
+        store.create_with(&evaluation, &batch).unwrap();
+        ids.push(evaluation.id);
+    }
+    ids.iter().step_by(11).for_each(|id| store.delete(*id).unwrap());
+    ids.into_iter().map(|id| store.get(id).unwrap()).collect()
+}
+
+fn varied_fields() -> Vec<Field> {
+    let statistics = [
+        Statistic::Last,
+        Statistic::Min,
+        Statistic::Max,
+        Statistic::Mean,
+        Statistic::Count,
+        Statistic::StepOfMin,
+        Statistic::StepOfMax,
+    ];
+    let mut fields = vec![
+        Field::Id,
+        Field::Experiment,
+        Field::Model,
+        Field::ModelVersion,
+        Field::DatasetName,
+        Field::DatasetVersion,
+        Field::DatasetFingerprint,
+        Field::Stage,
+        Field::Status,
+        Field::StartedAt,
+        Field::EndedAt,
+        Field::Param("p".into()),
+        Field::Tag("t".into()),
+        Field::metric("only nan"),
+        Field::Metric("only nan".into(), Statistic::Mean),
+    ];
+    fields.extend(statistics.map(|statistic| Field::Metric("m".into(), statistic)));
+    fields
+}
+
+fn any_two_keys_sort_as_the_query_says(store: &dyn EvalStore) {
+    let all = varied(store);
+    let fields = varied_fields();
+    for (k, field) in fields.iter().enumerate() {
+        for (second, limit) in
+            [(None, 60), (None, 13), (Some(&fields[(k * 7 + 3) % fields.len()]), 17)]
+        {
+            for (sorting, view) in
+                [(Sorting::Ascending, View::Active), (Sorting::Descending, View::All)]
+            {
+                let mut query = Query::default().with_limit(limit).with_view(view);
+                query.order = std::iter::once(field)
+                    .chain(second)
+                    .map(|field| Order { field: field.clone(), sorting })
+                    .collect();
+                let mut expected: Vec<_> = all
+                    .iter()
+                    .filter(|e| view.shows(e.lifecycle))
+                    .map(|e| query.position(e))
+                    .collect();
+                expected.sort_by(|one, other| query.compare(one, other));
+                let mut read = Vec::new();
+                loop {
+                    let page = store.query(&query).unwrap();
+                    read.extend(page.evaluations.iter().map(|e| e.id));
+                    query.after = page.next;
+                    if query.after.is_none() {
+                        break;
+                    }
+                }
+                let expected: Vec<_> = expected.iter().map(|position| position.id).collect();
+                assert_eq!(read, expected, "{:?}", query.order);
+            }
+        }
+    }
+}
+
+fn any_filter_matches_as_it_does_in_memory(store: &dyn EvalStore) {
+    let all = varied(store);
+    let values: [Value; 16] = [
+        0.0.into(),
+        3.0.into(),
+        0.5.into(),
+        f64::NAN.into(),
+        f64::NEG_INFINITY.into(),
+        "3".into(),
+        "NaN".into(),
+        "l2".into(),
+        "Tag 2".into(),
+        "%a%".into(),
+        "MODEL-%".into(),
+        "wine".into(),
+        all[7].id.to_string().into(),
+        "ab:arm3".into(),
+        at(3).into(),
+        at(1_002).into(),
+    ];
+    let operators = [
+        Operator::Equal,
+        Operator::NotEqual,
+        Operator::Less,
+        Operator::AtMost,
+        Operator::Greater,
+        Operator::AtLeast,
+        Operator::Like,
+        Operator::LikeIgnoringCase,
+    ];
+    let (mut checked, mut matched) = (0, 0);
+    let mut check = |filter: Filter| {
+        if filter.check().is_err() {
+            assert!(store.count(&filter).is_err(), "{filter:?} was taken");
+            return;
+        }
+        let mut expected: Vec<_> = all
+            .iter()
+            .filter(|e| e.lifecycle == Lifecycle::Active && filter.matches(e))
+            .map(|e| e.id)
+            .collect();
+        expected.sort();
+        assert_eq!(store.count(&filter).unwrap(), expected.len() as u64, "{filter:?}");
+        for order in [None, Some(Order::descending(Field::metric("m")))] {
+            let mut query = Query::new(filter.clone());
+            query.order.extend(order);
+            let page = store.query(&query).unwrap();
+            let mut ids: Vec<_> = page.evaluations.iter().map(|e| e.id).collect();
+            ids.sort();
+            assert_eq!(ids, expected, "{filter:?}");
+        }
+        checked += 1;
+        matched += usize::from(!expected.is_empty());
+    };
+    let fields = varied_fields();
+    for (k, field) in fields.iter().enumerate() {
+        check(Filter::Present(field.clone()));
+        check(Filter::Absent(field.clone()));
+        check(Filter::In(field.clone(), values.to_vec()));
+        let of_kind = |text: bool| -> Vec<Value> {
+            values.iter().filter(|v| matches!(v, Value::Text(_)) == text).cloned().collect()
+        };
+        check(Filter::In(field.clone(), of_kind(true)));
+        check(Filter::In(field.clone(), of_kind(false)));
+        for value in &values {
+            for operator in operators {
+                let filter = Filter::compare(field.clone(), operator, value.clone());
+                check(filter.clone());
+                let other = Filter::Present(fields[(k + 5) % fields.len()].clone());
+                check(filter.clone().and(other.clone()));
+                check(filter.or(other.and(Filter::experiment("beer"))));
+            }
+        }
+    }
+    check(Filter::Any(Vec::new()));
+    check(Filter::everything());
+    check(Filter::experiment("wine").and(Filter::experiment("beer")));
+    check(Filter::experiment("wine").or(Filter::experiment("beer")));
+    assert!(checked > 700 && matched > 300, "{matched} of {checked} filters matched something");
 }
 
 fn eight_writers_lose_nothing(store: &dyn EvalStore) {

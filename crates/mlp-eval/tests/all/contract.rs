@@ -1,7 +1,7 @@
 use mlp_core::{EvaluationId, StoreError};
 use mlp_eval::{
-    Batch, EvalStore, Evaluation, Filter, InMemoryEvalStore, MetricPoint, NewEvaluation, Page,
-    Query, SeriesKey, testing,
+    Batch, EvalStore, Evaluation, Experiment, Filter, InMemoryEvalStore, MetricPoint,
+    NewEvaluation, Page, Query, SeriesKey, View, testing,
 };
 
 #[test]
@@ -28,8 +28,28 @@ struct Wrapper {
 }
 
 impl EvalStore for Wrapper {
-    fn create(&self, evaluation: &NewEvaluation) -> Result<(), StoreError> {
-        self.inner.create(evaluation)
+    fn create_with(&self, evaluation: &NewEvaluation, first: &Batch) -> Result<(), StoreError> {
+        self.inner.create_with(evaluation, first)
+    }
+
+    fn create_experiment(&self, name: &str) -> Result<(), StoreError> {
+        self.inner.create_experiment(name)
+    }
+
+    fn experiments(&self, view: View) -> Result<Vec<Experiment>, StoreError> {
+        self.inner.experiments(view)
+    }
+
+    fn delete_experiment(&self, name: &str) -> Result<(), StoreError> {
+        self.inner.delete_experiment(name)
+    }
+
+    fn restore_experiment(&self, name: &str) -> Result<(), StoreError> {
+        self.inner.restore_experiment(name)
+    }
+
+    fn purge_experiment(&self, name: &str) -> Result<(), StoreError> {
+        self.inner.purge_experiment(name)
     }
 
     fn write(&self, id: EvaluationId, batch: &Batch) -> Result<(), StoreError> {
