@@ -38,6 +38,18 @@ macro_rules! uuid_id {
                 Self(Uuid::now_v7())
             }
 
+            /// The identity of these 16 bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
+            /// Its 16 bytes, in the order in which identities sort.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
             /// The identity as a UUID.
             #[must_use]
             pub fn as_uuid(&self) -> Uuid {

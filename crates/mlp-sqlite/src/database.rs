@@ -1,0 +1,218 @@
+//! The file, and how it is opened.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mlp_core::StoreError;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::error::store;
+use crate::network;
+use crate::readers::Readers;
+use crate::schema;
+use crate::session::Session;
+use crate::verify::{Report, verify};
+use crate::writer::Writer;
+
+/// What a write that returned has survived.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// `kill -9` and a power cut: each group of writes is synced before it is acknowledged.
+    #[default]
+    Full,
+    /// `kill -9` only: the operating system writes when it likes, and a power cut takes the last writes. Never half of one.
+    Normal,
+}
+
+/// How a database is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// What a write that returned has survived. Default: everything.
+    pub durability: Durability,
+    /// How long a write waits for another process that writes. Default 10 s: more than any of our own writes takes.
+    pub busy_timeout: Duration,
+    /// Whether a file on a network file system is opened all the same. Default: no, locks cannot be trusted there.
+    pub network_files: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Full,
+            busy_timeout: Duration::from_secs(10),
+            network_files: false,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what a write that returned has survived.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Sets how long a write waits for another process that writes.
+    #[must_use]
+    pub fn with_busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// Opens files on network file systems all the same.
+    #[must_use]
+    pub fn with_network_files(mut self) -> Self {
+        self.network_files = true;
+        self
+    }
+}
+
+/// An open database file. Cloning it shares it; the last clone to be dropped waits for the writes that were asked for and closes the file.
+#[derive(Debug, Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    // In this order: the last connection to close cleans up, and the writer is the one that may.
+    readers: Readers,
+    writer: Writer,
+}
+
+impl Database {
+    /// Opens a file, or begins one where none is. Its folder must exist.
+    ///
+    /// # Errors
+    /// `Corrupt` if the file is damaged or belongs to another program, `NewerSchema` if a later version of the library wrote it, `Invalid`
+    /// on a network file system, `Busy` if another process locks it for longer than the timeout.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::open_with(path, &Options::default())
+    }
+
+    /// Opens a file with options.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl Into<PathBuf>, options: &Options) -> Result<Self, StoreError> {
+        let path = path.into();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if !options.network_files {
+            network::refuse(folder.unwrap_or(Path::new(".")))?;
+        }
+        let writing = {
+            let (path, options) = (path.clone(), options.clone());
+            move || writing(&path, &options)
+        };
+        let reading = {
+            let (path, timeout) = (path.clone(), options.busy_timeout);
+            move || reading(&path, timeout)
+        };
+        let writer = Writer::start(writing()?, Box::new(writing))?;
+        Ok(Self { inner: Arc::new(Inner { path, readers: Readers::new(reading), writer }) })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Reads every record and compares it with its checksum, every table with its total, and the file with itself (SQLite's
+    /// `integrity_check`). Takes time in proportion to the file.
+    ///
+    /// # Errors
+    /// If the file is so damaged that it cannot be read at all.
+    pub fn verify(&self) -> Result<Report, StoreError> {
+        self.read(verify)
+    }
+
+    /// Brings what the query planner knows up to date; worth it after a large import.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub fn optimize(&self) -> Result<(), StoreError> {
+        self.write(|session| session.connection.execute_batch("PRAGMA optimize").map_err(store))
+    }
+
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.inner.readers.read(work)
+    }
+
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Session<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.writer.write(work)
+    }
+}
+
+fn writing(path: &Path, options: &Options) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(store)?;
+    prepare(&connection, options.busy_timeout)?;
+    become_wal(&connection, options.busy_timeout)?;
+    let synchronous = match options.durability {
+        Durability::Full => "FULL",
+        Durability::Normal => "NORMAL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous).map_err(store)?;
+    schema::migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// Turns the write-ahead log on. SQLite does not wait for other processes here, so we do.
+fn become_wal(connection: &Connection, timeout: Duration) -> Result<(), StoreError> {
+    let began = Instant::now();
+    loop {
+        let mode = connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
+        match mode {
+            Ok(mode) if mode.eq_ignore_ascii_case("wal") => return Ok(()),
+            Ok(mode) => {
+                let reason = format!("its journal mode stays {mode}");
+                return Err(StoreError::invalid("the database file", reason));
+            }
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && began.elapsed() < timeout =>
+            {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => return Err(store(error)),
+        }
+    }
+}
+
+fn reading(path: &Path, timeout: Duration) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(store)?;
+    prepare(&connection, timeout)?;
+    connection.pragma_update(None, "query_only", true).map_err(store)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection, timeout: Duration) -> Result<(), StoreError> {
+    connection.busy_timeout(timeout).map_err(store)?;
+    connection.set_prepared_statement_cache_capacity(256);
+    connection.pragma_update(None, "trusted_schema", false).map_err(store)?;
+    connection.pragma_update(None, "cell_size_check", true).map_err(store)?;
+    #[cfg(feature = "eval")]
+    crate::eval::add_functions(connection).map_err(store)?;
+    Ok(())
+}

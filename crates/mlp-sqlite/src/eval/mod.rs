@@ -1,0 +1,139 @@
+//! The evaluation store of `mlp-eval`.
+
+mod experiments;
+mod filter;
+mod load;
+mod page;
+mod rows;
+mod series;
+mod write;
+
+use mlp_core::{EvaluationId, StoreError};
+use mlp_eval::{
+    Batch, EvalStore, Evaluation, Experiment, Filter, MetricPoint, NewEvaluation, Operator, Page,
+    Query, SeriesKey, View, check_experiment,
+};
+use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
+
+use crate::database::Database;
+use crate::error::{Sql, store};
+use crate::verify::Checked;
+
+const KIND: &str = "evaluation";
+
+impl EvalStore for Database {
+    fn create_with(&self, evaluation: &NewEvaluation, first: &Batch) -> Result<(), StoreError> {
+        evaluation.check()?;
+        first.check()?;
+        let (evaluation, first) = (evaluation.clone(), first.clone());
+        self.write(move |session| write::create(session, &evaluation, &first))
+    }
+
+    fn write(&self, id: EvaluationId, batch: &Batch) -> Result<(), StoreError> {
+        batch.check()?;
+        let batch = batch.clone();
+        Self::write(self, move |session| write::batch(session, id, &batch))
+    }
+
+    fn get(&self, id: EvaluationId) -> Result<Evaluation, StoreError> {
+        self.read(|connection| {
+            let row = rows::by_id(connection, id)?;
+            load::evaluation(connection, &row, &mlp_eval::Projection::default())
+        })
+    }
+
+    fn series(&self, id: EvaluationId, key: &SeriesKey) -> Result<Vec<MetricPoint>, StoreError> {
+        self.read(|connection| {
+            let row = rows::by_id(connection, id)?;
+            series::points(connection, row.n, key)
+        })
+    }
+
+    fn query(&self, query: &Query) -> Result<Page, StoreError> {
+        query.check()?;
+        self.read(|connection| page::read(connection, query))
+    }
+
+    fn count(&self, filter: &Filter) -> Result<u64, StoreError> {
+        filter.check()?;
+        self.read(|connection| page::count(connection, filter))
+    }
+
+    fn delete(&self, id: EvaluationId) -> Result<(), StoreError> {
+        Self::write(self, move |session| write::move_to(session, id, rows::Bin::Deleted))
+    }
+
+    fn restore(&self, id: EvaluationId) -> Result<(), StoreError> {
+        Self::write(self, move |session| write::move_to(session, id, rows::Bin::InUse))
+    }
+
+    fn purge(&self, id: EvaluationId) -> Result<(), StoreError> {
+        Self::write(self, move |session| write::purge(session, id))
+    }
+
+    fn create_experiment(&self, name: &str) -> Result<(), StoreError> {
+        check_experiment(name)?;
+        let name = name.to_owned();
+        Self::write(self, move |session| experiments::create(session, &name).map(|_| ()))
+    }
+
+    fn experiments(&self, view: View) -> Result<Vec<Experiment>, StoreError> {
+        self.read(|connection| experiments::list(connection, view))
+    }
+
+    fn delete_experiment(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        Self::write(self, move |session| experiments::set_deleted(session, &name, true))
+    }
+
+    fn restore_experiment(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        Self::write(self, move |session| experiments::set_deleted(session, &name, false))
+    }
+
+    fn purge_experiment(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        Self::write(self, move |session| experiments::purge(session, &name))
+    }
+}
+
+/// What filters need and SQL does not have: patterns that mean what `mlp-eval` says, and ids as text.
+pub(crate) fn add_functions(connection: &Connection) -> Sql<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    for (name, operator) in
+        [("mlp_like", Operator::Like), ("mlp_ilike", Operator::LikeIgnoringCase)]
+    {
+        connection.create_scalar_function(name, 2, flags, move |context| {
+            let text = context.get_raw(0).as_str_or_null()?;
+            let pattern = context.get_raw(1).as_str_or_null()?;
+            Ok(text
+                .zip(pattern)
+                .is_some_and(|(text, pattern)| operator.matches_pattern(text, pattern)))
+        })?;
+    }
+    connection.create_scalar_function("mlp_id", 1, flags, |context| {
+        Ok(rows::id_from(context.get_raw(0).as_blob()?)?.to_string())
+    })
+}
+
+/// Every table of this store, for verification.
+pub(crate) fn tables() -> Vec<Checked> {
+    let mut tables = vec![experiments::CHECKED];
+    tables.extend(rows::CHECKED);
+    tables.extend(series::CHECKED);
+    tables
+}
+
+fn missing(id: EvaluationId) -> StoreError {
+    StoreError::not_found(KIND, id)
+}
+
+/// Reads one row, if there is one.
+fn optional<T>(result: Sql<T>) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
+        Err(error) => Err(store(error)),
+    }
+}

@@ -1,0 +1,62 @@
+//! The stores of `mlp` in one SQLite file: durable, checked record by record, shared by threads and processes.
+//!
+//! A [`Database`] is opened once and implements the storage traits of the other crates; nothing has to be installed, SQLite is compiled
+//! in.
+//!
+//! # Examples
+//!
+//! ```
+//! use mlp_core::{Clock, Direction, SystemClock};
+//! use mlp_eval::{EvalStoreExt, Filter, NewEvaluation, Stage};
+//! use mlp_sqlite::Database;
+//!
+//! let folder = tempfile::tempdir().expect("a folder");
+//! let (database, clock) = (Database::open(folder.path().join("mlp.db"))?, SystemClock::new());
+//! for (trees, f1) in [(10, 0.71), (200, 0.78)] {
+//!     let forest = NewEvaluation::new("wine", Stage::CrossValidation, clock.now()).with_param("trees", trees).with_metric("f1", f1);
+//!     database.log(forest, clock.now())?; // on the disk when this returns
+//! }
+//! let best = database.best(&Filter::experiment("wine"), "f1", Direction::Maximize)?.expect("two evaluations");
+//! assert_eq!(best.params.get("trees"), Some(&200.into()));
+//! assert!(database.verify()?.is_sound());
+//! # Ok::<(), mlp_core::StoreError>(())
+//! ```
+//!
+//! # What holds
+//!
+//! * A write that returned `Ok` survives `kill -9` and a power cut ([`Durability::Full`]): it was synced, in SQLite's write-ahead log. Writes
+//!   that wait at the same time are committed and synced as a group, by one thread.
+//! * A write is there as a whole or not at all, for every reader.
+//! * Readers have connections of their own and wait for nobody.
+//! * Every record carries a checksum of its content, verified when it is read; every table has a count and a digest that
+//!   [`Database::verify`] compares. SQLite alone does not notice a flipped bit.
+//! * Several processes may have the file open. A file of a newer library, of another program, or on a network file system is refused.
+//! * After an error of the disk the writer's connection is closed, and the next write opens another one; what was not acknowledged is not
+//!   there. A full disk is [`StoreError::StorageFull`](mlp_core::StoreError::StorageFull); reads go on.
+//!
+//! # Features
+//!
+//! | feature | gives |
+//! | --- | --- |
+//! | `eval` (default) | [`Database`] implements `mlp_eval::EvalStore` |
+//!
+//! # What it does not do
+//!
+//! It holds no rules of the domain: what a filter means or which key is allowed is decided by the crate of the trait. It encrypts nothing.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
+
+mod checksum;
+mod database;
+mod error;
+mod network;
+mod readers;
+mod schema;
+mod session;
+mod verify;
+mod writer;
+
+#[cfg(feature = "eval")]
+mod eval;
+
+pub use database::{Database, Durability, Options};
+pub use verify::{Finding, Report};
