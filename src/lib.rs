@@ -25,3 +25,6 @@ pub use mlp_select as select;
 pub use mlp_serve as serve;
 #[cfg(feature = "tune")]
 pub use mlp_tune as tune;
+
+#[cfg(feature = "sqlite")]
+pub use mlp_sqlite as sqlite;

@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("mlp-serve", 2),
     ("mlp-monitor", 2),
     ("mlp-rollback", 2),
+    ("mlp-sqlite", 3),
     ("mlp", 4),
 ];
 

@@ -15,6 +15,10 @@ use crate::session::Session;
 use crate::verify::{Report, verify};
 use crate::writer::Writer;
 
+/// How many pages of 4 KiB the write-ahead log grows to before they are copied to their places: 16 MiB, so that the syncs of a copy are
+/// spread over hundreds of commits.
+const LOG_PAGES: i64 = 4_000;
+
 /// What a write that returned has survived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -154,7 +158,7 @@ impl Database {
 
     pub(crate) fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Session<'_>) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&Session<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.inner.writer.write(work)
     }
@@ -172,6 +176,7 @@ fn writing(path: &Path, options: &Options) -> Result<Connection, StoreError> {
         Durability::Normal => "NORMAL",
     };
     connection.pragma_update(None, "synchronous", synchronous).map_err(store)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(store)?;
     schema::migrate(&mut connection)?;
     Ok(connection)
 }

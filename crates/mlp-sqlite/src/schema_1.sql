@@ -85,7 +85,7 @@ CREATE TABLE series (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX series_by_value ON series (key, experiment, bin, is_nan, last);
 
--- value: the bits of the double, mapped to an integer that sorts as `total_cmp`.
+-- Only of series with more than one point: a single one is its summary. value: the bits of the double, mapped to an integer that sorts as `total_cmp`.
 CREATE TABLE point (
     evaluation INTEGER NOT NULL,
     key INTEGER NOT NULL,

@@ -1,12 +1,37 @@
-//! One write transaction: what it adds to the totals of each table, and savepoints that take single writes back.
+//! One write transaction, and what it adds to the totals of each table.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 
-use mlp_core::StoreError;
 use rusqlite::Connection;
 
-use crate::error::{Sql, store};
+use crate::error::Sql;
+
+/// The most numbers that are remembered.
+const MOST_KNOWN: usize = 100_000;
+
+/// Numbers of names that never change once they are written, so that each write need not look them up. Only the writer has it, and
+/// forgets it when anything it wrote may have been taken back.
+#[derive(Debug, Default)]
+pub(crate) struct Known(RefCell<HashMap<String, i64>>);
+
+impl Known {
+    pub(crate) fn get(&self, name: &str) -> Option<i64> {
+        self.0.borrow().get(name).copied()
+    }
+
+    pub(crate) fn put(&self, name: String, number: i64) {
+        let mut known = self.0.borrow_mut();
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert(name, number);
+    }
+
+    pub(crate) fn forget(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
 
 /// What a transaction changes of a table's total.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,13 +43,13 @@ struct Change {
 /// A write transaction under way.
 pub(crate) struct Session<'a> {
     pub(crate) connection: &'a Connection,
+    pub(crate) known: &'a Known,
     changes: RefCell<BTreeMap<&'static str, Change>>,
-    is_full: Cell<bool>,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(connection: &'a Connection) -> Self {
-        Self { connection, changes: RefCell::default(), is_full: Cell::new(false) }
+    pub(crate) fn new(connection: &'a Connection, known: &'a Known) -> Self {
+        Self { connection, known, changes: RefCell::default() }
     }
 
     /// A record with this checksum is new.
@@ -42,37 +67,6 @@ impl<'a> Session<'a> {
         let change = changes.entry(table).or_default();
         change.records += records;
         change.digest ^= digest;
-    }
-
-    /// Does one write; what it did is taken back if it fails.
-    pub(crate) fn within<T>(
-        &self,
-        work: impl FnOnce(&Self) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let before = self.changes.borrow().clone();
-        self.run("SAVEPOINT one").map_err(store)?;
-        let result = work(self);
-        let ended = match result {
-            Ok(_) => self.run("RELEASE one"),
-            // An error that ended the whole transaction leaves no savepoint to go back to.
-            Err(_) if self.connection.is_autocommit() => Ok(()),
-            Err(_) => self.run("ROLLBACK TO one").and_then(|()| self.run("RELEASE one")),
-        };
-        if let Err(error) = &result {
-            self.is_full.set(matches!(error, StoreError::StorageFull));
-            *self.changes.borrow_mut() = before;
-        }
-        ended.map_err(store)?;
-        result
-    }
-
-    /// Whether the last write that failed did so because the disk is full.
-    pub(crate) fn is_full(&self) -> bool {
-        self.is_full.get()
-    }
-
-    fn run(&self, sql: &str) -> Sql<()> {
-        self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
     }
 
     /// Writes the totals down.

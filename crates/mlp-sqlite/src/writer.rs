@@ -9,28 +9,54 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::error::{Sql, is_disk_fault, store};
-use crate::session::Session;
+use crate::session::{Known, Session};
 
 /// How many writes may wait; more wait for a place.
 const QUEUE: usize = 1_024;
 /// A group is committed once it has been worked on for so long, so that nobody waits much longer than for one disk sync.
 const GROUP_TIME: Duration = Duration::from_millis(4);
 
-/// Tells the caller how it went, once the group is on the disk or has failed.
-type Reply = Box<dyn FnOnce(Option<&Fault>)>;
-/// Works in a session, or learns that there is none and tells its caller.
-type Job = Box<dyn FnOnce(Result<&Session<'_>, &Fault>) -> Option<Reply> + Send>;
+/// One write that somebody waits for.
+trait Task: Send {
+    /// Does the work, once more if its group is begun anew; tells whether it succeeded.
+    fn run(&mut self, session: &Session<'_>) -> bool;
+    /// Tells the caller how it went, once the group is on the disk or has failed.
+    fn reply(self: Box<Self>, fault: Option<&Fault>);
+}
+
+struct Write<F, T> {
+    work: F,
+    result: Result<T, StoreError>,
+    answer: Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F: FnMut(&Session<'_>) -> Result<T, StoreError> + Send> Task for Write<F, T> {
+    fn run(&mut self, session: &Session<'_>) -> bool {
+        self.result = catch_panic(|| (self.work)(session)).unwrap_or_else(|panicked| {
+            Err(StoreError::backend(std::io::Error::other(panicked.message)))
+        });
+        self.result.is_ok()
+    }
+
+    fn reply(self: Box<Self>, fault: Option<&Fault>) {
+        let result = match fault {
+            Some(fault) if self.result.is_ok() || fault.comes_first() => Err(fault.to_error()),
+            _ => self.result,
+        };
+        // Whoever asked may have gone; the write is made all the same.
+        let _ = self.answer.send(result);
+    }
+}
+
+type Job = Box<dyn Task>;
 type Open = Box<dyn Fn() -> Result<Connection, StoreError> + Send>;
 
 /// Why a whole group failed.
 #[derive(Debug)]
 enum Fault {
     Open(String),
+    Begin(rusqlite::Error),
     Sql(rusqlite::Error),
-    /// One of the writes ended the transaction for all.
-    Lost {
-        is_full: bool,
-    },
 }
 
 impl Fault {
@@ -39,23 +65,24 @@ impl Fault {
         match self {
             Self::Open(reason) => other(reason.clone()),
             // The error itself cannot be copied; its code decides what it is, its text says why.
-            Self::Sql(rusqlite::Error::SqliteFailure(code, text)) => {
+            Self::Begin(rusqlite::Error::SqliteFailure(code, text))
+            | Self::Sql(rusqlite::Error::SqliteFailure(code, text)) => {
                 store(rusqlite::Error::SqliteFailure(*code, text.clone()))
             }
-            Self::Sql(error) => other(error.to_string()),
-            Self::Lost { is_full: true } => StoreError::StorageFull,
-            Self::Lost { is_full: false } => {
-                other("a write of the same group ended the transaction".to_owned())
-            }
+            Self::Begin(error) | Self::Sql(error) => other(error.to_string()),
         }
+    }
+
+    /// Whether no work was done at all, so that this is the answer to all.
+    fn comes_first(&self) -> bool {
+        matches!(self, Self::Open(_) | Self::Begin(_))
     }
 
     /// Whether the connection must not be used any more.
     fn closes(&self) -> bool {
         match self {
             Self::Open(_) => true,
-            Self::Sql(error) => is_disk_fault(error),
-            Self::Lost { is_full } => !is_full,
+            Self::Begin(error) | Self::Sql(error) => is_disk_fault(error),
         }
     }
 }
@@ -73,37 +100,26 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("mlp-sqlite-writer".to_owned())
             .spawn(move || {
-                Work { connection: Some(connection), open, queue, last: (0, Duration::ZERO) }.run()
+                Work {
+                    connection: Some(connection),
+                    open,
+                    queue,
+                    known: Known::default(),
+                    last: (0, Duration::ZERO),
+                }
+                .run()
             })
             .map_err(StoreError::backend)?;
         Ok(Self { jobs: Some(jobs), thread: Mutex::new(Some(thread)) })
     }
 
-    /// Does the work in a transaction, and returns when it is on the disk.
+    /// Does the work in a transaction, and returns when it is on the disk. The work may be done more than once, if a write beside it fails.
     pub(crate) fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Session<'_>) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&Session<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = bounded(1);
-        let job: Job = Box::new(move |session| {
-            let result = match session {
-                Ok(session) => catch_panic(|| session.within(work)).unwrap_or_else(|panicked| {
-                    Err(StoreError::backend(std::io::Error::other(panicked.message)))
-                }),
-                Err(fault) => {
-                    // Whoever asked may have gone.
-                    let _ = answer.send(Err(fault.to_error()));
-                    return None;
-                }
-            };
-            Some(Box::new(move |fault: Option<&Fault>| {
-                let result = match fault {
-                    Some(fault) if result.is_ok() => Err(fault.to_error()),
-                    _ => result,
-                };
-                let _ = answer.send(result);
-            }))
-        });
+        let job = Box::new(Write { work, result: Err(StoreError::Closed), answer });
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.send(job).map_err(|_| StoreError::Closed)?;
         answered.recv().map_err(|_| StoreError::Closed)?
@@ -124,6 +140,7 @@ struct Work {
     connection: Option<Connection>,
     open: Open,
     queue: Receiver<Job>,
+    known: Known,
     /// How many writes the last group had, and how long its commit took: as many are waited for, a quarter as long.
     last: (usize, Duration),
 }
@@ -131,58 +148,80 @@ struct Work {
 impl Work {
     fn run(mut self) {
         while let Ok(first) = self.queue.recv() {
-            let connection = match self.connection() {
-                Ok(connection) => connection,
-                Err(fault) => {
-                    first(Err(&fault));
-                    continue;
+            let mut group = vec![first];
+            match self.together(&mut group) {
+                Ok(true) => reply_all(group, None),
+                Err(fault) => reply_all(group, Some(&fault)),
+                // One of them failed half-way: each gets a transaction of its own.
+                Ok(false) => {
+                    for job in group {
+                        let mut alone = vec![job];
+                        let fault = self.alone(&mut alone[0]).err();
+                        reply_all(alone, fault.as_ref());
+                    }
                 }
-            };
-            let mut replies = Vec::new();
-            let fault = self.group(&connection, first, &mut replies).err();
-            if fault.is_some() && !connection.is_autocommit() {
-                // Nothing of a failed group may linger; a connection that cannot even do this is closed.
-                let _ = connection.execute_batch("ROLLBACK");
             }
-            if connection.is_autocommit() && !fault.as_ref().is_some_and(Fault::closes) {
-                self.connection = Some(connection);
-            }
-            replies.into_iter().for_each(|reply| reply(fault.as_ref()));
         }
     }
 
-    fn connection(&mut self) -> Result<Connection, Fault> {
-        match self.connection.take() {
-            Some(connection) => Ok(connection),
-            None => (self.open)().map_err(|error| Fault::Open(error.to_string())),
-        }
-    }
-
-    fn group(
+    /// Works within a transaction, and commits it if the work says so; a connection is kept if it can be used again.
+    fn transaction(
         &mut self,
-        connection: &Connection,
-        first: Job,
-        replies: &mut Vec<Reply>,
-    ) -> Result<(), Fault> {
-        let began = Instant::now();
-        if let Err(error) = execute(connection, "BEGIN IMMEDIATE") {
-            let fault = Fault::Sql(error);
-            first(Err(&fault));
-            return Err(fault);
-        }
-        let session = Session::new(connection);
-        let mut next = Some(first);
-        while let Some(job) = next {
-            replies.extend(job(Ok(&session)));
-            if connection.is_autocommit() {
-                return Err(Fault::Lost { is_full: session.is_full() });
+        work: impl FnOnce(&Self, &Session<'_>) -> bool,
+    ) -> Result<bool, Fault> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => (self.open)().map_err(|error| Fault::Open(error.to_string()))?,
+        };
+        let result = execute(&connection, "BEGIN IMMEDIATE").map_err(Fault::Begin).and_then(|()| {
+            let session = Session::new(&connection, &self.known);
+            if !work(self, &session) {
+                return Ok(false);
             }
-            next = self.next(replies.len(), began);
+            let settled = session.settle().and_then(|()| execute(&connection, "COMMIT"));
+            settled.map(|()| true).map_err(Fault::Sql)
+        });
+        if !connection.is_autocommit() {
+            // A connection that cannot even do this is closed, which does it too.
+            let _ = execute(&connection, "ROLLBACK");
         }
-        let done = Instant::now();
-        session.settle().and_then(|()| execute(connection, "COMMIT")).map_err(Fault::Sql)?;
-        self.last = (replies.len(), done.elapsed());
-        Ok(())
+        if !matches!(result, Ok(true)) {
+            self.known.forget();
+        }
+        if connection.is_autocommit() && !result.as_ref().is_err_and(Fault::closes) {
+            self.connection = Some(connection);
+        }
+        result
+    }
+
+    /// Works on what waits until nothing does; `false` if a write failed after it had changed something, and all was taken back.
+    fn together(&mut self, group: &mut Vec<Job>) -> Result<bool, Fault> {
+        let began = Instant::now();
+        let mut worked = began;
+        let done = self.transaction(|this, session| {
+            let mut at = 0;
+            while let Some(job) = group.get_mut(at) {
+                let before = session.connection.total_changes();
+                let failed = !job.run(session);
+                let is_clean = session.connection.total_changes() == before
+                    && !session.connection.is_autocommit();
+                if failed && !is_clean {
+                    return false;
+                }
+                at += 1;
+                if at == group.len() {
+                    group.extend(this.next(at, began));
+                }
+            }
+            worked = Instant::now();
+            true
+        })?;
+        self.last = (group.len(), worked.elapsed());
+        Ok(done)
+    }
+
+    fn alone(&mut self, job: &mut Job) -> Result<bool, Fault> {
+        self.transaction(|_, session| job.run(session))
     }
 
     /// The next write of the group: one that waits, or one that is likely to come soon.
@@ -198,6 +237,10 @@ impl Work {
         }
         self.queue.try_recv().ok()
     }
+}
+
+fn reply_all(group: Vec<Job>, fault: Option<&Fault>) {
+    group.into_iter().for_each(|job| job.reply(fault));
 }
 
 fn execute(connection: &Connection, sql: &str) -> Sql<()> {

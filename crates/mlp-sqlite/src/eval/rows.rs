@@ -373,6 +373,16 @@ pub(super) fn set_tag(
     value: &str,
 ) -> Result<(), StoreError> {
     remove_tag(session, evaluation, name)?;
+    insert_tag(session, evaluation, name, value)
+}
+
+/// Sets a tag that is not there.
+pub(super) fn insert_tag(
+    session: &Session<'_>,
+    evaluation: i64,
+    name: &str,
+    value: &str,
+) -> Result<(), StoreError> {
     let checksum = tag_checksum(evaluation, name, value);
     let mut statement = session
         .connection

@@ -49,9 +49,23 @@ pub(super) fn key_number(
 }
 
 fn key_for_writing(session: &Session<'_>, key: &SeriesKey) -> Result<i64, StoreError> {
-    if let Some(n) = key_number(session.connection, key)? {
+    // A metric's name holds no zero byte, and is not JSON.
+    let name = match key.context.is_empty() {
+        true => key.metric.clone(),
+        false => format!("{}\0{}", key.metric, context_text(&key.context)?),
+    };
+    if let Some(n) = session.known.get(&name) {
         return Ok(n);
     }
+    let n = match key_number(session.connection, key)? {
+        Some(n) => n,
+        None => new_key(session, key)?,
+    };
+    session.known.put(name, n);
+    Ok(n)
+}
+
+fn new_key(session: &Session<'_>, key: &SeriesKey) -> Result<i64, StoreError> {
     let next = "SELECT coalesce(max(n), 0) + 1 FROM series_key";
     let mut statement = session.connection.prepare_cached(next).map_err(store)?;
     let n: i64 = statement.query_row([], |row| row.get(0)).map_err(store)?;
@@ -283,10 +297,11 @@ pub(super) fn summaries(
     Ok(summaries)
 }
 
-/// Adds points to the series of an evaluation; one that is there is not added again.
+/// Adds points to the series of an evaluation, which has none yet if it is new; one that is there is not added again.
 pub(super) fn add(
     session: &Session<'_>,
     evaluation: &EvaluationRow,
+    is_new: bool,
     points: &[(SeriesKey, MetricPoint)],
 ) -> Result<(), StoreError> {
     let mut by_key: BTreeMap<&SeriesKey, Vec<MetricPoint>> = BTreeMap::new();
@@ -295,7 +310,7 @@ pub(super) fn add(
     }
     for (key, points) in by_key {
         let n = key_for_writing(session, key)?;
-        let known = find(session.connection, evaluation.n, n)?;
+        let known = if is_new { None } else { find(session.connection, evaluation.n, n)? };
         if let Some(row) = &known {
             session.removed("series", row.checksum());
         }
@@ -312,12 +327,19 @@ pub(super) fn add(
             return Err(StoreError::LimitExceeded { what: "points of a series", given, limit });
         }
         for point in points {
-            if !insert_point(session, evaluation.n, n, &point)? {
+            let Some(summary) = &mut summary else {
+                summary = Some(SeriesSummary::first(key.clone(), point));
                 continue;
+            };
+            // The only point of a series is its summary; it gets a record when a second one comes.
+            if summary.count == 1 {
+                if summary.last == point {
+                    continue;
+                }
+                insert_point(session, evaluation.n, n, &summary.last)?;
             }
-            match &mut summary {
-                Some(summary) => summary.add(point),
-                None => summary = Some(SeriesSummary::first(key.clone(), point)),
+            if insert_point(session, evaluation.n, n, &point)? {
+                summary.add(point);
             }
         }
         if let Some(summary) = &summary {
@@ -361,10 +383,16 @@ pub(super) fn points(
     evaluation: i64,
     key: &SeriesKey,
 ) -> Result<Vec<MetricPoint>, StoreError> {
-    let Some(key) = key_number(connection, key)? else { return Ok(Vec::new()) };
+    let Some(n) = key_number(connection, key)? else { return Ok(Vec::new()) };
+    let Some(row) = find(connection, evaluation, n)? else { return Ok(Vec::new()) };
+    if row.numbers.points == 1 {
+        let what =
+            || corrupt(format!("series {key} of evaluation {evaluation}"), "it has no summary");
+        return Ok(vec![decode(key.clone(), &row.summary).ok_or_else(what)?.last]);
+    }
     let sql = "SELECT * FROM point WHERE evaluation = ?1 AND key = ?2 ORDER BY at, step, value";
     let mut statement = connection.prepare_cached(sql).map_err(store)?;
-    let rows = statement.query_map((evaluation, key), point_of).map_err(store)?;
+    let rows = statement.query_map((evaluation, n), point_of).map_err(store)?;
     rows.map(|row| {
         let (fields, stored) = row.map_err(store)?;
         if point_checksum(fields) != stored {

@@ -26,7 +26,7 @@ pub(super) fn create(
         rows::insert_param(session, row.n, name, value)?;
     }
     for (name, value) in &new.tags {
-        rows::set_tag(session, row.n, name, value)?;
+        rows::insert_tag(session, row.n, name, value)?;
     }
     let mut points: Vec<_> = new
         .metrics
@@ -34,7 +34,7 @@ pub(super) fn create(
         .map(|(name, value)| (SeriesKey::new(name), MetricPoint::new(0, new.started_at, value)))
         .collect();
     points.extend(first.points.iter().cloned());
-    parts(session, &row, first, &points)
+    parts(session, &row, true, first, &points)
 }
 
 pub(super) fn batch(
@@ -50,7 +50,7 @@ pub(super) fn batch(
     if row.status()? != mlp_eval::Status::Running {
         return conflict(format!("it is {} and takes no more writes", row.status));
     }
-    parts(session, &row, batch, &batch.points)?;
+    parts(session, &row, false, batch, &batch.points)?;
     if let Some((status, at)) = batch.finish {
         row.update(session, |row| {
             row.status = status.to_string();
@@ -64,6 +64,7 @@ pub(super) fn batch(
 fn parts(
     session: &Session<'_>,
     row: &EvaluationRow,
+    is_new: bool,
     batch: &Batch,
     points: &[(SeriesKey, MetricPoint)],
 ) -> Result<(), StoreError> {
@@ -86,7 +87,7 @@ fn parts(
     for (name, value) in &batch.tags {
         rows::set_tag(session, row.n, name, value)?;
     }
-    series::add(session, row, points)
+    series::add(session, row, is_new, points)
 }
 
 /// Moves an evaluation to the bin or out of it.
