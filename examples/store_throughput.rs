@@ -31,8 +31,13 @@ fn main() -> Result<(), Failure> {
 
     let syncs = raw_syncs(folder.path())?;
     row("one 4 KiB write and fdatasync after the other", &rate(syncs), "");
+    let bare_one = bare_groups(&folder.path().join("bare-1.db"), 1)?;
+    row("rusqlite alone, 1 run a transaction", &rate(bare_one), "");
     let bare = bare_groups(&folder.path().join("bare.db"), 100)?;
     row("rusqlite alone, 100 runs a transaction", &rate(bare), "");
+
+    let bare_few = bare_groups(&folder.path().join("bare-8.db"), 8)?;
+    row("rusqlite alone, 8 runs a transaction", &rate(bare_few), "");
 
     for (threads, wanted) in [(1, 0.7 * syncs), (8, 4.0 * syncs), (100, 0.5 * bare)] {
         let database = Database::open(folder.path().join(format!("runs-{threads}.db")))?;

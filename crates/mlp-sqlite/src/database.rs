@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mlp_core::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use crate::checkpoint::Checkpointer;
 use crate::error::store;
 use crate::network;
 use crate::readers::Readers;
@@ -15,9 +16,8 @@ use crate::session::Session;
 use crate::verify::{Report, verify};
 use crate::writer::Writer;
 
-/// How many pages of 4 KiB the write-ahead log grows to before they are copied to their places: 16 MiB, so that the syncs of a copy are
-/// spread over hundreds of commits.
-const LOG_PAGES: i64 = 4_000;
+/// How many pages of 4 KiB the write-ahead log grows to before the writer itself copies what the checkpointer has left: 64 MiB.
+const LOG_PAGES: i64 = 16_000;
 
 /// What a write that returned has survived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -122,7 +122,8 @@ impl Database {
             let (path, timeout) = (path.clone(), options.busy_timeout);
             move || reading(&path, timeout)
         };
-        let writer = Writer::start(writing()?, Box::new(writing))?;
+        let checkpointer = Checkpointer::start(writing()?)?;
+        let writer = Writer::start(writing()?, Box::new(writing), checkpointer)?;
         Ok(Self { inner: Arc::new(Inner { path, readers: Readers::new(reading), writer }) })
     }
 

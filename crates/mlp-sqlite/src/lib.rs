@@ -45,6 +45,7 @@
 //! It holds no rules of the domain: what a filter means or which key is allowed is decided by the crate of the trait. It encrypts nothing.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
+mod checkpoint;
 mod checksum;
 mod database;
 mod error;

@@ -8,13 +8,14 @@ use mlp_core::{StoreError, catch_panic};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
+use crate::checkpoint::Checkpointer;
 use crate::error::{Sql, is_disk_fault, store};
 use crate::session::{Known, Session};
 
 /// How many writes may wait; more wait for a place.
 const QUEUE: usize = 1_024;
 /// A group is committed once it has been worked on for so long, so that nobody waits much longer than for one disk sync.
-const GROUP_TIME: Duration = Duration::from_millis(4);
+const GROUP_TIME: Duration = Duration::from_millis(5);
 
 /// One write that somebody waits for.
 trait Task: Send {
@@ -95,7 +96,11 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread with a connection, and what opens another one after a fault of the disk.
-    pub(crate) fn start(connection: Connection, open: Open) -> Result<Self, StoreError> {
+    pub(crate) fn start(
+        connection: Connection,
+        open: Open,
+        checkpointer: Checkpointer,
+    ) -> Result<Self, StoreError> {
         let (jobs, queue) = bounded(QUEUE);
         let thread = std::thread::Builder::new()
             .name("mlp-sqlite-writer".to_owned())
@@ -105,6 +110,7 @@ impl Writer {
                     open,
                     queue,
                     known: Known::default(),
+                    checkpointer,
                     last: (0, Duration::ZERO),
                 }
                 .run()
@@ -141,6 +147,7 @@ struct Work {
     open: Open,
     queue: Receiver<Job>,
     known: Known,
+    checkpointer: Checkpointer,
     /// How many writes the last group had, and how long its commit took: as many are waited for, a quarter as long.
     last: (usize, Duration),
 }
@@ -188,6 +195,7 @@ impl Work {
         if !matches!(result, Ok(true)) {
             self.known.forget();
         }
+        self.checkpointer.changed(connection.total_changes());
         if connection.is_autocommit() && !result.as_ref().is_err_and(Fault::closes) {
             self.connection = Some(connection);
         }

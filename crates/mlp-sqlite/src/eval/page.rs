@@ -260,6 +260,12 @@ fn parts_by_metric(
                         .to_owned()
                 }
             };
+            let (bounds, given) = match phase {
+                Phase::Numbers => bounds_of(&query.filter, metric),
+                Phase::Nan | Phase::Missing => (String::new(), Vec::new()),
+            };
+            let from = from + &bounds;
+            bound.extend(given);
             let order = if phase == Phase::Numbers {
                 format!("s.last {direction},")
             } else {
@@ -275,6 +281,34 @@ fn parts_by_metric(
         }
     }
     Ok(parts)
+}
+
+/// What the filter asks of the very number that is sorted by: bounds for the walk along the index.
+fn bounds_of(filter: &Filter, metric: &str) -> (String, Vec<Bound>) {
+    match filter {
+        Filter::All(filters) => {
+            let each = filters.iter().map(|filter| bounds_of(filter, metric));
+            each.fold((String::new(), Vec::new()), |mut all, (sql, bound)| {
+                all.0.push_str(&sql);
+                all.1.extend(bound);
+                all
+            })
+        }
+        Filter::Compare(Field::Metric(name, Statistic::Last), operator, Value::Number(number))
+            if name == metric && !number.is_nan() =>
+        {
+            let symbol = match operator {
+                Operator::Equal => "=",
+                Operator::Less => "<",
+                Operator::AtMost => "<=",
+                Operator::Greater => ">",
+                Operator::AtLeast => ">=",
+                _ => return (String::new(), Vec::new()),
+            };
+            (format!(" AND s.last {symbol} ?"), vec![Bound::Real(*number)])
+        }
+        _ => (String::new(), Vec::new()),
+    }
 }
 
 /// Sorts everything that matches; SQLite does it, on disk if it must. What the token says is skipped while reading.
