@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use mlp_core::{Direction, exact};
+use mlp_core::{Direction, EvaluationId, StoreError, exact};
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Evaluation;
+use crate::series::SeriesKey;
+use crate::store::EvalStore;
 
 /// One rule. A missing metric or NaN fails it, on either side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +22,11 @@ pub enum GateRule {
     MaxRegression(String, Direction, #[serde(with = "exact")] f64),
     /// The metric is worse than the baseline's by at most this share of the baseline's absolute value.
     MaxRelativeRegression(String, Direction, #[serde(with = "exact")] f64),
+    /// The mean over folds is at least this with this confidence (a one-sided t bound, corrected for folds that share training rows). The
+    /// folds are the points of the series: [`Gate::judge_with`] reads them.
+    ConfidentlyAtLeast(SeriesKey, #[serde(with = "exact")] f64, f64),
+    /// The mean over folds is at most this with this confidence.
+    ConfidentlyAtMost(SeriesKey, #[serde(with = "exact")] f64, f64),
 }
 
 /// Rules that must all hold.
@@ -72,17 +79,46 @@ impl Gate {
         Self { rules: rules.into_iter().collect() }
     }
 
-    /// Judges a candidate. Without a baseline every rule that needs one fails.
+    /// Judges a candidate. Without a baseline every rule that needs one fails, and so does every rule about folds.
     #[must_use]
     pub fn judge(&self, candidate: &Evaluation, baseline: Option<&Evaluation>) -> GateReport {
-        GateReport {
-            rules: self.rules.iter().map(|rule| rule.judge(candidate, baseline)).collect(),
+        let rules = self.rules.iter().map(|rule| rule.judge(candidate, baseline, &[]));
+        GateReport { rules: rules.collect() }
+    }
+
+    /// Judges an evaluation of a store, reading the folds that its rules ask for.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or if the storage fails.
+    pub fn judge_with(
+        &self,
+        store: &dyn EvalStore,
+        candidate: EvaluationId,
+        baseline: Option<EvaluationId>,
+    ) -> Result<GateReport, StoreError> {
+        let candidate = store.get(candidate)?;
+        let baseline = baseline.map(|id| store.get(id)).transpose()?;
+        let mut rules = Vec::with_capacity(self.rules.len());
+        for rule in &self.rules {
+            let folds: Vec<f64> = match rule {
+                GateRule::ConfidentlyAtLeast(key, ..) | GateRule::ConfidentlyAtMost(key, ..) => {
+                    store.series(candidate.id, key)?.iter().map(|point| point.value).collect()
+                }
+                _ => Vec::new(),
+            };
+            rules.push(rule.judge(&candidate, baseline.as_ref(), &folds));
         }
+        Ok(GateReport { rules })
     }
 }
 
 impl GateRule {
-    fn judge(&self, candidate: &Evaluation, baseline: Option<&Evaluation>) -> RuleOutcome {
+    fn judge(
+        &self,
+        candidate: &Evaluation,
+        baseline: Option<&Evaluation>,
+        folds: &[f64],
+    ) -> RuleOutcome {
         let absolute = |metric: &str, holds: fn(f64, f64) -> bool, bound: f64| {
             let value = candidate.metrics.get(metric);
             (value.is_some_and(|value| holds(value, bound)), format!("it is {}", show(value)))
@@ -111,8 +147,44 @@ impl GateRule {
             Self::MaxRelativeRegression(metric, direction, bound) => {
                 regression(metric, *direction, &|before| *bound * before.abs())
             }
+            Self::ConfidentlyAtLeast(_, bound, confidence) => {
+                let low = confidence_bound(folds, -*confidence);
+                let holds = low.is_some_and(|low| low >= *bound);
+                (holds, fold_words(folds, low))
+            }
+            Self::ConfidentlyAtMost(_, bound, confidence) => {
+                let high = confidence_bound(folds, *confidence);
+                let holds = high.is_some_and(|high| high <= *bound);
+                (holds, fold_words(folds, high))
+            }
         };
         RuleOutcome { rule: self.to_string(), holds, because }
+    }
+}
+
+/// The one-sided bound of the mean over folds: below it for a negative confidence. None of fewer than two folds, of a value that is not
+/// finite, or for a confidence out of range.
+///
+/// The variance is that of Nadeau and Bengio (2003) for k folds, 1/k + 1/(k − 1) times the sample's, since folds share training rows.
+fn confidence_bound(folds: &[f64], confidence: f64) -> Option<f64> {
+    let k = folds.len() as f64;
+    if folds.len() < 2 || folds.iter().any(|score| !score.is_finite()) {
+        return None;
+    }
+    if !(0.5..1.0).contains(&confidence.abs()) {
+        return None;
+    }
+    let mean = folds.iter().sum::<f64>() / k;
+    let variance = folds.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / (k - 1.0);
+    let error = (variance * (1.0 / k + 1.0 / (k - 1.0))).sqrt();
+    let t = mlp_stats::student_t_quantile(confidence.abs(), k - 1.0);
+    Some(mean + confidence.signum() * t * error)
+}
+
+fn fold_words(folds: &[f64], bound: Option<f64>) -> String {
+    match bound {
+        Some(bound) => format!("the bound from {} folds is {bound}", folds.len()),
+        None => format!("{} folds give no bound: two or more finite ones are needed", folds.len()),
     }
 }
 
@@ -130,6 +202,12 @@ impl fmt::Display for GateRule {
             }
             Self::MaxRelativeRegression(metric, _, share) => {
                 write!(f, "{metric} is worse than the baseline by at most {} %", share * 100.0)
+            }
+            Self::ConfidentlyAtLeast(key, bound, confidence) => {
+                write!(f, "{key} is at least {bound} with confidence {confidence}")
+            }
+            Self::ConfidentlyAtMost(key, bound, confidence) => {
+                write!(f, "{key} is at most {bound} with confidence {confidence}")
             }
         }
     }

@@ -30,7 +30,9 @@
 //! | its series | [`SeriesKey`], [`MetricPoint`], [`SeriesSummary`] |
 //! | writing while it runs | [`Batch`] |
 //! | finding | [`Filter`], [`Field`], [`Query`], [`Order`], [`Page`] |
-//! | deciding | [`EvalStoreExt::best`], [`Comparison`], [`Gate`] |
+//! | deciding | [`EvalStoreExt::best`], [`Leaderboard`], [`Comparison`], [`Trend`], [`Gate`] |
+//! | keeping and moving | [`Retention`], [`export_json_lines`], [`import_json_lines`], [`export_csv`] |
+//! | logging without waiting | [`EvalLogger`] |
 //! | storing | [`EvalStore`], [`EvalStoreExt`], [`InMemoryEvalStore`] |
 //!
 //! # Features
@@ -41,8 +43,8 @@
 //!
 //! # What it does not do
 //!
-//! It computes no score (`mlp-stats` does), and writes no file: what it keeps ends with the process. It has no text grammar for filters
-//! and no retention rules yet.
+//! It computes no score (`mlp-stats` does), and writes no file: what [`InMemoryEvalStore`] keeps ends with the process. `mlp-sqlite` keeps it on
+//! disk.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
 mod evaluation;
@@ -52,10 +54,16 @@ mod batch;
 mod store;
 
 mod filter;
+mod grammar;
 mod query;
 
 mod compare;
 mod gate;
+mod ranking;
+mod retention;
+mod transfer;
+
+mod logger;
 
 mod memory;
 #[cfg(any(test, feature = "testing"))]
@@ -71,9 +79,14 @@ pub use evaluation::{
 };
 pub use filter::{Field, Filter, MAX_FILTER_DEPTH, MAX_FILTER_TERMS, Operator, Statistic, Value};
 pub use gate::{Gate, GateReport, GateRule, RuleOutcome};
+pub use grammar::{MAX_FILTER_TEXT, ParseFilterError};
+pub use logger::{EvalLogger, LogError, LoggerOptions, WhenFull};
 pub use memory::InMemoryEvalStore;
 pub use query::{
     Keys, MAX_PAGE, Order, Page, PageToken, Position, Projection, Query, Sorting, View,
 };
+pub use ranking::{Leaderboard, Standing, Trend, TrendPoint};
+pub use retention::{LEGAL_HOLD, PIN, Retention, RetentionPlan, Verdict};
 pub use series::{MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
 pub use store::{EvalStore, EvalStoreExt};
+pub use transfer::{Imported, export_csv, export_json_lines, import_json_lines};

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use mlp_core::{EvaluationId, StoreError};
 use mlp_eval::{
     Batch, EvalStore, Evaluation, Experiment, Filter, InMemoryEvalStore, MetricPoint,
@@ -11,20 +13,30 @@ fn the_store_in_memory_keeps_the_contract() {
 
 #[test]
 fn a_wrapper_keeps_the_contract() {
-    testing::check(|| Wrapper { inner: Box::new(InMemoryEvalStore::new()), lie: false });
+    testing::check(|| Wrapper::new(Duration::ZERO));
 }
 
 /// The control: the suite must notice a store that forgets to write.
 #[test]
 fn a_store_that_forgets_tags_breaks_the_contract() {
-    let forgetful = || Wrapper { inner: Box::new(InMemoryEvalStore::new()), lie: true };
+    let forgetful = || Wrapper { lie: true, ..Wrapper::new(Duration::ZERO) };
     assert!(std::panic::catch_unwind(|| testing::check(forgetful)).is_err());
 }
 
 #[derive(Debug)]
-struct Wrapper {
+pub(crate) struct Wrapper {
     inner: Box<dyn EvalStore>,
     lie: bool,
+    pause: Duration,
+}
+
+/// A store on which every write takes a while.
+pub(crate) type Slow = Wrapper;
+
+impl Wrapper {
+    pub(crate) fn new(pause: Duration) -> Self {
+        Self { inner: Box::new(InMemoryEvalStore::new()), lie: false, pause }
+    }
 }
 
 impl EvalStore for Wrapper {
@@ -53,6 +65,7 @@ impl EvalStore for Wrapper {
     }
 
     fn write(&self, id: EvaluationId, batch: &Batch) -> Result<(), StoreError> {
+        std::thread::sleep(self.pause);
         let mut batch = batch.clone();
         if self.lie {
             batch.tags.clear();

@@ -1,6 +1,7 @@
 use mlp_core::{Direction, Timestamp};
 use mlp_eval::{
-    EvalStore, EvalStoreExt, Evaluation, Gate, GateRule, InMemoryEvalStore, NewEvaluation, Stage,
+    Batch, EvalStore, EvalStoreExt, Evaluation, Filter, Gate, GateRule, InMemoryEvalStore,
+    Leaderboard, NewEvaluation, SeriesKey, Stage, Trend,
 };
 
 fn new(experiment: &str) -> NewEvaluation {
@@ -97,4 +98,75 @@ fn a_gate_report_is_text_json_and_junit() {
     assert!(junit.contains("<failure message=\"it is 0.5\"/>"), "{junit}");
     let hostile = Gate::new([GateRule::AtLeast("<f1 & \"x\">".into(), 0.7)]);
     assert!(hostile.judge(&candidate, None).to_junit().contains("&lt;f1 &amp; &quot;x&quot;&gt;"));
+}
+
+#[test]
+fn a_confidence_bound_from_folds_passes_only_what_the_folds_support() {
+    let store = InMemoryEvalStore::new();
+    let folds = [0.80, 0.82, 0.78, 0.81, 0.79];
+    let run = new("wine").with_metric("f1", 0.8);
+    store.create(&run).unwrap();
+    for (fold, score) in folds.into_iter().enumerate() {
+        let key = SeriesKey::new("f1").with_context("by", "fold");
+        let batch = Batch::new().with_point(key, fold as i64, Timestamp::UNIX_EPOCH, score);
+        store.write(run.id, &batch).unwrap();
+    }
+    let key = || SeriesKey::new("f1").with_context("by", "fold");
+    // s = 0.015811, t(0.95, 4) = 2.131847: the bound is 0.8 - 2.131847 * s * sqrt(1/5 + 1/4) = 0.777389.
+    let judged = |rule| Gate::new([rule]).judge_with(&store, run.id, None).unwrap().passed();
+    assert!(judged(GateRule::ConfidentlyAtLeast(key(), 0.7773, 0.95)));
+    assert!(!judged(GateRule::ConfidentlyAtLeast(key(), 0.7775, 0.95)));
+    assert!(judged(GateRule::ConfidentlyAtMost(key(), 0.8227, 0.95)));
+    assert!(!judged(GateRule::ConfidentlyAtMost(key(), 0.8225, 0.95)));
+    assert!(!judged(GateRule::ConfidentlyAtLeast("f1".into(), 0.1, 0.95)), "one point is no fold");
+    assert!(!judged(GateRule::ConfidentlyAtLeast(key(), 0.1, 1.5)), "no such confidence");
+    let rule = GateRule::ConfidentlyAtLeast(key(), 0.1, 0.95);
+    let evaluation = store.get(run.id).unwrap();
+    assert!(!Gate::new([rule]).judge(&evaluation, None).passed(), "no folds were read");
+}
+
+#[test]
+fn a_leaderboard_has_one_place_a_model_and_shares_ranks() {
+    let store = InMemoryEvalStore::new();
+    for (model, version, f1) in [
+        ("forest", 1, 0.7),
+        ("forest", 1, 0.8),
+        ("forest", 2, 0.8),
+        ("tree", 1, f64::NAN),
+        ("boosting", 1, 0.9),
+    ] {
+        let evaluation = new("wine")
+            .with_model(model.parse().unwrap())
+            .with_model_version(mlp_core::VersionNumber(version));
+        logged(&store, evaluation.with_metric("f1", f1));
+    }
+    logged(&store, new("wine").with_metric("f1", 0.75));
+    let board = |places| {
+        Leaderboard::of(&store, &Filter::everything(), "f1", Direction::Maximize, places).unwrap()
+    };
+    let ranks: Vec<_> = board(10).standings.iter().map(|s| (s.rank, s.value)).collect();
+    assert_eq!(ranks, [(1, 0.9), (2, 0.8), (2, 0.8), (4, 0.75)]);
+    assert_eq!(board(2).standings.len(), 2);
+    assert!(board(10).to_string().contains("boosting v1"), "{}", board(10));
+}
+
+#[test]
+fn a_trend_follows_the_versions_of_a_model() {
+    let store = InMemoryEvalStore::new();
+    let model: mlp_core::ModelName = "forest".parse().unwrap();
+    for (second, version, f1) in
+        [(1, 2, 0.70), (2, 1, 0.60), (3, 2, 0.75), (4, 10, 0.65), (5, 11, 0.80)]
+    {
+        let at = Timestamp::from_micros(second);
+        let mut evaluation = new("wine").with_model(model.clone()).with_metric("f1", f1);
+        evaluation.started_at = at;
+        logged(&store, evaluation.with_model_version(mlp_core::VersionNumber(version)));
+    }
+    logged(&store, new("wine").with_model(model.clone()));
+    let trend =
+        Trend::of(&store, &model, &Filter::everything(), "f1", Direction::Maximize).unwrap();
+    let points: Vec<_> = trend.points.iter().map(|p| (p.version.0, p.value, p.is_record)).collect();
+    assert_eq!(points, [(1, 0.60, true), (2, 0.75, true), (10, 0.65, false), (11, 0.80, true)]);
+    assert!(trend.points[0].change.is_nan());
+    assert!((trend.points[2].change + 0.10).abs() < 1e-12);
 }

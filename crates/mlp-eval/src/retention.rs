@@ -1,0 +1,245 @@
+//! Which evaluations may go: by age, by number, and never those that somebody holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use mlp_core::{Direction, EvaluationId, StoreError, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::evaluation::{Evaluation, Status};
+use crate::filter::{Field, Filter};
+use crate::query::{MAX_PAGE, Order, Query};
+use crate::store::{EvalStore, EvalStoreExt};
+
+/// The tag that keeps an evaluation until somebody removes it.
+pub const PIN: &str = "mlp.pin";
+/// The tag that keeps an evaluation because the law says so. It is listed as such, so that nobody takes it for a pin.
+pub const LEGAL_HOLD: &str = "mlp.legal_hold";
+
+/// Rules about what is kept. An evaluation goes if a rule says so and nothing keeps it; what still runs never goes.
+///
+/// ```
+/// use mlp_core::{Clock, Direction, SystemClock};
+/// use mlp_eval::{EvalStoreExt, Filter, InMemoryEvalStore, NewEvaluation, Retention, Stage};
+///
+/// let (store, clock) = (InMemoryEvalStore::new(), SystemClock::new());
+/// for f1 in [0.7, 0.9, 0.8] {
+///     store.log(NewEvaluation::new("wine", Stage::Test, clock.now()).with_metric("f1", f1), clock.now())?;
+/// }
+/// let rules = Retention::new().with_count_per_model(1).with_best("f1", Direction::Maximize, 1);
+/// let plan = rules.plan(&store, &Filter::everything(), clock.now())?; // a dry run: nothing is deleted yet
+/// assert_eq!((plan.goes.len(), plan.kept.len()), (1, 2));
+/// println!("{plan}");
+/// plan.carry_out(&store)?; // to the bin; `purge` empties it
+/// # Ok::<(), mlp_core::StoreError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Retention {
+    /// What started longer ago than this many seconds goes.
+    pub max_age_seconds: Option<f64>,
+    /// Of each model in each experiment, what is not among so many latest goes.
+    pub count_per_model: Option<usize>,
+    /// In each experiment so many with the best values of a metric are kept.
+    pub keep_best: Vec<(String, Direction, usize)>,
+}
+
+/// Why an evaluation goes or is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// The evaluation.
+    pub id: EvaluationId,
+    /// What it is called.
+    pub label: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What would go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RetentionPlan {
+    /// What goes, and why.
+    pub goes: Vec<Verdict>,
+    /// What a rule would take, and what keeps it; and what no rule takes.
+    pub kept: Vec<Verdict>,
+}
+
+impl Retention {
+    /// No rules: everything is kept.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets go what started longer ago than this.
+    #[must_use]
+    pub fn with_max_age(mut self, age: Duration) -> Self {
+        self.max_age_seconds = Some(age.as_secs_f64());
+        self
+    }
+
+    /// Lets go, of each model in each experiment, what is not among so many latest.
+    #[must_use]
+    pub fn with_count_per_model(mut self, count: usize) -> Self {
+        self.count_per_model = Some(count);
+        self
+    }
+
+    /// Keeps so many with the best values of a metric in each experiment.
+    #[must_use]
+    pub fn with_best(
+        mut self,
+        metric: impl Into<String>,
+        direction: Direction,
+        count: usize,
+    ) -> Self {
+        self.keep_best.push((metric.into(), direction, count));
+        self
+    }
+
+    /// Says what would go of the evaluations in use that match, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`EvalStore::query`].
+    pub fn plan(
+        &self,
+        store: &dyn EvalStore,
+        filter: &Filter,
+        now: Timestamp,
+    ) -> Result<RetentionPlan, StoreError> {
+        let best = self.best(store, filter)?;
+        let oldest = self.max_age_seconds.map(|seconds| {
+            let age = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+            now.before(age)
+        });
+        let mut seen: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
+        let mut plan = RetentionPlan::default();
+        // The latest come first.
+        for evaluation in store.find(filter)? {
+            let model = evaluation.model.as_ref().map(ToString::to_string);
+            let rank = seen.entry((evaluation.experiment.clone(), model)).or_default();
+            *rank += 1;
+            let too_old = oldest.is_some_and(|oldest| evaluation.started_at < oldest);
+            let too_many = self.count_per_model.filter(|count| *rank > *count);
+            let verdict =
+                |reason: String| Verdict { id: evaluation.id, label: evaluation.label(), reason };
+            let goes = match (too_old, too_many) {
+                (true, _) => Some(format!("it started at {}", evaluation.started_at)),
+                (false, Some(count)) => {
+                    Some(format!("it is number {rank} of its model, {count} are kept"))
+                }
+                (false, None) => None,
+            };
+            match (goes, held(&evaluation, &best)) {
+                (Some(reason), None) => plan.goes.push(verdict(reason)),
+                (Some(_), Some(keeps)) => plan.kept.push(verdict(keeps)),
+                (None, _) => plan.kept.push(verdict("no rule takes it".to_owned())),
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The evaluations that are among the best of their experiment, each with the reason.
+    fn best(
+        &self,
+        store: &dyn EvalStore,
+        filter: &Filter,
+    ) -> Result<BTreeMap<EvaluationId, String>, StoreError> {
+        let mut best = BTreeMap::new();
+        let experiments: BTreeSet<String> =
+            store.experiments(crate::query::View::Active)?.into_iter().map(|e| e.name).collect();
+        for (metric, direction, count) in &self.keep_best {
+            for experiment in &experiments {
+                let of_experiment = Filter::experiment(experiment).and(filter.clone());
+                let order = Order::best(Field::metric(metric), *direction);
+                if *count == 0 {
+                    continue;
+                }
+                let query =
+                    Query::new(of_experiment).with_order(order).with_limit((*count).min(MAX_PAGE));
+                for (rank, evaluation) in store.query(&query)?.evaluations.into_iter().enumerate() {
+                    if evaluation.metrics.get(metric).is_some_and(|value| !value.is_nan()) {
+                        let reason =
+                            format!("its {metric} is number {} of its experiment", rank + 1);
+                        best.entry(evaluation.id).or_insert(reason);
+                    }
+                }
+            }
+        }
+        Ok(best)
+    }
+}
+
+/// What keeps an evaluation, whatever the rules say.
+fn held(evaluation: &Evaluation, best: &BTreeMap<EvaluationId, String>) -> Option<String> {
+    if let Some(reason) = evaluation.tags.get(LEGAL_HOLD) {
+        return Some(format!("legal hold: {reason}"));
+    }
+    if let Some(reason) = evaluation.tags.get(PIN) {
+        return Some(format!("pinned: {reason}"));
+    }
+    if evaluation.status == Status::Running {
+        return Some("it is running".to_owned());
+    }
+    best.get(&evaluation.id).cloned()
+}
+
+impl RetentionPlan {
+    /// Moves what goes to the bin; what somebody tagged, removed or began to keep meanwhile is left alone. Returns how many went.
+    ///
+    /// # Errors
+    /// If the storage fails; what went until then is in the bin.
+    pub fn carry_out(&self, store: &dyn EvalStore) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        for verdict in &self.goes {
+            let evaluation = match store.get(verdict.id) {
+                Ok(evaluation) => evaluation,
+                Err(StoreError::NotFound { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            if held(&evaluation, &BTreeMap::new()).is_none() {
+                store.delete(verdict.id)?;
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Removes for good what this plan moved to the bin, legal holds excepted. Returns how many went.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub fn purge(&self, store: &dyn EvalStore) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        for verdict in &self.goes {
+            match store.get(verdict.id) {
+                Ok(evaluation) if held(&evaluation, &BTreeMap::new()).is_some() => continue,
+                Ok(_) => {}
+                Err(StoreError::NotFound { .. }) => continue,
+                Err(error) => return Err(error),
+            }
+            match store.purge(verdict.id) {
+                Ok(()) => gone += 1,
+                // Somebody restored it.
+                Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(gone)
+    }
+}
+
+impl fmt::Display for RetentionPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (word, verdicts) in [("goes", &self.goes), ("kept", &self.kept)] {
+            for Verdict { label, reason, .. } in verdicts {
+                writeln!(f, "{word}  {label}: {reason}")?;
+            }
+        }
+        write!(f, "{} go, {} are kept", self.goes.len(), self.kept.len())
+    }
+}

@@ -1,0 +1,244 @@
+//! Evaluations as JSON Lines, out and in again, and as CSV for spreadsheets.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, Read, Write};
+
+use mlp_core::StoreError;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{Batch, MAX_METRICS};
+use crate::evaluation::{Evaluation, Lifecycle, NewEvaluation, Status};
+use crate::query::{Projection, Query};
+use crate::series::{MetricPoint, SeriesKey};
+use crate::store::EvalStore;
+
+/// The longest line that is read: an evaluation with ten million points.
+const MAX_LINE: u64 = 1 << 30;
+
+/// One line of an export: an evaluation with everything it has.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    evaluation: Evaluation,
+    points: Vec<(SeriesKey, Vec<MetricPoint>)>,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Imported {
+    /// Evaluations that are new.
+    pub added: u64,
+    /// Evaluations that were there already, and were left as they are.
+    pub skipped: u64,
+}
+
+/// Writes every evaluation that a query finds as one line of JSON, with all its points: a copy that [`import_json_lines`] reads back exactly.
+/// The projection of the query is not used. Returns how many there are.
+///
+/// # Errors
+/// If the storage or the output fails.
+pub fn export_json_lines(
+    store: &dyn EvalStore,
+    query: &Query,
+    mut out: impl Write,
+) -> Result<u64, StoreError> {
+    let mut count = 0;
+    let query = query.clone().with_projection(Projection::default());
+    each(store, &query, |evaluation| {
+        let points: Result<Vec<_>, StoreError> = evaluation
+            .series
+            .iter()
+            .map(|summary| Ok((summary.key.clone(), store.series(evaluation.id, &summary.key)?)))
+            .collect();
+        let line = Line { evaluation, points: points? };
+        serde_json::to_writer(&mut out, &line).map_err(StoreError::backend)?;
+        out.write_all(b"\n").map_err(StoreError::backend)?;
+        count += 1;
+        Ok(())
+    })?;
+    out.flush().map_err(StoreError::backend)?;
+    Ok(count)
+}
+
+/// Reads what [`export_json_lines`] wrote. An evaluation whose id is there already is skipped, so an import that was interrupted can be
+/// begun anew; one that was interrupted in the middle of an evaluation with more than a thousand points leaves it running and is finished.
+///
+/// # Errors
+/// [`StoreError::Invalid`] naming the line that cannot be read; what came before it is there.
+pub fn import_json_lines(store: &dyn EvalStore, input: impl Read) -> Result<Imported, StoreError> {
+    let mut imported = Imported::default();
+    let mut reader = std::io::BufReader::new(input);
+    let mut text = String::new();
+    for number in 1_u64.. {
+        text.clear();
+        let invalid = |reason: String| StoreError::invalid(format!("line {number}"), reason);
+        let read = reader.by_ref().take(MAX_LINE).read_line(&mut text);
+        if read.map_err(|error| invalid(error.to_string()))? == 0 {
+            break;
+        }
+        if text.trim().is_empty() {
+            continue;
+        }
+        let line: Line = serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        if add(store, line)? {
+            imported.added += 1;
+        } else {
+            imported.skipped += 1;
+        }
+    }
+    Ok(imported)
+}
+
+fn add(store: &dyn EvalStore, line: Line) -> Result<bool, StoreError> {
+    let Line { evaluation, points } = line;
+    let known = match store.get(evaluation.id) {
+        Ok(known) => Some(known),
+        Err(StoreError::NotFound { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let is_whole = |known: &Evaluation| {
+        known.status != Status::Running || evaluation.status == Status::Running
+    };
+    if known.as_ref().is_some_and(is_whole) {
+        return Ok(false);
+    }
+    let mut all = points
+        .into_iter()
+        .flat_map(|(key, points)| points.into_iter().map(move |point| (key.clone(), point)));
+    let mut batch = Batch::new();
+    let mut is_first = known.is_none();
+    loop {
+        batch.points.extend(all.by_ref().take(MAX_METRICS));
+        let is_last = batch.points.len() < MAX_METRICS;
+        if let (true, true, Some(at)) =
+            (is_last, evaluation.status != Status::Running, evaluation.ended_at)
+        {
+            batch = batch.finished(evaluation.status, at);
+        }
+        if std::mem::take(&mut is_first) {
+            store.create_with(&start_of(&evaluation), &batch)?;
+        } else {
+            store.write(evaluation.id, &batch)?;
+        }
+        if is_last {
+            break;
+        }
+        batch = Batch::new();
+    }
+    if evaluation.lifecycle == Lifecycle::Deleted {
+        store.delete(evaluation.id)?;
+    }
+    Ok(true)
+}
+
+/// The evaluation as it was created, its scores left to the points.
+fn start_of(evaluation: &Evaluation) -> NewEvaluation {
+    let mut new = NewEvaluation::new(
+        evaluation.experiment.clone(),
+        evaluation.stage.clone(),
+        evaluation.started_at,
+    )
+    .with_id(evaluation.id)
+    .with_params(evaluation.params.clone());
+    new.model = evaluation.model.clone();
+    new.model_version = evaluation.model_version;
+    new.dataset = evaluation.dataset.clone();
+    new.tags = evaluation.tags.clone();
+    new
+}
+
+/// Writes a table of the evaluations that a query finds: what identifies each, then its parameters, metrics and tags, a column for each key
+/// that occurs. A missing value is an empty cell, NaN is `NaN`. Fields are quoted as in RFC 4180. Returns how many rows there are.
+///
+/// The evaluations are read twice, first for their keys, so memory does not grow with their number.
+///
+/// # Errors
+/// If the storage or the output fails.
+pub fn export_csv(
+    store: &dyn EvalStore,
+    query: &Query,
+    mut out: impl Write,
+) -> Result<u64, StoreError> {
+    let [mut params, mut metrics, mut tags] = [const { BTreeSet::<String>::new() }; 3];
+    each(store, query, |evaluation| {
+        params.extend(evaluation.params.iter().map(|(name, _)| name.to_owned()));
+        metrics.extend(evaluation.metrics.iter().map(|(name, _)| name.to_owned()));
+        tags.extend(evaluation.tags.into_keys());
+        Ok(())
+    })?;
+    let fixed = [
+        "id",
+        "experiment",
+        "stage",
+        "status",
+        "started_at",
+        "ended_at",
+        "model",
+        "model_version",
+        "dataset",
+    ];
+    let header = fixed
+        .iter()
+        .map(ToString::to_string)
+        .chain(params.iter().map(|name| format!("params.{name}")))
+        .chain(metrics.iter().map(|name| format!("metrics.{name}")))
+        .chain(tags.iter().map(|name| format!("tags.{name}")));
+    write_row(&mut out, header)?;
+    let mut count = 0;
+    each(store, query, |evaluation| {
+        let text =
+            |value: Option<&dyn ToString>| value.map(ToString::to_string).unwrap_or_default();
+        let fixed = [
+            evaluation.id.to_string(),
+            evaluation.experiment.clone(),
+            evaluation.stage.to_string(),
+            evaluation.status.to_string(),
+            evaluation.started_at.to_string(),
+            text(evaluation.ended_at.as_ref().map(|at| at as _)),
+            text(evaluation.model.as_ref().map(|model| model as _)),
+            text(evaluation.model_version.as_ref().map(|version| &version.0 as _)),
+            text(evaluation.dataset.as_ref().map(|dataset| dataset as _)),
+        ];
+        let params =
+            params.iter().map(|name| text(evaluation.params.get(name).map(|value| value as _)));
+        let metrics = metrics.iter().map(|name| {
+            evaluation.metrics.get(name).map(|value| value.to_string()).unwrap_or_default()
+        });
+        let tags = tags.iter().map(|name| evaluation.tags.get(name).cloned().unwrap_or_default());
+        count += 1;
+        write_row(&mut out, fixed.into_iter().chain(params).chain(metrics).chain(tags))
+    })?;
+    out.flush().map_err(StoreError::backend)?;
+    Ok(count)
+}
+
+fn write_row(out: &mut impl Write, cells: impl Iterator<Item = String>) -> Result<(), StoreError> {
+    let cells: Vec<String> = cells
+        .map(|cell| {
+            if cell.contains([',', '"', '\n', '\r']) {
+                format!("\"{}\"", cell.replace('"', "\"\""))
+            } else {
+                cell
+            }
+        })
+        .collect();
+    writeln!(out, "{}", cells.join(",")).map_err(StoreError::backend)
+}
+
+/// Goes through all pages of a query.
+fn each(
+    store: &dyn EvalStore,
+    query: &Query,
+    mut use_one: impl FnMut(Evaluation) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut query = query.clone().with_limit(1_000);
+    loop {
+        let page = store.query(&query)?;
+        page.evaluations.into_iter().try_for_each(&mut use_one)?;
+        query.after = page.next;
+        if query.after.is_none() {
+            return Ok(());
+        }
+    }
+}

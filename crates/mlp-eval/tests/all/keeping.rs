@@ -1,0 +1,114 @@
+//! Retention, export and import.
+
+use std::time::Duration;
+
+use mlp_core::{Direction, Timestamp};
+use mlp_eval::{
+    Batch, EvalStore, EvalStoreExt, Filter, InMemoryEvalStore, LEGAL_HOLD, NewEvaluation, PIN,
+    Query, Retention, SeriesKey, Stage, Status, View, export_csv, export_json_lines,
+    import_json_lines,
+};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(seconds * 1_000_000)
+}
+
+fn ended(store: &InMemoryEvalStore, evaluation: NewEvaluation) -> mlp_core::EvaluationId {
+    store.log(evaluation, at(500)).unwrap()
+}
+
+fn new(second: i64, f1: f64) -> NewEvaluation {
+    NewEvaluation::new("wine", Stage::Test, at(second))
+        .with_model("forest".parse().unwrap())
+        .with_metric("f1", f1)
+}
+
+#[test]
+fn age_and_number_take_and_best_pins_holds_and_running_ones_stay() {
+    let store = InMemoryEvalStore::new();
+    let old = ended(&store, new(1, 0.5));
+    let best = ended(&store, new(2, 0.9));
+    let pinned = ended(&store, new(3, 0.1).with_tag(PIN, "for the paper"));
+    let held = ended(&store, new(4, 0.1).with_tag(LEGAL_HOLD, "case 7"));
+    let running = new(5, 0.2);
+    store.create(&running).unwrap();
+    let middle = ended(&store, new(100, f64::NAN));
+    let latest = ended(&store, new(101, 0.3));
+    let rules = Retention::new()
+        .with_max_age(Duration::from_secs(150))
+        .with_count_per_model(1)
+        .with_best("f1", Direction::Maximize, 1);
+    let plan = rules.plan(&store, &Filter::everything(), at(200)).unwrap();
+    let goes: Vec<_> = plan.goes.iter().map(|verdict| verdict.id).collect();
+    assert_eq!(goes, [middle, old]);
+    let reason = |id| &plan.kept.iter().find(|verdict| verdict.id == id).unwrap().reason;
+    assert!(reason(best).contains("number 1"), "{}", reason(best));
+    assert_eq!(reason(pinned), "pinned: for the paper");
+    assert_eq!(reason(held), "legal hold: case 7");
+    assert_eq!(reason(running.id), "it is running");
+    assert_eq!(reason(latest), "no rule takes it");
+    assert_eq!(store.count(&Filter::everything()).unwrap(), 7, "a plan changes nothing");
+    store.delete(old).unwrap();
+    store.restore(old).unwrap();
+    assert_eq!(plan.carry_out(&store).unwrap(), 2);
+    assert_eq!(store.count(&Filter::everything()).unwrap(), 5);
+    store.restore(middle).unwrap();
+    assert_eq!(plan.purge(&store).unwrap(), 1, "what was restored is not purged");
+    assert!(store.get(old).is_err() && store.get(middle).is_ok());
+    let nothing = Retention::new().plan(&store, &Filter::everything(), at(1_000_000)).unwrap();
+    assert!(nothing.goes.is_empty());
+}
+
+#[test]
+fn what_is_exported_comes_back_exactly_and_twice_is_once() {
+    let store = InMemoryEvalStore::new();
+    let key = SeriesKey::new("loss").with_context("subset", "train");
+    let run = new(1, f64::NAN)
+        .with_param("lr", 0.1)
+        .with_param("n", f64::INFINITY)
+        .with_tag("a", "b\n\"c");
+    store.create(&run).unwrap();
+    let points = 2_500;
+    for from in (0..points).step_by(500) {
+        let batch = (from..from + 500).fold(Batch::new(), |batch, step| {
+            let value = if step % 7 == 0 { f64::NEG_INFINITY } else { 1.0 / step as f64 };
+            batch.with_point(key.clone(), step, at(step), value)
+        });
+        store.write(run.id, &batch).unwrap();
+    }
+    store.write(run.id, &Batch::new().finished(Status::Killed, at(9))).unwrap();
+    let binned = ended(&store, new(2, 0.5));
+    store.delete(binned).unwrap();
+    store.create(&new(3, 0.25)).unwrap();
+
+    let query = Query::default().with_view(View::All);
+    let mut text = Vec::new();
+    assert_eq!(export_json_lines(&store, &query, &mut text).unwrap(), 3);
+    let copy = InMemoryEvalStore::new();
+    let imported = import_json_lines(&copy, &text[..]).unwrap();
+    assert_eq!((imported.added, imported.skipped), (3, 0));
+    let again = import_json_lines(&copy, &text[..]).unwrap();
+    assert_eq!((again.added, again.skipped), (0, 3));
+    let all = |store: &InMemoryEvalStore| format!("{:?}", store.query(&query).unwrap());
+    assert_eq!(all(&copy), all(&store));
+    assert_eq!(copy.series(run.id, &key).unwrap(), store.series(run.id, &key).unwrap());
+    let mut second = Vec::new();
+    export_json_lines(&copy, &query, &mut second).unwrap();
+    assert_eq!(second, text);
+    let error = import_json_lines(&copy, &b"\n{\"evaluation\": 3}\n"[..]).unwrap_err();
+    assert!(error.to_string().contains("line 2"), "{error}");
+}
+
+#[test]
+fn a_table_has_a_column_for_every_key_and_quotes_what_needs_it() {
+    let store = InMemoryEvalStore::new();
+    ended(&store, new(1, 0.5).with_param("lr", 0.1).with_tag("note", "a, \"b\"\nc"));
+    ended(&store, new(2, f64::NAN).with_metric("auc", 1.0));
+    let mut text = Vec::new();
+    assert_eq!(export_csv(&store, &Query::default(), &mut text).unwrap(), 2);
+    let text = String::from_utf8(text).unwrap();
+    let header = text.lines().next().unwrap();
+    assert!(header.ends_with(",dataset,params.lr,metrics.auc,metrics.f1,tags.note"), "{header}");
+    assert!(text.contains(",,1,NaN,\n"), "{text}");
+    assert!(text.contains(",0.1,,0.5,\"a, \"\"b\"\"\nc\"\n"), "{text}");
+}

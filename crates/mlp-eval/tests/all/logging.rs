@@ -1,0 +1,91 @@
+//! The logger that never blocks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlp_core::Timestamp;
+use mlp_eval::{
+    Batch, EvalLogger, EvalStore, EvalStoreExt, InMemoryEvalStore, LogError, LoggerOptions,
+    NewEvaluation, Stage, Status, WhenFull,
+};
+
+use crate::contract::Slow;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(seconds * 1_000_000)
+}
+
+fn running(store: &dyn EvalStore) -> mlp_core::EvaluationId {
+    let run = NewEvaluation::new("wine", Stage::Training, at(0));
+    store.create(&run).unwrap();
+    run.id
+}
+
+#[test]
+fn dropping_a_logger_writes_everything_it_took() {
+    let store = Arc::new(InMemoryEvalStore::new());
+    let runs: Vec<_> = (0..5).map(|_| running(store.as_ref())).collect();
+    let options = LoggerOptions::default().with_gather(Duration::from_secs(3_600));
+    let logger = EvalLogger::start(store.clone(), options).unwrap();
+    for step in 0..2_300 {
+        for run in &runs {
+            logger.log(*run, "loss", step, at(step), 0.5).unwrap();
+        }
+    }
+    drop(logger);
+    for run in runs {
+        assert_eq!(store.series(run, &"loss".into()).unwrap().len(), 2_300);
+    }
+}
+
+#[test]
+fn points_are_written_after_their_time_without_a_flush() {
+    let store = Arc::new(InMemoryEvalStore::new());
+    let run = running(store.as_ref());
+    let options = LoggerOptions::default().with_gather(Duration::from_millis(5));
+    let logger = EvalLogger::start(store.clone(), options).unwrap();
+    logger.log(run, "loss", 0, at(0), 0.5).unwrap();
+    let written = || !store.series(run, &"loss".into()).unwrap().is_empty();
+    let waited = (0..1_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        written()
+    });
+    assert!(waited, "nothing was written in five seconds");
+}
+
+#[test]
+fn at_the_bound_a_point_is_refused_at_once_or_waits_for_its_place() {
+    let store = Arc::new(Slow::new(Duration::from_millis(20)));
+    let run = running(store.as_ref());
+    let options = LoggerOptions::default().with_queue(4).with_gather(Duration::ZERO);
+    let logger = EvalLogger::start(store.clone(), options.clone()).unwrap();
+    let results: Vec<_> = (0..50).map(|step| logger.log(run, "a", step, at(0), 1.0)).collect();
+    let refused = results.iter().filter(|r| matches!(r, Err(LogError::Full { .. }))).count();
+    assert!(refused >= 40, "{refused} of 50 were refused");
+    logger.flush().unwrap();
+    assert_eq!(store.series(run, &"a".into()).unwrap().len(), 50 - refused);
+
+    let waiting = options.with_when_full(WhenFull::Wait);
+    let logger = EvalLogger::start(store.clone(), waiting).unwrap();
+    (0..20).for_each(|step| logger.log(run, "b", step, at(0), 1.0).unwrap());
+    logger.flush().unwrap();
+    assert_eq!(store.series(run, &"b".into()).unwrap().len(), 20);
+}
+
+#[test]
+fn a_point_that_the_store_refuses_is_counted_and_told_and_takes_no_other_with_it() {
+    let store = Arc::new(InMemoryEvalStore::new());
+    let (good, ended) = (running(store.as_ref()), running(store.as_ref()));
+    store.write(ended, &Batch::new().finished(Status::Finished, at(1))).unwrap();
+    let logger = EvalLogger::start(store.clone(), LoggerOptions::default()).unwrap();
+    logger.log(good, "m", 0, at(0), 1.0).unwrap();
+    logger.log(good, "not^allowed", 0, at(0), 1.0).unwrap();
+    logger.log(good, "m", 1, at(0), 1.0).unwrap();
+    logger.log(ended, "m", 0, at(0), 1.0).unwrap();
+    let error = logger.flush().unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("not^allowed"));
+    assert_eq!(logger.lost(), 2);
+    assert_eq!(store.series(good, &"m".into()).unwrap().len(), 2);
+    logger.flush().unwrap();
+    assert_eq!(store.find(&mlp_eval::Filter::everything()).unwrap().len(), 2);
+}
