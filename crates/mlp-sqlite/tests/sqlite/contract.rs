@@ -1,8 +1,9 @@
 //! The contract suites, and what comes back after reopening.
 
-use mlp_core::{Direction, StoreError, Timestamp};
+use mlp_core::Timestamp;
 use mlp_eval::{
-    Batch, EvalStore, EvalStoreExt, Filter, NewEvaluation, Query, SeriesKey, Stage, View, testing,
+    Batch, EvalStore, Field, Filter, MAX_FILTER_TERMS, NewEvaluation, Operator, Query, Stage,
+    testing,
 };
 use mlp_sqlite::Database;
 
@@ -25,4 +26,42 @@ fn the_evaluation_store_keeps_the_contract_and_every_record_its_checksum() {
         assert!(report.is_sound(), "{report}");
         std::fs::remove_dir_all(database.path().parent().unwrap()).unwrap();
     }
+}
+
+#[test]
+fn the_largest_filter_is_answered_and_a_bad_write_beside_good_ones_fails_alone() {
+    let database = fresh();
+    let run = NewEvaluation::new("wine", Stage::Test, Timestamp::UNIX_EPOCH).with_metric("m", 3.0);
+    database.create(&run).unwrap();
+    let any = (0..MAX_FILTER_TERMS - 1)
+        .map(|k| Filter::compare(Field::Param(format!("p{k}")), Operator::Equal, "x"))
+        .chain([Filter::metric("m", Operator::Equal, 3.0)]);
+    let all = Filter::Any(any.skip(1).collect());
+    assert_eq!(database.count(&all).unwrap(), 1);
+    assert_eq!(database.query(&Query::new(all)).unwrap().evaluations.len(), 1);
+
+    // Half of these batches fail after they have written something; they are committed as groups.
+    std::thread::scope(|scope| {
+        for thread in 0..8_i64 {
+            let (database, id) = (&database, run.id);
+            scope.spawn(move || {
+                for step in 0..50 {
+                    let batch = Batch::new()
+                        .with_point(format!("t{thread}").as_str(), step, Timestamp::UNIX_EPOCH, 1.0)
+                        .with_tag(format!("t{thread}.{step}"), "x");
+                    let bad = batch
+                        .clone()
+                        .with_param("new", step)
+                        .with_tag("b", "c")
+                        .without_tag("absent");
+                    assert!(database.write(id, &bad).is_err());
+                    database.write(id, &batch).unwrap();
+                }
+            });
+        }
+    });
+    let read = database.get(run.id).unwrap();
+    assert_eq!((read.tags.len(), read.params.len(), read.series.len()), (400, 0, 9));
+    assert!(read.series.iter().filter(|s| s.key.metric != "m").all(|s| s.count == 50));
+    assert!(database.verify().unwrap().is_sound());
 }

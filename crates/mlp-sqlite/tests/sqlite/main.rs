@@ -1,3 +1,9 @@
 //! The tests of the whole crate, in one binary.
 
 mod contract;
+mod damage;
+mod disk;
+mod kill;
+mod power;
+mod processes;
+mod script;

@@ -1,0 +1,136 @@
+//! What the children do that are killed, starved and cut off, and what must be there afterwards.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use mlp_core::{EvaluationId, StoreError, Timestamp};
+use mlp_eval::{Batch, EvalStore, Evaluation, Filter, NewEvaluation, Query, Stage, Status};
+use mlp_sqlite::{Database, Durability, Options};
+
+/// Where a child finds its database.
+pub(crate) const PLACE: &str = "MLP_SQLITE_CHILD";
+/// Which durability a child asks for.
+pub(crate) const NORMAL: &str = "MLP_SQLITE_NORMAL";
+
+/// A process that is being started holds the locks of open files for a moment: children and their parents take turns.
+pub(crate) static TURNS: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
+pub(crate) fn place() -> Option<PathBuf> {
+    std::env::var(PLACE).ok().map(PathBuf::from)
+}
+
+pub(crate) fn open(path: &Path) -> Result<Database, StoreError> {
+    let mut options = Options::new();
+    if std::env::var(NORMAL).is_ok() {
+        options = options.with_durability(Durability::Normal);
+    }
+    Database::open_with(path, &options)
+}
+
+pub(crate) fn at(second: u64) -> Timestamp {
+    Timestamp::from_micros(second as i64 * 1_000_000)
+}
+
+/// The id of the k-th evaluation of a script.
+pub(crate) fn id(k: u64) -> EvaluationId {
+    let mut bytes = [7; 16];
+    bytes[8..].copy_from_slice(&k.to_be_bytes());
+    EvaluationId::from_bytes(bytes)
+}
+
+/// The k-th step of a script: an evaluation with three parameters, two tags and 20 points, whole or not there.
+pub(crate) fn step(database: &Database, k: u64) -> Result<(), StoreError> {
+    let mut run = NewEvaluation::new(format!("e{}", k % 3), Stage::Test, at(k))
+        .with_id(id(k))
+        .with_tag("k", k.to_string())
+        .with_tag("long", "x".repeat(300))
+        .with_metric("acc", k as f64);
+    for name in ["a", "b", "c"] {
+        run = run.with_param(name, k as i64);
+    }
+    let mut batch = Batch::new().finished(Status::Finished, at(k + 1));
+    for point in 0..20 {
+        batch = batch.with_point("loss", point, at(k), k as f64 + point as f64);
+    }
+    database.create_with(&run, &batch)
+}
+
+/// Whether an evaluation has everything that its step wrote.
+pub(crate) fn check_whole(database: &Database, evaluation: &Evaluation) {
+    let k: u64 = evaluation.tags["k"].parse().unwrap();
+    assert_eq!(evaluation.id, id(k));
+    assert_eq!((evaluation.params.len(), evaluation.tags.len()), (3, 2), "half of {k}");
+    assert_eq!(
+        (evaluation.status, evaluation.metrics.get("acc")),
+        (Status::Finished, Some(k as f64))
+    );
+    let points = database.series(evaluation.id, &"loss".into()).unwrap();
+    assert_eq!(points.len(), 20, "half of {k}");
+    assert!(points.iter().enumerate().all(|(i, point)| point.value == k as f64 + i as f64));
+}
+
+/// Everything that was acknowledged is there, and whatever is there is whole. Gives how many evaluations there are.
+pub(crate) fn check(path: &Path, acknowledged: &[u64]) -> u64 {
+    let database = Database::open(path).unwrap();
+    let report = database.verify().unwrap();
+    assert!(report.is_sound(), "{report}");
+    let page = database.query(&Query::default().with_limit(50_000)).unwrap();
+    page.evaluations.iter().for_each(|evaluation| check_whole(&database, evaluation));
+    for k in acknowledged {
+        assert!(database.get(id(*k)).is_ok(), "{k} was acknowledged and is lost");
+    }
+    database.count(&Filter::everything()).unwrap()
+}
+
+/// Where a child writes down what was acknowledged.
+pub(crate) fn acknowledgements(path: &Path) -> PathBuf {
+    path.with_extension("acknowledged")
+}
+
+pub(crate) fn acknowledge(file: &File, k: u64) {
+    let mut file = file;
+    file.write_all(format!("{k}\n").as_bytes()).unwrap();
+}
+
+pub(crate) fn acknowledged(path: &Path) -> Vec<u64> {
+    let text = std::fs::read_to_string(acknowledgements(path)).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+/// This test binary, told to be one of the children.
+pub(crate) fn child(mut command: Command, name: &str, path: &Path) -> Command {
+    command
+        .args(["--include-ignored", "--nocapture", "--test-threads=1", "--exact", name])
+        .env(PLACE, path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// The child under `strace` with these arguments, which concern the files of the database only.
+pub(crate) fn traced(name: &str, path: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq"]);
+    for suffix in ["", "-wal"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        command.arg("-P").arg(file);
+    }
+    command.args(arguments).arg(std::env::current_exe().unwrap());
+    child(command, name, path)
+}
+
+/// Whether `strace` is there and may trace; where it must be, that it is not is a failure.
+pub(crate) fn can_trace() -> bool {
+    let works = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
+    let works = works.is_ok_and(|status| status.success());
+    if !works {
+        assert!(std::env::var("CI").is_err(), "strace is not there or may not trace");
+        eprintln!("skipped: strace is not there or may not trace");
+    }
+    works
+}
