@@ -90,3 +90,33 @@ fn arguments_that_make_no_sense_are_refused_with_the_usage() {
         );
     }
 }
+
+#[test]
+fn a_second_run_on_one_store_compares_itself_with_the_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mlp.db");
+    let store = ["--store", path.to_str().expect("a path")];
+    let run = |more: &[&str]| {
+        let output = lifecycle(&[&store[..], more].concat());
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        text
+    };
+    assert!(!run(&[]).contains("run 2"));
+    let second = run(&["--seed", "7"]);
+    assert!(second.contains("run 1 of this store, on "), "{second}");
+    assert!(second.contains("run 1: default") && second.contains("run 1: tuned"), "{second}");
+    let database = mlp_sqlite::Database::open(&path).expect("opens");
+    assert!(database.verify().expect("verifies").is_sound());
+    drop(database);
+
+    fs::write(&path, "not a database, but long enough to be looked at as one would be")
+        .expect("a file");
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(folder.path().join(format!("mlp.db{suffix}")));
+    }
+    let output = lifecycle(&store);
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert_eq!((output.status.code(), text.lines().count()), (Some(2), 1), "{text}");
+    assert!(text.contains("mlp.db"), "{text}");
+}

@@ -10,7 +10,7 @@ use mlp::core::{
 use mlp::data::{
     DatasetVersion, FeatureSet, FeatureSetSpec, FeatureStore, InferOptions, RowOrder, Schema, Table,
 };
-use mlp::eval::{EvalStoreExt, Filter, InMemoryEvalStore, NewEvaluation, Stage};
+use mlp::eval::{EvalStoreExt, Filter, NewEvaluation, Stage};
 use mlp::lineage::{
     ArtifactStoreExt, EnvironmentCapture, FeatureSource, InMemoryArtifactStore,
     InMemoryLineageStore, InMemoryModelRegistry, LineageStoreExt, ModelRegistry, Record,
@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 
 use crate::data::{Source, with_classes};
 use crate::report::Report;
+use crate::store::Evaluations;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -54,19 +55,23 @@ struct Parts {
     traffic: Table,
 }
 
-pub(crate) fn develop(source: &Source, seed: u64, report: &mut Report) -> Result<Made> {
+pub(crate) fn develop(
+    source: &Source,
+    seed: u64,
+    evaluations: &Evaluations,
+    report: &mut Report,
+) -> Result<Made> {
     let clock = Arc::new(ManualClock::new("2026-01-01T09:00:00Z".parse::<Timestamp>()?));
-    let evaluations = Arc::new(InMemoryEvalStore::new());
     let (parts, version) = validate(source, seed, &clock, report)?;
     let features = FeatureStore::new();
     let all = compute_features(&source.name, &features, &parts, report)?;
     let train = all.compute(&parts.train)?;
     let folds = StratifiedKFold::new(5).shuffled(seed).split(&train.samples()?)?;
 
-    let family = climb(&train, &folds, &evaluations, &version, &clock, seed, report)?;
+    let family = climb(&train, &folds, evaluations, &version, &clock, seed, report)?;
     let chosen = eliminate(&*family, &train, &features, &all, seed, report)?;
     let train = chosen.compute(&parts.train)?;
-    let tuned = tune(&family, &train, &folds, &evaluations, &version, &clock, seed, report)?;
+    let tuned = tune(&family, &train, &folds, evaluations, &version, &clock, seed, report)?;
 
     let (default, tuned_estimator) = (family.build(&Params::new())?, family.build(&tuned)?);
     let champion = default.fit(train.samples()?, seed)?;
@@ -75,7 +80,7 @@ pub(crate) fn develop(source: &Source, seed: u64, report: &mut Report) -> Result
     evaluate(
         &[("default", &champion), ("tuned", &challenger)],
         &test,
-        &evaluations,
+        evaluations,
         &version,
         &clock,
         report,
@@ -224,7 +229,7 @@ const RUNGS: [(&str, &str); 3] = [
 fn climb(
     train: &Table,
     folds: &[Fold],
-    evaluations: &InMemoryEvalStore,
+    evaluations: &Evaluations,
     version: &DatasetVersion,
     clock: &ManualClock,
     seed: u64,
@@ -260,12 +265,16 @@ fn climb(
             validated.fit_time().as_secs_f64() * 1e3,
             validated.time_per_row().as_secs_f64() * 1e6
         ));
-        let evaluation = NewEvaluation::new("ladder", Stage::CrossValidation, clock.now())
-            .with_tag("rung", &rung.name)
-            .with_dataset(version.reference())
-            .with_metric(&climbed.metric, summary.mean)
-            .with_metric("std_error", summary.standard_error);
-        evaluations.log(evaluation, clock.now())?;
+        let evaluation = NewEvaluation::new(
+            evaluations.experiment("ladder"),
+            Stage::CrossValidation,
+            clock.now(),
+        )
+        .with_tag("rung", &rung.name)
+        .with_dataset(version.reference())
+        .with_metric(&climbed.metric, summary.mean)
+        .with_metric("std_error", summary.standard_error);
+        evaluations.store().log(evaluation, clock.now())?;
     }
     report.decision(climbed.verdict());
     report.check("a model beats the baseline", climbed.chosen().kind == Kind::Model);
@@ -342,7 +351,7 @@ fn eliminate(
 /// Logs every trial to the evaluation store: the one place where studies and evaluations meet.
 #[derive(Debug)]
 struct TrialLog {
-    store: Arc<InMemoryEvalStore>,
+    evaluations: Evaluations,
     version: DatasetVersion,
     clock: Arc<ManualClock>,
     failed: Mutex<Option<String>>,
@@ -350,14 +359,16 @@ struct TrialLog {
 
 impl TrialObserver for TrialLog {
     fn trial_finished(&self, study: &str, trial: &TrialRecord) {
-        let mut evaluation = NewEvaluation::new(study, Stage::CrossValidation, self.clock.now())
-            .with_params(trial.params.clone())
-            .with_dataset(self.version.reference())
-            .with_tag("trial", trial.number.to_string());
+        let experiment = self.evaluations.experiment(study);
+        let mut evaluation =
+            NewEvaluation::new(experiment, Stage::CrossValidation, self.clock.now())
+                .with_params(trial.params.clone())
+                .with_dataset(self.version.reference())
+                .with_tag("trial", trial.number.to_string());
         if let Some(value) = trial.value() {
             evaluation = evaluation.with_metric("roc_auc", value);
         }
-        if let Err(error) = self.store.log(evaluation, self.clock.now()) {
+        if let Err(error) = self.evaluations.store().log(evaluation, self.clock.now()) {
             *self.failed.lock() = Some(error.to_string());
         }
     }
@@ -370,7 +381,7 @@ fn tune(
     family: &Arc<dyn ModelFamily>,
     train: &Table,
     folds: &[Fold],
-    evaluations: &Arc<InMemoryEvalStore>,
+    evaluations: &Evaluations,
     version: &DatasetVersion,
     clock: &Arc<ManualClock>,
     seed: u64,
@@ -381,7 +392,7 @@ fn tune(
     let path = folder.path().join("study.log");
     let samples = train.samples()?;
     let observer = Arc::new(TrialLog {
-        store: Arc::clone(evaluations),
+        evaluations: evaluations.clone(),
         version: version.clone(),
         clock: Arc::clone(clock),
         failed: Mutex::default(),
@@ -426,7 +437,12 @@ fn tune(
     );
     report.check("every trial was logged", observer.failed.lock().is_none());
     let logged = evaluations
-        .best(&Filter::experiment("tuning"), "roc_auc", Direction::Maximize)?
+        .store()
+        .best(
+            &Filter::experiment(evaluations.experiment("tuning")),
+            "roc_auc",
+            Direction::Maximize,
+        )?
         .ok_or("a best trial")?;
     report.check("the evaluation store names the same best trial", logged.params == params);
     report.check(
@@ -440,7 +456,7 @@ fn tune(
 fn evaluate(
     models: &[(&str, &Arc<dyn FittedModel>)],
     test: &Table,
-    evaluations: &InMemoryEvalStore,
+    evaluations: &Evaluations,
     version: &DatasetVersion,
     clock: &ManualClock,
     report: &mut Report,
@@ -451,22 +467,24 @@ fn evaluate(
     let mut logged = Vec::new();
     for (name, model) in models {
         let predictions = model.predict(test.features())?;
-        let mut evaluation = NewEvaluation::new("test", Stage::Test, clock.now())
-            .with_tag("model", *name)
-            .with_dataset(version.reference());
+        let mut evaluation =
+            NewEvaluation::new(evaluations.experiment("test"), Stage::Test, clock.now())
+                .with_tag("model", *name)
+                .with_dataset(version.reference());
         for scorer in &scorers {
             evaluation =
                 evaluation.with_metric(scorer.name(), scorer.score(&samples, predictions.view())?);
         }
-        logged.push(evaluations.log(evaluation, clock.now())?);
+        logged.push(evaluations.store().log(evaluation, clock.now())?);
     }
     let labels = models.iter().map(|(name, _)| (*name).to_owned()).collect();
-    report.block(evaluations.compare(&logged)?.with_labels(labels));
+    report.block(evaluations.store().compare(&logged)?.with_labels(labels));
     let best = evaluations
-        .best(&Filter::experiment("test"), "roc_auc", Direction::Maximize)?
+        .store()
+        .best(&Filter::experiment(evaluations.experiment("test")), "roc_auc", Direction::Maximize)?
         .ok_or("a best model")?;
     report.line("best on the test", best.tags.get("model").map_or("", String::as_str));
-    Ok(())
+    evaluations.compare_runs(report)
 }
 
 /// What the records of both models have in common.

@@ -1,6 +1,7 @@
 //! One real dataset through the whole life of a model.
 //!
-//! `cargo run --release --example lifecycle` takes the built-in wines; `-- --data PATH --target COLUMN` any CSV file of numbers. Ends with 0 if
+//! `cargo run --release --example lifecycle` takes the built-in wines; `-- --data PATH --target COLUMN` any CSV file of numbers;
+//! `-- --store PATH` keeps the evaluations of every run in one SQLite file and compares each run with the one before. Ends with 0 if
 //! every check held, 1 if one failed, 2 if the input cannot be used. The same seed gives the same report, measured times aside.
 
 mod arguments;
@@ -8,12 +9,14 @@ mod data;
 mod development;
 mod production;
 mod report;
+mod store;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use crate::arguments::{Arguments, USAGE};
 use crate::report::Report;
+use crate::store::Evaluations;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::parse(std::env::args().skip(1)) {
@@ -37,8 +40,16 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let evaluations = match Evaluations::open(arguments.store.as_deref()) {
+        Ok(evaluations) => evaluations,
+        Err(problem) => {
+            let path = arguments.store.unwrap_or_default();
+            eprintln!("lifecycle: {}: {}", path.display(), chain(&*problem));
+            return ExitCode::from(2);
+        }
+    };
     let mut report = Report::default();
-    if let Err(problem) = live(&source, arguments.seed, &mut report) {
+    if let Err(problem) = live(&source, arguments.seed, &evaluations, &mut report) {
         eprintln!("lifecycle: {}", chain(&*problem));
         return ExitCode::FAILURE;
     }
@@ -46,8 +57,13 @@ fn main() -> ExitCode {
 }
 
 /// The whole life: what is made in development, and what becomes of it in production.
-fn live(source: &data::Source, seed: u64, report: &mut Report) -> Result<(), Box<dyn Error>> {
-    let made = development::develop(source, seed, report)?;
+fn live(
+    source: &data::Source,
+    seed: u64,
+    evaluations: &Evaluations,
+    report: &mut Report,
+) -> Result<(), Box<dyn Error>> {
+    let made = development::develop(source, seed, evaluations, report)?;
     production::serve(&made, seed, report)
 }
 

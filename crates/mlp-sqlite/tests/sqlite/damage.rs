@@ -126,8 +126,9 @@ fn files_of_others_newer_ones_and_garbage_are_refused_and_left_alone() {
 #[test]
 fn a_file_of_each_released_schema_opens_with_everything_in_it() {
     let folder = tempfile::tempdir().unwrap();
-    for (version, file) in [(1, concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/schema_1.db"))]
-    {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for version in 1..=1 {
+        let file = fixtures.join(format!("schema_{version}.db"));
         let path = folder.path().join(format!("{version}.db"));
         std::fs::copy(file, &path).unwrap();
         let database = Database::open(&path).unwrap();

@@ -135,8 +135,8 @@ fn event(call: &str, path: &Path) -> Option<Event> {
     let result = call.rsplit_once("= ").unwrap().1;
     if call.starts_with("unlink(") {
         let named = data();
-        let is = |suffix: &&str| named == format!("{}{suffix}", path.display()).into_bytes();
-        return FILES.iter().position(|suffix| is(&suffix)).map(|file| Event::Remove { file });
+        let is = |suffix: &str| named == format!("{}{suffix}", path.display()).into_bytes();
+        return FILES.iter().position(|suffix| is(suffix)).map(|file| Event::Remove { file });
     }
     let file = file_of(call, path)?;
     let numbers: Vec<&str> =

@@ -1,0 +1,96 @@
+//! What does a durable write cost, and how fast are the frequent questions? Rates beside what disk and SQLite allow: `--example store_throughput`.
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use mlp_core::{Direction, Timestamp};
+use mlp_eval::{
+    Batch, EvalStore, EvalStoreExt, Field, Filter, Keys, NewEvaluation, Operator, Order,
+    Projection, Query, Stage,
+};
+use mlp_sqlite::{Database, Durability, Options};
+
+fn run(k: i64) -> NewEvaluation {
+    let score = |salt: i64| ((k * 2_654_435_761 + salt * 977) % 1_000_003) as f64 / 1_000_003.0;
+    let at = Timestamp::from_micros(1_700_000_000_000_000 + k);
+    let mut run = NewEvaluation::new("bench", Stage::Validation, at).with_tag("team", "red");
+    for (salt, name) in (0..).zip(["lr", "depth", "trees", "seed", "fold"]) {
+        run = run.with_param(name, score(salt + 10));
+    }
+    for (salt, name) in (0..).zip(["acc", "f1", "auc", "loss", "time"]) {
+        run = run.with_metric(name, score(salt));
+    }
+    run
+}
+
+fn writing(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    for (name, durability) in [("full", Durability::Full), ("normal", Durability::Normal)] {
+        let path = folder.path().join(format!("{name}.db"));
+        let options = Options::new().with_durability(durability);
+        let database = Database::open_with(path, &options).expect("opens");
+        let mut k = 0;
+        criterion.bench_function(&format!("log_a_run/{name}"), |bencher| {
+            bencher.iter(|| {
+                k += 1;
+                let run = run(k);
+                let end = run.started_at;
+                database.log(run, end).expect("logs")
+            });
+        });
+    }
+    let database = Database::open(folder.path().join("points.db")).expect("opens");
+    let curves = run(0);
+    database.create(&curves).expect("creates");
+    let mut step = 0;
+    criterion.bench_function("write_a_batch_of_1000_points", |bencher| {
+        bencher.iter(|| {
+            let mut batch = Batch::new();
+            for _ in 0..1_000 {
+                let curve = format!("loss/{}", step / 1_000_000);
+                batch = batch.with_point(curve.as_str(), step, curves.started_at, step as f64);
+                step += 1;
+            }
+            database.write(curves.id, &batch).expect("writes");
+        });
+    });
+}
+
+fn reading(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let options = Options::new().with_durability(Durability::Normal);
+    let database = Database::open_with(folder.path().join("read.db"), &options).expect("opens");
+    std::thread::scope(|scope| {
+        for thread in 0..50 {
+            let database = &database;
+            scope.spawn(move || {
+                for k in 0..200 {
+                    database.create(&run(k * 50 + thread)).expect("creates");
+                }
+            });
+        }
+    });
+    let bench = Filter::experiment("bench");
+    criterion.bench_function("best_of_10000", |bencher| {
+        bencher.iter(|| database.best(black_box(&bench), "acc", Direction::Maximize));
+    });
+    let filter = Filter::parse("metrics.acc < 0.9 AND tags.team = 'red'").expect("parses");
+    let query =
+        Query::new(bench.clone().and(filter)).with_order(Order::descending(Field::metric("acc")));
+    criterion.bench_function("filtered_page_of_100_of_10000", |bencher| {
+        bencher.iter(|| database.query(black_box(&query)));
+    });
+    let narrow = Projection::nothing().with_metrics(Keys::only(["acc"]));
+    let narrow = query.clone().with_projection(narrow);
+    criterion.bench_function("filtered_page_of_100_of_10000/one_metric_read", |bencher| {
+        bencher.iter(|| database.query(black_box(&narrow)));
+    });
+    let count = bench.and(Filter::metric("f1", Operator::Greater, 0.5));
+    criterion.bench_function("count_of_10000", |bencher| {
+        bencher.iter(|| database.count(black_box(&count)));
+    });
+}
+
+criterion_group!(benches, writing, reading);
+criterion_main!(benches);
