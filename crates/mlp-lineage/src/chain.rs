@@ -79,6 +79,14 @@ impl ChainEntry {
         Ok(Self { sequence, previous, hash, event })
     }
 
+    /// Whether its content has the hash that it carries. For backends, which look whenever they read one.
+    ///
+    /// # Errors
+    /// None that is known of; serialisation is fallible by type.
+    pub fn is_whole(&self) -> Result<bool, StoreError> {
+        Ok(hash(self.sequence, self.previous, &self.event)? == self.hash)
+    }
+
     /// The entry as the head of a chain that ends with it.
     #[must_use]
     pub fn head(&self) -> Head {

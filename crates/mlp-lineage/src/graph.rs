@@ -1,6 +1,6 @@
 //! What was made from what, and where it went.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 use std::fmt::{self, Write};
 
 use mlp_core::{ContentHash, RecordId, Timestamp};
@@ -23,12 +23,15 @@ pub enum Node {
 
 /// Datasets, records and deployments, with edges from what was used to what came of it.
 ///
-/// Records only refer to earlier ones, so there is no cycle. Walks keep a list instead of recursing: depth costs memory, not stack.
+/// Records only refer to earlier ones, so there is no cycle. Nodes are numbered in the order in which they became known; walks keep a list
+/// of numbers instead of recursing: depth costs memory, not stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LineageGraph {
-    labels: BTreeMap<Node, String>,
-    forward: BTreeMap<Node, BTreeSet<Node>>,
-    backward: BTreeMap<Node, BTreeSet<Node>>,
+    nodes: Vec<Node>,
+    labels: Vec<String>,
+    numbers: HashMap<Node, u32>,
+    forward: Vec<Vec<u32>>,
+    backward: Vec<Vec<u32>>,
 }
 
 impl LineageGraph {
@@ -36,9 +39,7 @@ impl LineageGraph {
     #[must_use]
     pub fn of(entries: &[ChainEntry]) -> Self {
         let mut graph = Self::default();
-        for entry in entries {
-            graph.add(&entry.event);
-        }
+        entries.iter().for_each(|entry| graph.add(&entry.event));
         graph
     }
 
@@ -46,67 +47,94 @@ impl LineageGraph {
     #[must_use]
     pub fn as_of(entries: &[ChainEntry], moment: Timestamp) -> Self {
         let mut graph = Self::default();
-        for entry in entries.iter().filter(|entry| entry.event.at() <= moment) {
-            graph.add(&entry.event);
-        }
+        let then = entries.iter().filter(|entry| entry.event.at() <= moment);
+        then.for_each(|entry| graph.add(&entry.event));
         graph
     }
 
-    fn add(&mut self, event: &Event) {
-        match event {
-            Event::Recorded(record) => {
-                let node = Node::Record(record.id);
-                self.labels.insert(node.clone(), record.model.to_string());
-                for source in record.datasets.values() {
-                    let dataset = Node::Dataset(source.dataset.fingerprint);
-                    self.labels.insert(dataset.clone(), source.dataset.to_string());
-                    self.link(dataset, node.clone());
-                }
-                for parent in &record.parents {
-                    self.link(Node::Record(*parent), node.clone());
-                }
-            }
-            Event::Deployed(deployment) => {
-                let node = Node::Deployment(deployment.record, deployment.target.clone());
-                self.labels.insert(node.clone(), deployment.target.clone());
-                self.link(Node::Record(deployment.record), node);
+    /// The graph as it was when a record was written: of its entry and those before it. None if no entry is that record's.
+    #[must_use]
+    pub fn as_of_record(entries: &[ChainEntry], record: RecordId) -> Option<Self> {
+        let is_it =
+            |entry: &ChainEntry| matches!(&entry.event, Event::Recorded(it) if it.id == record);
+        let end = entries.iter().position(is_it)?;
+        Some(Self::of(&entries[..=end]))
+    }
+
+    /// Adds what an entry says. For backends that keep a graph beside their chain.
+    pub fn add(&mut self, event: &Event) {
+        let (node, label, parents) = links(event);
+        let node = self.number(node, Some(label));
+        for (parent, label) in parents {
+            let parent = self.number(parent, label);
+            if !self.backward[node as usize].contains(&parent) {
+                self.backward[node as usize].push(parent);
+                self.forward[parent as usize].push(node);
             }
         }
     }
 
-    fn link(&mut self, from: Node, to: Node) {
-        self.backward.entry(to.clone()).or_default().insert(from.clone());
-        self.forward.entry(from).or_default().insert(to);
+    /// The number of a node, a new one if it is not known yet. A label that comes later replaces the one before.
+    fn number(&mut self, node: Node, label: Option<String>) -> u32 {
+        if let Some(&number) = self.numbers.get(&node) {
+            if let Some(label) = label {
+                self.labels[number as usize] = label;
+            }
+            return number;
+        }
+        let number = self.nodes.len() as u32;
+        self.labels.push(label.unwrap_or_default());
+        self.numbers.insert(node.clone(), number);
+        self.nodes.push(node);
+        self.forward.push(Vec::new());
+        self.backward.push(Vec::new());
+        number
     }
 
-    /// All nodes, in their order.
+    /// All nodes, in the order in which they became known.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.labels.keys()
+        self.nodes.iter()
     }
 
-    /// What a node was made from, directly and indirectly.
+    /// What a node was made from, directly and indirectly, in the order in which it became known.
     #[must_use]
-    pub fn ancestors(&self, node: &Node) -> BTreeSet<Node> {
-        reachable(&self.backward, node)
+    pub fn ancestors(&self, node: &Node) -> Vec<Node> {
+        self.reachable(&self.backward, node)
     }
 
     /// What was made from a node, directly and indirectly: the records and deployments that a dataset reached.
     #[must_use]
-    pub fn descendants(&self, node: &Node) -> BTreeSet<Node> {
-        reachable(&self.forward, node)
+    pub fn descendants(&self, node: &Node) -> Vec<Node> {
+        self.reachable(&self.forward, node)
+    }
+
+    fn reachable(&self, edges: &[Vec<u32>], start: &Node) -> Vec<Node> {
+        let Some(&start) = self.numbers.get(start) else { return Vec::new() };
+        let mut is_found = vec![false; self.nodes.len()];
+        let mut open = vec![start];
+        while let Some(number) = open.pop() {
+            for &next in &edges[number as usize] {
+                if !std::mem::replace(&mut is_found[next as usize], true) {
+                    open.push(next);
+                }
+            }
+        }
+        let found = self.nodes.iter().zip(is_found).filter(|(_, is_found)| *is_found);
+        found.map(|(node, _)| node.clone()).collect()
     }
 
     /// A shortest path from one node to something made from it; none if there is no path.
     #[must_use]
     pub fn path(&self, from: &Node, to: &Node) -> Option<Vec<Node>> {
-        let mut came_from: BTreeMap<&Node, &Node> = BTreeMap::new();
+        let (&from, &to) = (self.numbers.get(from)?, self.numbers.get(to)?);
+        let mut came_from: HashMap<u32, u32> = HashMap::new();
         let mut layer = vec![from];
         while !layer.is_empty() && !layer.contains(&to) {
             let mut next = Vec::new();
-            for node in layer {
-                for after in self.forward.get(node).into_iter().flatten() {
-                    if after != from && !came_from.contains_key(after) {
-                        came_from.insert(after, node);
+            for number in layer {
+                for &after in &self.forward[number as usize] {
+                    if after != from && !came_from.contains_key(&after) {
+                        came_from.insert(after, number);
                         next.push(after);
                     }
                 }
@@ -116,14 +144,11 @@ impl LineageGraph {
         if layer.is_empty() {
             return None;
         }
-        let mut path = vec![to.clone()];
-        let mut node = to;
-        while let Some(before) = came_from.get(node) {
-            path.push((*before).clone());
-            node = before;
+        let mut path = vec![to];
+        while let Some(before) = came_from.get(&path[path.len() - 1]) {
+            path.push(*before);
         }
-        path.reverse();
-        Some(path)
+        Some(path.into_iter().rev().map(|number| self.nodes[number as usize].clone()).collect())
     }
 
     /// The graph in the language of Graphviz.
@@ -170,8 +195,7 @@ impl LineageGraph {
         node: impl Fn(&mut String, usize, &str, (&str, &str, &str)) -> fmt::Result,
         edge: impl Fn(&mut String, usize, usize) -> fmt::Result,
     ) -> fmt::Result {
-        let numbers: BTreeMap<_, _> = self.labels.keys().zip(0..).collect();
-        for (key, label) in &self.labels {
+        for (number, (key, label)) in self.nodes.iter().zip(&self.labels).enumerate() {
             let shape = match key {
                 Node::Dataset(_) => ("cylinder", "[(", ")]"),
                 Node::Record(_) => ("box", "[", "]"),
@@ -179,29 +203,38 @@ impl LineageGraph {
             };
             // A line break would end the statement.
             let label = escape(&label.replace(char::is_control, " "));
-            node(text, numbers[key], &label, shape)?;
+            node(text, number, &label, shape)?;
         }
-        for (from, targets) in &self.forward {
+        for (from, targets) in self.forward.iter().enumerate() {
             for to in targets {
-                // A record that an earlier moment does not know yet has no number.
-                if let (Some(i), Some(j)) = (numbers.get(from), numbers.get(to)) {
-                    edge(text, *i, *j)?;
-                }
+                edge(text, from, *to as usize)?;
             }
         }
         Ok(())
     }
 }
 
-fn reachable(edges: &BTreeMap<Node, BTreeSet<Node>>, start: &Node) -> BTreeSet<Node> {
-    let mut found = BTreeSet::new();
-    let mut open = vec![start];
-    while let Some(node) = open.pop() {
-        for next in edges.get(node).into_iter().flatten() {
-            if found.insert(next.clone()) {
-                open.push(next);
-            }
+/// A parent, and its label where the child tells it.
+pub type Parent = (Node, Option<String>);
+
+/// The node that an entry adds with its label, and what it was made from. For backends.
+#[must_use]
+pub fn links(event: &Event) -> (Node, String, Vec<Parent>) {
+    match event {
+        Event::Recorded(record) => {
+            let dataset = |source: &crate::record::DataSource| {
+                let node = Node::Dataset(source.dataset.fingerprint);
+                (node, Some(source.dataset.to_string()))
+            };
+            let datasets = record.datasets.values().map(dataset);
+            let parents = record.parents.iter().map(|parent| (Node::Record(*parent), None));
+            let label = record.model.to_string();
+            (Node::Record(record.id), label, datasets.chain(parents).collect())
+        }
+        Event::Deployed(deployment) => {
+            let node = Node::Deployment(deployment.record, deployment.target.clone());
+            let parents = vec![(Node::Record(deployment.record), None)];
+            (node, deployment.target.clone(), parents)
         }
     }
-    found
 }

@@ -47,7 +47,8 @@
 //! # What it does not do
 //!
 //! It runs no pipelines and signs nothing: whoever can rewrite the whole chain can forge it, unless the head is kept elsewhere and given to
-//! [`verify_chain`]. Records and registry end with the process, until a database adapter keeps them; artifacts can be on disk.
+//! [`verify_chain`]. What is kept in memory ends with the process; `mlp-sqlite` keeps records and registry in a
+//! file, and artifacts can be on disk.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
 mod code;
@@ -84,10 +85,11 @@ pub use environment::{Environment, EnvironmentCapture};
 #[cfg(unix)]
 pub use files::FileArtifactStore;
 pub use garbage::{GarbageMode, collect_garbage};
-pub use graph::{LineageGraph, Node};
+pub use graph::{LineageGraph, Node, Parent, links};
 pub use memory::InMemoryLineageStore;
 pub use record::{Artifact, DataSource, FeatureSource, Record, Training};
 pub use registry::{
-    Alias, AliasMove, InMemoryModelRegistry, ModelRegistry, ModelVersion, Protection,
+    Alias, AliasMove, InMemoryModelRegistry, MAX_VERSION_TAGS, ModelRegistry, ModelVersion,
+    Protection, StageMove, VersionStage, check_tag,
 };
 pub use store::{LineageStore, LineageStoreExt, MAX_ENTRIES_READ};

@@ -6,6 +6,7 @@ use mlp_core::{ModelName, RecordId, StoreError};
 use parking_lot::RwLock;
 
 use crate::chain::{ChainEntry, Deployment, Event, Head};
+use crate::graph::{LineageGraph, Node};
 use crate::record::Record;
 use crate::store::{LineageStore, MAX_ENTRIES_READ};
 
@@ -19,6 +20,7 @@ pub struct InMemoryLineageStore {
 struct State {
     entries: Vec<ChainEntry>,
     records: HashMap<RecordId, usize>,
+    graph: LineageGraph,
 }
 
 impl InMemoryLineageStore {
@@ -62,6 +64,7 @@ impl LineageStore for InMemoryLineageStore {
             state.records.insert(record.id, position);
         }
         let head = entry.head();
+        state.graph.add(&entry.event);
         state.entries.push(entry);
         Ok(head)
     }
@@ -102,5 +105,13 @@ impl LineageStore for InMemoryLineageStore {
             _ => None,
         };
         Ok(state.entries.iter().filter_map(of_record).collect())
+    }
+
+    fn ancestors(&self, node: &Node) -> Result<Vec<Node>, StoreError> {
+        Ok(self.state.read().graph.ancestors(node))
+    }
+
+    fn descendants(&self, node: &Node) -> Result<Vec<Node>, StoreError> {
+        Ok(self.state.read().graph.descendants(node))
     }
 }

@@ -67,6 +67,48 @@ pub enum Protection {
     Protected,
 }
 
+/// How far a version has come, as in MLflow's registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VersionStage {
+    /// Registered, nothing more.
+    #[default]
+    None,
+    /// Being tried.
+    Staging,
+    /// In use.
+    Production,
+    /// No longer in use.
+    Archived,
+}
+
+impl fmt::Display for VersionStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::None => "none",
+            Self::Staging => "staging",
+            Self::Production => "production",
+            Self::Archived => "archived",
+        })
+    }
+}
+
+/// A version went from one stage to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageMove {
+    /// The version.
+    pub version: VersionNumber,
+    /// Where it stood.
+    pub from: VersionStage,
+    /// Where it stands now.
+    pub to: VersionStage,
+    /// When.
+    pub at: Timestamp,
+    /// Who moved it.
+    pub by: Option<String>,
+}
+
 /// One registered version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,6 +121,64 @@ pub struct ModelVersion {
     pub record: RecordId,
     /// When it was registered.
     pub registered_at: Timestamp,
+    /// How far it has come.
+    #[serde(default)]
+    pub stage: VersionStage,
+    /// Free labels.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The most tags of a version.
+pub const MAX_VERSION_TAGS: usize = 100;
+
+/// Checks a tag by itself, for backends: 1 to 250 characters of a name, none of them a control character, and at most 1 MiB of value.
+///
+/// # Errors
+/// [`StoreError::Invalid`], naming the tag.
+pub fn check_tag(name: &str, value: Option<&str>) -> Result<(), StoreError> {
+    let length = name.chars().count();
+    let shown: String = name.chars().take(80).collect();
+    let invalid = |reason: &str| Err(StoreError::invalid(format!("tag {shown:?}"), reason));
+    if length == 0 || length > 250 || name.chars().any(char::is_control) {
+        return invalid("a name has 1 to 250 characters without control characters");
+    }
+    if value.is_some_and(|value| value.len() > 1 << 20) {
+        return invalid("its value has more than 1,048,576 bytes");
+    }
+    Ok(())
+}
+
+impl ModelVersion {
+    /// A version without stage and tags. For backends.
+    #[must_use]
+    pub fn new(
+        model: ModelName,
+        version: VersionNumber,
+        record: RecordId,
+        registered_at: Timestamp,
+    ) -> Self {
+        let (stage, tags) = (VersionStage::None, BTreeMap::new());
+        Self { model, version, record, registered_at, stage, tags }
+    }
+
+    /// Sets or removes a tag. For backends.
+    ///
+    /// # Errors
+    /// As [`ModelRegistry::set_tag`].
+    pub fn set_tag(&mut self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        check_tag(name, value)?;
+        let Some(value) = value else {
+            let gone = self.tags.remove(name);
+            return gone.map(|_| ()).ok_or_else(|| StoreError::not_found("tag", name));
+        };
+        if self.tags.len() >= MAX_VERSION_TAGS && !self.tags.contains_key(name) {
+            let (given, limit) = (self.tags.len() as u64 + 1, MAX_VERSION_TAGS as u64);
+            return Err(StoreError::LimitExceeded { what: "tags of a version", given, limit });
+        }
+        self.tags.insert(name.to_owned(), value.to_owned());
+        Ok(())
+    }
 }
 
 /// An alias moved, or went.
@@ -107,6 +207,7 @@ pub struct AliasMove {
 ///   registrations get different ones.
 /// * Setting an alias moves it. Deleting a version removes its aliases. Each move is recorded, in order.
 /// * A protected alias moves and goes only with a named approver; while it points at a version, that version cannot be deleted.
+/// * A version begins in [`VersionStage::None`]; each change of its stage is recorded, in order. Several versions may be in one stage.
 pub trait ModelRegistry: Debug + Send + Sync {
     /// Registers the next version of a model; the first one registers the model.
     ///
@@ -182,6 +283,44 @@ pub trait ModelRegistry: Debug + Send + Sync {
     /// As the backend says.
     fn moves(&self, model: &ModelName) -> Result<Vec<AliasMove>, StoreError>;
 
+    /// The registered models, by name.
+    ///
+    /// # Errors
+    /// As the backend says.
+    fn models(&self) -> Result<Vec<ModelName>, StoreError>;
+
+    /// Moves a version to a stage; nothing is recorded if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    fn set_stage(
+        &self,
+        model: &ModelName,
+        version: VersionNumber,
+        stage: VersionStage,
+        at: Timestamp,
+        by: Option<&str>,
+    ) -> Result<(), StoreError>;
+
+    /// Reads how the versions of a model went from stage to stage, in order.
+    ///
+    /// # Errors
+    /// As the backend says.
+    fn transitions(&self, model: &ModelName) -> Result<Vec<StageMove>, StoreError>;
+
+    /// Sets or replaces a tag of a version, or with no value removes it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the version, or the tag to remove; [`StoreError::Invalid`] as [`check_tag`];
+    /// [`StoreError::LimitExceeded`] above 100 tags.
+    fn set_tag(
+        &self,
+        model: &ModelName,
+        version: VersionNumber,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<(), StoreError>;
+
     /// Finds a version by an alias, by `latest`, or by `v` with its number.
     ///
     /// # Errors
@@ -216,6 +355,7 @@ struct Registered {
     aliases: BTreeMap<Alias, VersionNumber>,
     protection: BTreeMap<Alias, Protection>,
     moves: Vec<AliasMove>,
+    transitions: Vec<StageMove>,
 }
 
 impl InMemoryModelRegistry {
@@ -241,7 +381,7 @@ impl ModelRegistry for InMemoryModelRegistry {
         let registered = models.entry(model.clone()).or_default();
         registered.last += 1;
         let version = VersionNumber(registered.last);
-        let entry = ModelVersion { model: model.clone(), version, record, registered_at: at };
+        let entry = ModelVersion::new(model.clone(), version, record, at);
         registered.versions.insert(version, entry);
         Ok(version)
     }
@@ -338,6 +478,48 @@ impl ModelRegistry for InMemoryModelRegistry {
 
     fn moves(&self, model: &ModelName) -> Result<Vec<AliasMove>, StoreError> {
         Ok(self.models.read().get(model).map(|r| r.moves.clone()).unwrap_or_default())
+    }
+
+    fn models(&self) -> Result<Vec<ModelName>, StoreError> {
+        Ok(self.models.read().keys().cloned().collect())
+    }
+
+    fn set_stage(
+        &self,
+        model: &ModelName,
+        version: VersionNumber,
+        stage: VersionStage,
+        at: Timestamp,
+        by: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut models = self.models.write();
+        let registered = models.get_mut(model).ok_or_else(|| not_found(model, version))?;
+        let entry =
+            registered.versions.get_mut(&version).ok_or_else(|| not_found(model, version))?;
+        let from = std::mem::replace(&mut entry.stage, stage);
+        if from != stage {
+            let by = by.map(str::to_owned);
+            registered.transitions.push(StageMove { version, from, to: stage, at, by });
+        }
+        Ok(())
+    }
+
+    fn transitions(&self, model: &ModelName) -> Result<Vec<StageMove>, StoreError> {
+        Ok(self.models.read().get(model).map(|r| r.transitions.clone()).unwrap_or_default())
+    }
+
+    fn set_tag(
+        &self,
+        model: &ModelName,
+        version: VersionNumber,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<(), StoreError> {
+        check_tag(name, value)?;
+        let mut models = self.models.write();
+        let entry =
+            models.get_mut(model).and_then(|registered| registered.versions.get_mut(&version));
+        entry.ok_or_else(|| not_found(model, version))?.set_tag(name, value)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use mlp_core::{ModelName, RecordId, StoreError};
 
 use crate::chain::{ChainEntry, ChainFault, Deployment, Event, Head, verify_chain};
-use crate::graph::LineageGraph;
+use crate::graph::{LineageGraph, Node};
 use crate::record::Record;
 
 /// The most entries that one call reads.
@@ -56,6 +56,22 @@ pub trait LineageStore: Debug + Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such record.
     fn deployments_of(&self, record: RecordId) -> Result<Vec<Deployment>, StoreError>;
+
+    /// What a node was made from, directly and indirectly, in the order in which it became known; empty for a node that is not known.
+    ///
+    /// # Errors
+    /// As the backend says.
+    fn ancestors(&self, node: &Node) -> Result<Vec<Node>, StoreError> {
+        Ok(self.graph()?.ancestors(node))
+    }
+
+    /// What was made from a node, directly and indirectly, in the order in which it became known.
+    ///
+    /// # Errors
+    /// As the backend says.
+    fn descendants(&self, node: &Node) -> Result<Vec<Node>, StoreError> {
+        Ok(self.graph()?.descendants(node))
+    }
 }
 
 /// Conveniences over [`LineageStore`].

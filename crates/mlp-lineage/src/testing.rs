@@ -5,12 +5,15 @@
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mlp_core::{ContentHash, ModelName, RecordId, StoreError, Timestamp, VersionNumber};
+use mlp_core::{
+    ContentHash, DatasetRef, ModelName, RecordId, StoreError, Timestamp, VersionNumber,
+};
 
 use crate::artifact::{ArtifactStore, ArtifactStoreExt};
 use crate::chain::{Deployment, Event};
+use crate::graph::Node;
 use crate::record::Record;
-use crate::registry::{Alias, ModelRegistry, Protection};
+use crate::registry::{Alias, ModelRegistry, Protection, VersionStage};
 use crate::store::{LineageStore, LineageStoreExt};
 
 type Check<T> = (&'static str, fn(&T));
@@ -30,6 +33,7 @@ pub fn check_lineage<S: LineageStore>(open: impl Fn() -> S) {
         ("what_is_referred_to_is_there_already", what_is_referred_to_is_there_already),
         ("entries_form_a_chain_without_gaps", entries_form_a_chain_without_gaps),
         ("deployments_are_told_in_order", deployments_are_told_in_order),
+        ("the_graph_is_walked_both_ways", the_graph_is_walked_both_ways),
         ("eight_writers_make_one_chain", eight_writers_make_one_chain),
     ];
     run(checks, |check| check(&open()));
@@ -54,6 +58,8 @@ pub fn check_registry<R: ModelRegistry>(open: impl Fn() -> R) {
         ("a_deleted_version_takes_its_aliases_along", a_deleted_version_takes_its_aliases_along),
         ("a_protected_alias_needs_an_approver", a_protected_alias_needs_an_approver),
         ("names_resolve", names_resolve),
+        ("a_stage_is_changed_and_the_change_recorded", a_stage_is_changed),
+        ("tags_overwrite_and_are_bounded", tags_overwrite_and_are_bounded),
         ("concurrent_registrations_get_different_numbers", concurrent_registrations),
     ];
     run(checks, |check| check(&open()));
@@ -137,6 +143,43 @@ fn deployments_are_told_in_order(store: &dyn LineageStore) {
     assert_eq!(store.deployments_of(one.id).unwrap(), [to("us"), to("eu")]);
     assert_eq!(store.deployments_of(other.id).unwrap(), []);
     assert!(store.deployments_of(RecordId::generate()).is_err());
+}
+
+fn the_graph_is_walked_both_ways(store: &dyn LineageStore) {
+    let dataset = |k: u8| DatasetRef {
+        name: format!("data{k}"),
+        version: "1".to_owned(),
+        fingerprint: ContentHash::from_bytes([k; 32]),
+    };
+    let base = record().with_dataset("train", dataset(1)).with_dataset("test", dataset(2));
+    let tuned = record().with_dataset("train", dataset(1)).with_parent(base.id);
+    let other = record().with_dataset("train", dataset(3));
+    for record in [&base, &tuned, &other] {
+        store.record(record.clone()).unwrap();
+    }
+    let to =
+        |target: &str| Deployment { record: tuned.id, target: target.into(), at: at(2), by: None };
+    store.deployed(to("eu")).unwrap();
+    store.deployed(to("eu")).unwrap();
+    let data = |k: u8| Node::Dataset(ContentHash::from_bytes([k; 32]));
+    let place = Node::Deployment(tuned.id, "eu".to_owned());
+    let sorted = |mut nodes: Vec<Node>| {
+        nodes.sort();
+        nodes
+    };
+    let of = |record: &Record| Node::Record(record.id);
+    let ancestors = |node: &Node| sorted(store.ancestors(node).unwrap());
+    let descendants = |node: &Node| sorted(store.descendants(node).unwrap());
+    assert_eq!(ancestors(&place), sorted(vec![data(1), data(2), of(&base), of(&tuned)]));
+    assert_eq!(descendants(&data(1)), sorted(vec![of(&base), of(&tuned), place.clone()]));
+    assert_eq!(descendants(&data(3)), [of(&other)]);
+    assert_eq!(ancestors(&data(1)), []);
+    assert_eq!(ancestors(&Node::Record(RecordId::generate())), []);
+    let graph = store.graph().unwrap();
+    for node in graph.nodes() {
+        assert_eq!(ancestors(node), sorted(graph.ancestors(node)));
+        assert_eq!(descendants(node), sorted(graph.descendants(node)));
+    }
 }
 
 fn eight_writers_make_one_chain(store: &dyn LineageStore) {
@@ -253,6 +296,45 @@ fn a_protected_alias_needs_an_approver(registry: &dyn ModelRegistry) {
     assert!(matches!(deleted, Err(StoreError::Conflict { .. })));
     registry.protect(&wine, &champion, Protection::Open).unwrap();
     registry.delete_version(&wine, one, at(2)).unwrap();
+}
+
+fn a_stage_is_changed(registry: &dyn ModelRegistry) {
+    let (wine, one) = (name("wine"), register(registry));
+    assert_eq!(registry.version(&wine, one).unwrap().stage, VersionStage::None);
+    let to = |stage, by| registry.set_stage(&wine, one, stage, at(2), by).unwrap();
+    to(VersionStage::Staging, None);
+    to(VersionStage::Staging, Some("nobody"));
+    to(VersionStage::Production, Some("ann"));
+    assert_eq!(registry.version(&wine, one).unwrap().stage, VersionStage::Production);
+    let transitions = registry.transitions(&wine).unwrap();
+    let told: Vec<_> = transitions.iter().map(|t| (t.from, t.to, t.by.as_deref())).collect();
+    let expected = [
+        (VersionStage::None, VersionStage::Staging, None),
+        (VersionStage::Staging, VersionStage::Production, Some("ann")),
+    ];
+    assert_eq!(told, expected);
+    let missing = registry.set_stage(&wine, VersionNumber(9), VersionStage::Staging, at(2), None);
+    assert!(matches!(missing, Err(StoreError::NotFound { .. })));
+    assert_eq!(registry.models().unwrap(), [wine]);
+}
+
+fn tags_overwrite_and_are_bounded(registry: &dyn ModelRegistry) {
+    let (wine, one) = (name("wine"), register(registry));
+    let set = |name: &str, value: Option<&str>| registry.set_tag(&wine, one, name, value);
+    for value in ["red", "it's \"blue\"\u{0}"] {
+        set("team", Some(value)).unwrap();
+        assert_eq!(registry.version(&wine, one).unwrap().tags["team"], value);
+    }
+    set("team", None).unwrap();
+    assert!(matches!(set("team", None), Err(StoreError::NotFound { .. })));
+    assert!(set("", Some("x")).is_err() && set("a\nb", Some("x")).is_err());
+    for k in 0..100 {
+        set(&format!("t{k}"), Some("x")).unwrap();
+    }
+    assert!(matches!(set("one more", Some("x")), Err(StoreError::LimitExceeded { .. })));
+    set("t7", Some("y")).unwrap();
+    assert_eq!(registry.version(&wine, one).unwrap().tags.len(), 100);
+    assert!(registry.set_tag(&wine, VersionNumber(9), "a", Some("b")).is_err());
 }
 
 fn names_resolve(registry: &dyn ModelRegistry) {

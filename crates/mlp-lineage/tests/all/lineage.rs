@@ -181,7 +181,7 @@ fn the_impact_of_a_dataset_reaches_deployments_and_only_as_far_as_was_known() {
     assert_eq!(graph.path(&source, &source), Some(vec![source.clone()]));
 
     let then = LineageGraph::as_of(&store.all_entries().unwrap(), at(1));
-    assert_eq!(then.descendants(&source), [Node::Record(base.id)].into());
+    assert_eq!(then.descendants(&source), [Node::Record(base.id)]);
 
     assert!(graph.to_mermaid().contains("([\"eu #quot;1#quot;\"])"), "{}", graph.to_mermaid());
     assert!(graph.to_dot().contains("label=\"eu \\\"1\\\"\""), "{}", graph.to_dot());
