@@ -39,6 +39,7 @@
 //! | feature | gives |
 //! | --- | --- |
 //! | `eval` (default) | [`Database`] implements `mlp_eval::EvalStore` |
+//! | `lineage` (default) | [`Database`] implements `mlp_lineage::LineageStore` and `mlp_lineage::ModelRegistry` |
 //!
 //! # What it does not do
 //!
@@ -51,6 +52,8 @@ mod database;
 mod error;
 mod network;
 mod readers;
+#[cfg(feature = "lineage")]
+mod records;
 mod schema;
 mod session;
 mod verify;
@@ -58,6 +61,8 @@ mod writer;
 
 #[cfg(feature = "eval")]
 mod eval;
+#[cfg(feature = "lineage")]
+mod lineage;
 
 pub use database::{Database, Durability, Options};
 pub use verify::{Finding, Report};

@@ -13,9 +13,9 @@ pub(crate) struct Checked {
     /// Its name.
     pub(crate) table: &'static str,
     /// Reads all records, the checksum stored with each in the last column.
-    pub(crate) sql: &'static str,
+    pub(crate) sql: String,
     /// What a record is called, and what its checksum should be.
-    pub(crate) sum: fn(&Row<'_>) -> Sql<(String, i64)>,
+    pub(crate) sum: fn(&'static str, &Row<'_>) -> Sql<(String, i64)>,
 }
 
 /// One thing that is wrong with a database.
@@ -83,10 +83,16 @@ pub(crate) fn verify(connection: &Connection) -> Result<Report, StoreError> {
 }
 
 fn tables() -> Vec<Checked> {
+    #[cfg_attr(
+        not(any(feature = "eval", feature = "lineage")),
+        allow(unused_mut, reason = "no table is known")
+    )]
+    let mut tables = Vec::new();
     #[cfg(feature = "eval")]
-    return crate::eval::tables();
-    #[cfg(not(feature = "eval"))]
-    Vec::new()
+    tables.extend(crate::eval::tables());
+    #[cfg(feature = "lineage")]
+    tables.extend(crate::lineage::tables());
+    tables
 }
 
 fn integrity(connection: &Connection) -> Sql<Vec<String>> {
@@ -95,13 +101,13 @@ fn integrity(connection: &Connection) -> Sql<Vec<String>> {
 }
 
 fn check(connection: &Connection, table: &Checked, report: &mut Report) -> Result<(), StoreError> {
-    let mut statement = connection.prepare(table.sql).map_err(store)?;
+    let mut statement = connection.prepare(&table.sql).map_err(store)?;
     let last = statement.column_count() - 1;
     let mut rows = statement.query([]).map_err(store)?;
     let (mut records, mut digest) = (0_i64, 0_i64);
     while let Some(row) = rows.next().map_err(store)? {
         let stored: i64 = row.get(last).map_err(store)?;
-        match (table.sum)(row) {
+        match (table.sum)(table.table, row) {
             Ok((_, sum)) if sum == stored => {}
             Ok((name, _)) => {
                 report.add(format!("{} {name}", table.table), "its checksum does not fit");

@@ -39,11 +39,13 @@ impl Row {
     }
 }
 
-pub(super) const CHECKED: Checked = Checked {
-    table: KIND,
-    sql: "SELECT n, name, is_deleted, checksum FROM experiment",
-    sum: |row| Row::read(row).map(|(row, _)| (format!("{:?}", row.name), row.checksum())),
-};
+pub(super) fn table() -> Checked {
+    Checked {
+        table: KIND,
+        sql: "SELECT n, name, is_deleted, checksum FROM experiment".to_owned(),
+        sum: |_, row| Row::read(row).map(|(row, _)| (format!("{:?}", row.name), row.checksum())),
+    }
+}
 
 pub(super) fn find(connection: &Connection, name: &str) -> Result<Option<Row>, StoreError> {
     let sql = "SELECT n, name, is_deleted, checksum FROM experiment WHERE name = ?1";

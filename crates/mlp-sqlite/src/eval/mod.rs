@@ -119,9 +119,9 @@ pub(crate) fn add_functions(connection: &Connection) -> Sql<()> {
 
 /// Every table of this store, for verification.
 pub(crate) fn tables() -> Vec<Checked> {
-    let mut tables = vec![experiments::CHECKED];
-    tables.extend(rows::CHECKED);
-    tables.extend(series::CHECKED);
+    let mut tables = vec![experiments::table()];
+    tables.extend(rows::tables());
+    tables.extend(series::tables());
     tables
 }
 

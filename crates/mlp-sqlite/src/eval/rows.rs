@@ -439,25 +439,27 @@ pub(super) fn remove_all(
     Ok(())
 }
 
-pub(super) const CHECKED: [Checked; 3] = [
+pub(super) fn tables() -> [Checked; 3] {
+    [
     Checked {
         table: "evaluation",
         sql: "SELECT n, id, experiment, bin, stage, status, started_at, ended_at, model, model_version, \
-              dataset_name, dataset_version, dataset_fingerprint, checksum FROM evaluation",
-        sum: |row| EvaluationRow::read(row).map(|(row, _)| (row.id.to_string(), row.checksum())),
+              dataset_name, dataset_version, dataset_fingerprint, checksum FROM evaluation".to_owned(),
+        sum: |_, row| EvaluationRow::read(row).map(|(row, _)| (row.id.to_string(), row.checksum())),
     },
     Checked {
         table: "param",
-        sql: "SELECT * FROM param",
-        sum: |row| param_of(row).map(|(name, _, sum, _)| (name, sum)),
+        sql: "SELECT * FROM param".to_owned(),
+        sum: |_, row| param_of(row).map(|(name, _, sum, _)| (name, sum)),
     },
     Checked {
         table: "tag",
-        sql: "SELECT * FROM tag",
-        sum: |row| {
+        sql: "SELECT * FROM tag".to_owned(),
+        sum: |_, row| {
             let (evaluation, name, value, _) = tag_of(row)?;
             let sum = tag_checksum(evaluation, &name, &value);
             Ok((name, sum))
         },
     },
-];
+    ]
+}

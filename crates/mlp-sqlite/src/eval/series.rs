@@ -415,36 +415,38 @@ pub(super) fn follow(session: &Session<'_>, evaluation: &EvaluationRow) -> Resul
     Ok(())
 }
 
-pub(super) const CHECKED: [Checked; 3] = [
-    Checked {
-        table: "series_key",
-        sql: "SELECT * FROM series_key",
-        sum: |row| {
-            let (n, metric, context, _) = key_of(row)?;
-            let sum = key_checksum(n, &metric, &context);
-            Ok((metric, sum))
+pub(super) fn tables() -> [Checked; 3] {
+    [
+        Checked {
+            table: "series_key",
+            sql: "SELECT * FROM series_key".to_owned(),
+            sum: |_, row| {
+                let (n, metric, context, _) = key_of(row)?;
+                let sum = key_checksum(n, &metric, &context);
+                Ok((metric, sum))
+            },
         },
-    },
-    Checked {
-        table: "series",
-        sql: "SELECT * FROM series",
-        sum: |row| {
-            let (row, _) = SeriesRow::read(row)?;
-            Ok((format!("{} of evaluation {}", row.key, row.evaluation), row.checksum()))
+        Checked {
+            table: "series",
+            sql: "SELECT * FROM series".to_owned(),
+            sum: |_, row| {
+                let (row, _) = SeriesRow::read(row)?;
+                Ok((format!("{} of evaluation {}", row.key, row.evaluation), row.checksum()))
+            },
         },
-    },
-    Checked {
-        table: "point",
-        sql: "SELECT * FROM point",
-        sum: |row| {
-            let (fields, _) = point_of(row)?;
-            Ok((
-                format!("of step {} of evaluation {}", fields[3], fields[0]),
-                point_checksum(fields),
-            ))
+        Checked {
+            table: "point",
+            sql: "SELECT * FROM point".to_owned(),
+            sum: |_, row| {
+                let (fields, _) = point_of(row)?;
+                Ok((
+                    format!("of step {} of evaluation {}", fields[3], fields[0]),
+                    point_checksum(fields),
+                ))
+            },
         },
-    },
-];
+    ]
+}
 
 #[cfg(test)]
 mod tests {

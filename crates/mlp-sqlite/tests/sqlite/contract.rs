@@ -29,6 +29,23 @@ fn the_evaluation_store_keeps_the_contract_and_every_record_its_checksum() {
 }
 
 #[test]
+fn lineage_and_registry_keep_their_contracts_and_every_record_its_checksum() {
+    let opened = std::cell::RefCell::new(Vec::new());
+    let open = || {
+        let database = fresh();
+        opened.borrow_mut().push(database.clone());
+        database
+    };
+    mlp_lineage::testing::check_lineage(open);
+    mlp_lineage::testing::check_registry(open);
+    for database in opened.into_inner() {
+        let report = database.verify().unwrap();
+        assert!(report.is_sound(), "{report}");
+        std::fs::remove_dir_all(database.path().parent().unwrap()).unwrap();
+    }
+}
+
+#[test]
 fn the_largest_filter_is_answered_and_a_bad_write_beside_good_ones_fails_alone() {
     let database = fresh();
     let run = NewEvaluation::new("wine", Stage::Test, Timestamp::UNIX_EPOCH).with_metric("m", 3.0);

@@ -4,15 +4,16 @@ use std::path::Path;
 
 use mlp_core::{Direction, StoreError};
 use mlp_eval::{EvalStore, EvalStoreExt, Field, Filter, Operator, Order, Query, View};
+use mlp_lineage::{LineageStore, LineageStoreExt, ModelRegistry, Node};
 use mlp_sqlite::Database;
 
-use crate::script::{id, step};
+use crate::script::{id, model, step};
 
 /// A closed file with some evaluations in it.
 fn filled(folder: &Path) -> Vec<u8> {
     let path = folder.join("whole.db");
     let database = Database::open(&path).unwrap();
-    (0..12).for_each(|k| step(&database, k).unwrap());
+    (0..40).for_each(|k| step(&database, k).unwrap());
     database.delete(id(3)).unwrap();
     database.delete_experiment("e1").unwrap();
     drop(database);
@@ -29,11 +30,21 @@ fn answers(database: &Database) -> Result<String, StoreError> {
     answers += &format!("{:?}", database.query(&all)?);
     all.order[0] = Order::ascending(Field::Param("a".into()));
     answers += &format!("{:?}", database.query(&all)?);
-    for k in 0..12 {
-        answers +=
-            &format!("{:?}{:?}", database.get(id(k))?, database.series(id(k), &"loss".into())?);
+    for k in 0..40 {
+        answers += &format!(
+            "{:?}{:?}",
+            EvalStore::get(database, id(k))?,
+            database.series(id(k), &"loss".into())?
+        );
     }
     answers += &format!("{:?}", database.experiments(View::All)?);
+    answers += &format!("{:?}", database.all_entries()?);
+    answers += &format!("{:?}", database.versions(&model())?);
+    for record in database.records_of(&model())? {
+        let node = Node::Record(record.id);
+        answers += &format!("{:?}{:?}", database.ancestors(&node)?, database.descendants(&node)?);
+        answers += &format!("{:?}", LineageStore::get(database, record.id)?);
+    }
     answers +=
         &format!("{:?}", database.best(&Filter::experiment("e2"), "acc", Direction::Maximize)?);
     let filter = Filter::metric("acc", Operator::Greater, 4.0).and(Filter::tag("k", "5"));
@@ -102,7 +113,7 @@ fn files_of_others_newer_ones_and_garbage_are_refused_and_left_alone() {
     drop(Database::open(&path).unwrap());
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let newer = Database::open(&path).unwrap_err();
-    assert!(matches!(newer, StoreError::NewerSchema { found: 99, supported: 1 }), "{newer:?}");
+    assert!(matches!(newer, StoreError::NewerSchema { found: 99, supported: 2 }), "{newer:?}");
 
     for garbage in [&b"not a database at all, but a text that is long enough"[..], &[0xff; 5_000]] {
         let path = folder.path().join("garbage.db");
@@ -135,7 +146,7 @@ fn a_file_of_each_released_schema_opens_with_everything_in_it() {
         let report = database.verify().unwrap();
         assert!(report.is_sound(), "schema {version}: {report}");
         assert_eq!(database.count(&Filter::everything()).unwrap(), 2);
-        crate::script::check_whole(&database, &database.get(id(0)).unwrap());
+        crate::script::check_whole(&database, &EvalStore::get(&database, id(0)).unwrap());
     }
 }
 

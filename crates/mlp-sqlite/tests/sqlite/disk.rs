@@ -3,7 +3,7 @@
 use mlp_core::StoreError;
 use mlp_eval::{EvalStore, Filter};
 
-use crate::script::{TURNS, can_trace, check, id, open, place, step, traced};
+use crate::script::{TURNS, can_trace, check, evaluate, id, open, place, traced};
 use std::process::Command;
 
 /// Writes until the disk is full and on, reads all the while, and goes on when there is room again.
@@ -11,12 +11,12 @@ fn write_through_a_full_disk(path: &std::path::Path, mut after: impl FnMut(u64))
     let database = open(path).unwrap();
     let (mut done, mut full) = (Vec::new(), 0);
     for k in 0..2_000 {
-        match step(&database, k) {
+        match evaluate(&database, k) {
             Ok(()) => done.push(k),
             Err(StoreError::StorageFull) => {
                 full += 1;
                 // Reads go on, and what was refused is not there.
-                assert!(database.get(id(k)).is_err(), "{k} was refused and is there");
+                assert!(EvalStore::get(&database, id(k)).is_err(), "{k} was refused and is there");
                 assert_eq!(database.count(&Filter::everything()).unwrap(), done.len() as u64);
                 after(full);
             }
@@ -86,7 +86,7 @@ fn child_on_a_failing_disk() {
     let Ok(database) = open(&path) else { return };
     let (mut done, mut failed) = (Vec::new(), 0);
     for k in 0..12 {
-        match step(&database, k) {
+        match evaluate(&database, k) {
             Ok(()) => done.push(k),
             Err(StoreError::Backend { .. }) => {
                 failed += 1;

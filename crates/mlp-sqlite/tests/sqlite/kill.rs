@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::script::{
-    TURNS, acknowledge, acknowledged, acknowledgements, can_trace, check, child, open, place, step,
-    traced,
+    TURNS, acknowledge, acknowledged, acknowledgements, can_trace, check_with_records, child, open,
+    place, step, traced,
 };
 
 /// How many steps the script of the sweep has.
@@ -46,7 +46,7 @@ fn after_a_kill_at_any_write_or_sync_everything_acknowledged_is_there_and_nothin
             let status =
                 traced("kill::child_of_the_sweep", &path, &arguments).output().unwrap().status;
             let done = acknowledged(&path);
-            let found = if path.exists() { check(&path, &done) } else { 0 };
+            let found = if path.exists() { check_with_records(&path, &done) } else { 0 };
             assert!(found <= done.len() as u64 + 1, "more than was begun: {found}");
             if status.success() {
                 assert_eq!(done.len() as u64, STEPS);
@@ -96,7 +96,7 @@ fn after_kills_at_random_under_load_nothing_acknowledged_is_lost() {
         assert_eq!(process.wait().unwrap().signal(), Some(9), "it ended by itself");
         if round % 10 == 9 || round + 1 == rounds {
             let done = acknowledged(&path);
-            check(&path, &done);
+            check_with_records(&path, &done);
             written += done.len();
         }
     }

@@ -4,6 +4,7 @@ mod contract;
 mod damage;
 mod disk;
 mod kill;
+mod lineage;
 mod power;
 mod processes;
 mod script;

@@ -5,7 +5,8 @@ use std::fs::OpenOptions;
 use std::path::Path;
 
 use crate::script::{
-    NORMAL, TURNS, acknowledge, acknowledgements, can_trace, check, id, open, place, step, traced,
+    NORMAL, TURNS, acknowledge, acknowledgements, can_trace, check_with_records, id, open, place,
+    step, traced,
 };
 use mlp_eval::EvalStore;
 use mlp_sqlite::Database;
@@ -264,7 +265,7 @@ fn after_a_power_cut_at_any_moment_nothing_acknowledged_is_lost_and_without_sync
         let moment = choices.below(events.len() + 1);
         let (image, acknowledged) = images(&events[..moment], &mut choices);
         let path = write_image(folder.path(), &image);
-        check(&path, &acknowledged);
+        check_with_records(&path, &acknowledged);
         cut += 1;
         acknowledged_in_all += acknowledged.len();
     }
@@ -281,7 +282,8 @@ fn after_a_power_cut_at_any_moment_nothing_acknowledged_is_lost_and_without_sync
             lost += 1;
             continue;
         };
-        lost += usize::from(acknowledged.iter().any(|k| database.get(id(*k)).is_err()));
+        lost +=
+            usize::from(acknowledged.iter().any(|k| EvalStore::get(&database, id(*k)).is_err()));
     }
     assert!(lost >= 20, "{lost} of 60 images lost something at NORMAL");
     eprintln!("{cut} images at FULL lost nothing, {lost} of 60 at NORMAL lost something");

@@ -5,7 +5,7 @@ use std::process::Command;
 use mlp_eval::{EvalStore, Filter};
 use mlp_sqlite::Database;
 
-use crate::script::{PLACE, TURNS, check, child, open, place, step};
+use crate::script::{PLACE, TURNS, check_with_records, child, open, place, step};
 
 const PROCESSES: u64 = 4;
 const EACH: u64 = 150;
@@ -46,7 +46,7 @@ fn four_processes_write_to_one_file_without_an_error() {
     }
     let all: Vec<u64> =
         (0..PROCESSES).flat_map(|number| number * 1_000..number * 1_000 + EACH).collect();
-    assert_eq!(check(&path, &all), PROCESSES * EACH);
+    assert_eq!(check_with_records(&path, &all), PROCESSES * EACH);
 }
 
 #[test]

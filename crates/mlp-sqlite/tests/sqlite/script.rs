@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use mlp_core::{EvaluationId, StoreError, Timestamp};
+use mlp_core::{EvaluationId, ModelName, RecordId, StoreError, Timestamp};
 use mlp_eval::{Batch, EvalStore, Evaluation, Filter, NewEvaluation, Query, Stage, Status};
+use mlp_lineage::{LineageStore, LineageStoreExt, ModelRegistry, Record};
 use mlp_sqlite::{Database, Durability, Options};
 
 /// Where a child finds its database.
@@ -40,8 +41,21 @@ pub(crate) fn id(k: u64) -> EvaluationId {
     EvaluationId::from_bytes(bytes)
 }
 
-/// The k-th step of a script: an evaluation with three parameters, two tags and 20 points, whole or not there.
+/// The model of which each step records a version.
+pub(crate) fn model() -> ModelName {
+    "wine".parse().unwrap()
+}
+
+/// The k-th step of a script: an evaluation, then a record and its version; each whole or not there.
 pub(crate) fn step(database: &Database, k: u64) -> Result<(), StoreError> {
+    evaluate(database, k)?;
+    let mut record = Record::new(model(), at(k)).with_parameter("k", k as i64);
+    record.id = RecordId::from_bytes(*id(k).as_bytes());
+    database.record_version(record, at(k)).map(|_| ())
+}
+
+/// An evaluation with three parameters, two tags and 20 points, in one write.
+pub(crate) fn evaluate(database: &Database, k: u64) -> Result<(), StoreError> {
     let mut run = NewEvaluation::new(format!("e{}", k % 3), Stage::Test, at(k))
         .with_id(id(k))
         .with_tag("k", k.to_string())
@@ -55,6 +69,17 @@ pub(crate) fn step(database: &Database, k: u64) -> Result<(), StoreError> {
         batch = batch.with_point("loss", point, at(k), k as f64 + point as f64);
     }
     database.create_with(&run, &batch)
+}
+
+/// As [`check`], for a script that records what it evaluates.
+pub(crate) fn check_with_records(path: &Path, acknowledged: &[u64]) -> u64 {
+    let found = check(path, acknowledged);
+    let database = Database::open(path).unwrap();
+    for k in acknowledged {
+        let record = RecordId::from_bytes(*id(*k).as_bytes());
+        assert!(LineageStore::get(&database, record).is_ok(), "record {k} is lost");
+    }
+    found
 }
 
 /// Whether an evaluation has everything that its step wrote.
@@ -79,8 +104,11 @@ pub(crate) fn check(path: &Path, acknowledged: &[u64]) -> u64 {
     let page = database.query(&Query::default().with_limit(50_000)).unwrap();
     page.evaluations.iter().for_each(|evaluation| check_whole(&database, evaluation));
     for k in acknowledged {
-        assert!(database.get(id(*k)).is_ok(), "{k} was acknowledged and is lost");
+        assert!(EvalStore::get(&database, id(*k)).is_ok(), "{k} was acknowledged and is lost");
     }
+    assert_eq!(database.verify_chain(None).unwrap(), None);
+    let records = database.records_of(&model()).unwrap().len();
+    assert_eq!(database.versions(&model()).unwrap().len(), records, "a record without its version");
     database.count(&Filter::everything()).unwrap()
 }
 
