@@ -105,6 +105,9 @@ fn a_second_run_on_one_store_compares_itself_with_the_first() {
     assert!(!run(&[]).contains("run 2"));
     let second = run(&["--seed", "7"]);
     assert!(second.contains("run 1 of this store, on "), "{second}");
+    assert!(second.contains("seeds.everything"), "{second}");
+    let third = run(&["--seed", "7"]);
+    assert_eq!(third.matches("nothing changed in the record of ").count(), 2, "{third}");
     assert!(second.contains("run 1: default") && second.contains("run 1: tuned"), "{second}");
     let database = mlp_sqlite::Database::open(&path).expect("opens");
     assert!(database.verify().expect("verifies").is_sound());

@@ -12,9 +12,8 @@ use mlp::data::{
 };
 use mlp::eval::{EvalStoreExt, Filter, NewEvaluation, Stage};
 use mlp::lineage::{
-    ArtifactStoreExt, EnvironmentCapture, FeatureSource, InMemoryArtifactStore,
-    InMemoryLineageStore, InMemoryModelRegistry, LineageStoreExt, ModelRegistry, Record,
-    capture_code, diff, verify_artifacts, verify_chain,
+    ArtifactStoreExt, EnvironmentCapture, FeatureSource, LineageStoreExt, Record, capture_code,
+    diff, verify_artifacts, verify_chain,
 };
 use mlp::models::{
     DecisionTree, DummyClassifier, LogisticRegression, RandomForest, StandardScaler, family,
@@ -27,7 +26,7 @@ use parking_lot::Mutex;
 
 use crate::data::{Source, with_classes};
 use crate::report::Report;
-use crate::store::Evaluations;
+use crate::store::Stores;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -58,7 +57,7 @@ struct Parts {
 pub(crate) fn develop(
     source: &Source,
     seed: u64,
-    evaluations: &Evaluations,
+    evaluations: &Stores,
     report: &mut Report,
 ) -> Result<Made> {
     let clock = Arc::new(ManualClock::new("2026-01-01T09:00:00Z".parse::<Timestamp>()?));
@@ -86,8 +85,14 @@ pub(crate) fn develop(
         report,
     )?;
 
-    let lineage =
-        Lineage { clock: &clock, version: &version, features: &chosen, family: &*family, seed };
+    let lineage = Lineage {
+        clock: &clock,
+        version: &version,
+        features: &chosen,
+        family: &*family,
+        seed,
+        stores: evaluations,
+    };
     let records = lineage.record(
         &source.name,
         [(Params::new(), &champion), (tuned.clone(), &challenger)],
@@ -229,7 +234,7 @@ const RUNGS: [(&str, &str); 3] = [
 fn climb(
     train: &Table,
     folds: &[Fold],
-    evaluations: &Evaluations,
+    evaluations: &Stores,
     version: &DatasetVersion,
     clock: &ManualClock,
     seed: u64,
@@ -351,7 +356,7 @@ fn eliminate(
 /// Logs every trial to the evaluation store: the one place where studies and evaluations meet.
 #[derive(Debug)]
 struct TrialLog {
-    evaluations: Evaluations,
+    evaluations: Stores,
     version: DatasetVersion,
     clock: Arc<ManualClock>,
     failed: Mutex<Option<String>>,
@@ -381,7 +386,7 @@ fn tune(
     family: &Arc<dyn ModelFamily>,
     train: &Table,
     folds: &[Fold],
-    evaluations: &Evaluations,
+    evaluations: &Stores,
     version: &DatasetVersion,
     clock: &Arc<ManualClock>,
     seed: u64,
@@ -456,7 +461,7 @@ fn tune(
 fn evaluate(
     models: &[(&str, &Arc<dyn FittedModel>)],
     test: &Table,
-    evaluations: &Evaluations,
+    evaluations: &Stores,
     version: &DatasetVersion,
     clock: &ManualClock,
     report: &mut Report,
@@ -494,6 +499,7 @@ struct Lineage<'a> {
     features: &'a FeatureSet,
     family: &'a dyn ModelFamily,
     seed: u64,
+    stores: &'a Stores,
 }
 
 impl Lineage<'_> {
@@ -504,12 +510,9 @@ impl Lineage<'_> {
         report: &mut Report,
     ) -> Result<[Record; 2]> {
         report.stage("Trace: what made each model");
-        let (artifacts, store, registry) = (
-            InMemoryArtifactStore::new(),
-            InMemoryLineageStore::new(),
-            InMemoryModelRegistry::new(),
-        );
+        let Stores { lineage: store, registry, artifacts, .. } = self.stores;
         let model_name: ModelName = name.parse()?;
+        let before = store.records_of(&model_name)?;
         let (code, environment) =
             (capture_code(env!("CARGO_MANIFEST_DIR")), EnvironmentCapture::new().capture()?);
         let mut records = Vec::new();
@@ -542,11 +545,12 @@ impl Lineage<'_> {
                 format!("{}: {} -> {}", change.path, show(&change.before), show(&change.after)),
             );
         }
+        self.stores.diff_runs(&before, &records, report)?;
         let mut entries = store.all_entries()?;
         report.check("the chain of records is whole", verify_chain(&entries, None)?.is_none());
         report.check(
             "the artifacts are what they were",
-            verify_artifacts(&records, &artifacts)?.is_intact(),
+            verify_artifacts(&[before, records.clone()].concat(), &**artifacts)?.is_intact(),
         );
         entries.swap(0, 1);
         report.check("swapped records are found", verify_chain(&entries, None)?.is_some());

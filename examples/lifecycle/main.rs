@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use crate::arguments::{Arguments, USAGE};
 use crate::report::Report;
-use crate::store::Evaluations;
+use crate::store::Stores;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::parse(std::env::args().skip(1)) {
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let evaluations = match Evaluations::open(arguments.store.as_deref()) {
+    let evaluations = match Stores::open(arguments.store.as_deref()) {
         Ok(evaluations) => evaluations,
         Err(problem) => {
             let path = arguments.store.unwrap_or_default();
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 fn live(
     source: &data::Source,
     seed: u64,
-    evaluations: &Evaluations,
+    evaluations: &Stores,
     report: &mut Report,
 ) -> Result<(), Box<dyn Error>> {
     let made = development::develop(source, seed, evaluations, report)?;

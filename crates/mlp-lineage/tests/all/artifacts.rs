@@ -176,3 +176,62 @@ fn garbage_is_what_no_record_uses_and_a_dry_run_removes_nothing() {
     assert_eq!(collect(GarbageMode::Remove), []);
     assert!(store.read(used.hash).is_ok() && store.read(young.hash).is_ok());
 }
+
+#[test]
+fn garbage_of_files_is_collected_and_a_put_beside_it_is_never_lost() {
+    let (folder, store) = open();
+    let lineage = InMemoryLineageStore::new();
+    let used = store.put_bytes(b"used").unwrap();
+    lineage.record(record().with_artifact("model", used)).unwrap();
+    let garbage: Vec<_> = (0..20_u8).map(|k| store.put_bytes(&[k; 100]).unwrap()).collect();
+    let far = mlp_core::Clock::now(&mlp_core::SystemClock::new()).after(Duration::from_secs(60));
+    let collect = |before, mode| collect_garbage(&lineage, &store, before, mode).unwrap().len();
+    assert_eq!(collect(Timestamp::UNIX_EPOCH, GarbageMode::Remove), 0, "all of it is young");
+    assert_eq!(collect(far, GarbageMode::DryRun), garbage.len());
+    assert_eq!(store.list().unwrap().len(), 21);
+    // Puts go on while garbage of two hours ago is removed; with an hour of grace none of them is taken.
+    let now = std::time::SystemTime::now();
+    for artifact in &garbage {
+        let file = std::fs::File::open(file_of(folder.path(), *artifact)).unwrap();
+        file.set_modified(now - Duration::from_secs(7_200)).unwrap();
+    }
+    let began =
+        mlp_core::Clock::now(&mlp_core::SystemClock::new()).before(Duration::from_secs(3_600));
+    std::thread::scope(|scope| {
+        let puts = scope.spawn(|| {
+            (0..200_u8).map(|k| store.put_bytes(&[k, 255, 7]).unwrap()).collect::<Vec<_>>()
+        });
+        while !puts.is_finished() {
+            collect(began, GarbageMode::Remove);
+        }
+        collect(began, GarbageMode::Remove);
+        for artifact in puts.join().unwrap() {
+            assert!(store.read(artifact.hash).is_ok(), "a young artifact was collected");
+        }
+    });
+    assert!(garbage.iter().all(|artifact| store.read(artifact.hash).is_err()));
+    assert_eq!(store.read(used.hash).unwrap(), b"used");
+}
+
+/// The memory that the process has, in bytes; 0 where the system does not tell.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|text| text.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+#[test]
+fn a_large_artifact_is_hashed_and_read_in_flat_memory() {
+    let gibibytes: Option<u64> =
+        std::env::var("MLP_LINEAGE_GIBIBYTES").ok().map(|text| text.parse().unwrap());
+    let bytes = gibibytes.map_or(128 << 20, |gibibytes| gibibytes << 30);
+    let (_folder, store) = open();
+    let before = resident();
+    let artifact = store.put(&mut std::io::Read::take(std::io::repeat(7), bytes)).unwrap();
+    assert_eq!(artifact.size, bytes);
+    assert_eq!(store.copy_to(artifact.hash, &mut std::io::sink()).unwrap(), bytes);
+    let grown = resident().saturating_sub(before);
+    // Other tests of this process may run beside it; a copy in memory would show all the same.
+    assert!(grown < 64 << 20, "{grown} bytes more for {bytes}");
+    eprintln!("{bytes} bytes put and read with {grown} bytes of memory");
+}

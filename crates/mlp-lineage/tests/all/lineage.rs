@@ -205,6 +205,37 @@ fn a_deep_lineage_is_walked_without_recursion() {
 }
 
 #[test]
+fn a_hundred_thousand_nodes_are_walked_and_as_of_a_record_is_what_was_known_then() {
+    let mut graph = LineageGraph::default();
+    let mut ids: Vec<mlp_core::RecordId> = Vec::new();
+    for k in 0..100_000_usize {
+        let mut next = record(1);
+        if k >= 10 {
+            next = next.with_parent(ids[k - 10]).with_parent(ids[k - 1 - k % 9]);
+        }
+        ids.push(next.id);
+        graph.add(&Event::Recorded(Box::new(next)));
+    }
+    // A chain of ten thousand layers and more.
+    assert!(graph.ancestors(&Node::Record(ids[99_999])).len() > 99_000);
+    assert!(graph.descendants(&Node::Record(ids[0])).len() > 50_000);
+
+    let store = InMemoryLineageStore::new();
+    let (first, second) = (record(5).with_dataset("train", dataset(1)), record(5));
+    let third = record(5).with_parent(first.id);
+    for record in [&first, &second, &third] {
+        store.record(record.clone()).unwrap();
+    }
+    let entries = store.all_entries().unwrap();
+    let then = |id| LineageGraph::as_of_record(&entries, id).unwrap();
+    let source = Node::Dataset(dataset(1).fingerprint);
+    assert_eq!(then(first.id).nodes().count(), 2);
+    assert_eq!(then(second.id).descendants(&source), [Node::Record(first.id)]);
+    assert_eq!(then(third.id).descendants(&source).len(), 2);
+    assert!(LineageGraph::as_of_record(&entries, mlp_core::RecordId::generate()).is_none());
+}
+
+#[test]
 fn a_model_card_says_what_is_known_and_what_is_not() {
     let card =
         model_card(&record(0).with_dataset("training", dataset(1)).with_description("Good wine."));
