@@ -7,8 +7,8 @@ use std::io::{Read, repeat};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mlp_core::{ContentHash, DatasetRef, ModelName, RecordId, Timestamp};
 use mlp_lineage::{
-    ArtifactStore, ArtifactStoreExt, FileArtifactStore, InMemoryLineageStore, LineageStore,
-    LineageStoreExt, Node, Record, capture_code,
+    ArtifactStore, FileArtifactStore, InMemoryLineageStore, LineageStore, LineageStoreExt, Node,
+    Record, capture_code,
 };
 
 fn record() -> Record {
