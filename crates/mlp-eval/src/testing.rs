@@ -60,6 +60,34 @@ pub fn check<S: EvalStore>(open: impl Fn() -> S) {
     }
 }
 
+/// Checks that what was written is there after the store was closed and opened again: `open` opens the same one each time.
+///
+/// # Panics
+/// If something is lost or changed.
+pub fn check_reopening<S: EvalStore>(open: impl Fn() -> S) {
+    let store = open();
+    varied(&store);
+    let binned = create(&store, NewEvaluation::new("gone", Stage::Test, at(1)));
+    store.delete_experiment("gone").unwrap();
+    let everything = |store: &S| {
+        let all = Query::default().with_view(View::All).with_limit(1_000);
+        let page = store.query(&all).unwrap();
+        let points: Vec<_> = page
+            .evaluations
+            .iter()
+            .flat_map(|e| e.series.iter().map(|s| store.series(e.id, &s.key).unwrap()))
+            .collect();
+        format!("{:?} {points:?} {:?}", page.evaluations, store.experiments(View::All).unwrap())
+    };
+    let before = everything(&store);
+    drop(store);
+    let store = open();
+    assert_eq!(everything(&store), before, "reopening changed something");
+    assert!(store.create(&NewEvaluation::new("gone", Stage::Test, at(2))).is_err());
+    store.restore_experiment("gone").unwrap();
+    assert_eq!(store.get(binned).unwrap().lifecycle, Lifecycle::Active);
+}
+
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
@@ -420,12 +448,27 @@ fn hostile_texts_are_only_texts(store: &dyn EvalStore) {
     for text in texts {
         create(
             store,
-            NewEvaluation::new(text, Stage::AbArm(text.into()), at(0)).with_tag("t", text),
+            NewEvaluation::new(text, Stage::AbArm(text.into()), at(0))
+                .with_tag("t", text)
+                .with_param("p", text)
+                .with_dataset(DatasetRef {
+                    name: text.to_owned(),
+                    version: text.to_owned(),
+                    fingerprint: ContentHash::from_bytes([1; 32]),
+                }),
         );
     }
     for text in texts {
         let stage = Filter::stage(&Stage::AbArm(text.into()));
-        for filter in [Filter::experiment(text), Filter::tag("t", text), stage] {
+        let equal = |field| Filter::compare(field, Operator::Equal, text);
+        for filter in [
+            Filter::experiment(text),
+            Filter::tag("t", text),
+            equal(Field::Param("p".into())),
+            equal(Field::DatasetName),
+            equal(Field::DatasetVersion),
+            stage,
+        ] {
             assert_eq!(store.count(&filter).unwrap(), 1, "{filter:?}");
         }
     }

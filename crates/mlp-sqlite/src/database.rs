@@ -222,3 +222,25 @@ fn prepare(connection: &Connection, timeout: Duration) -> Result<(), StoreError>
     crate::eval::add_functions(connection).map_err(store)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_fails_before_it_changes_anything_leaves_the_totals_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("mlp.db")).unwrap();
+        let refused: Result<(), _> = database.write(|session| {
+            session.removed("param", 5);
+            Err(StoreError::Closed)
+        });
+        assert!(refused.is_err());
+        database.write(|_| Ok(())).unwrap();
+        let report = database.verify().unwrap();
+        assert!(report.is_sound(), "{report}");
+        // The control: a count without its record is found.
+        database.write(|session| Ok(session.removed("param", 5))).unwrap();
+        assert!(!database.verify().unwrap().is_sound());
+    }
+}

@@ -33,9 +33,12 @@ impl Known {
     }
 }
 
+/// What a transaction changes of each table's total.
+pub(crate) type Changes = BTreeMap<&'static str, Change>;
+
 /// What a transaction changes of a table's total.
 #[derive(Debug, Clone, Copy, Default)]
-struct Change {
+pub(crate) struct Change {
     records: i64,
     digest: i64,
 }
@@ -44,7 +47,7 @@ struct Change {
 pub(crate) struct Session<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) known: &'a Known,
-    changes: RefCell<BTreeMap<&'static str, Change>>,
+    changes: RefCell<Changes>,
 }
 
 impl<'a> Session<'a> {
@@ -67,6 +70,16 @@ impl<'a> Session<'a> {
         let change = changes.entry(table).or_default();
         change.records += records;
         change.digest ^= digest;
+    }
+
+    /// The totals as they are now, to come back to.
+    pub(crate) fn changes(&self) -> Changes {
+        self.changes.borrow().clone()
+    }
+
+    /// Forgets what a write counted that failed before it changed anything.
+    pub(crate) fn come_back(&self, to: Changes) {
+        *self.changes.borrow_mut() = to;
     }
 
     /// Writes the totals down.

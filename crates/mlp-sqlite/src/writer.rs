@@ -209,12 +209,15 @@ impl Work {
         let done = self.transaction(|this, session| {
             let mut at = 0;
             while let Some(job) = group.get_mut(at) {
-                let before = session.connection.total_changes();
+                let (before, counted) = (session.connection.total_changes(), session.changes());
                 let failed = !job.run(session);
                 let is_clean = session.connection.total_changes() == before
                     && !session.connection.is_autocommit();
-                if failed && !is_clean {
-                    return false;
+                if failed {
+                    if !is_clean {
+                        return false;
+                    }
+                    session.come_back(counted);
                 }
                 at += 1;
                 if at == group.len() {

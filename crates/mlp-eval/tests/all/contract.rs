@@ -16,6 +16,12 @@ fn a_wrapper_keeps_the_contract() {
     testing::check(|| Wrapper::new(Duration::ZERO));
 }
 
+/// The control: what is kept in memory does not survive reopening.
+#[test]
+fn a_store_that_ends_with_its_process_fails_the_check_of_reopening() {
+    assert!(std::panic::catch_unwind(|| testing::check_reopening(InMemoryEvalStore::new)).is_err());
+}
+
 /// The control: the suite must notice a store that forgets to write.
 #[test]
 fn a_store_that_forgets_tags_breaks_the_contract() {

@@ -29,6 +29,12 @@ fn the_evaluation_store_keeps_the_contract_and_every_record_its_checksum() {
 }
 
 #[test]
+fn everything_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    testing::check_reopening(|| Database::open(folder.path().join("mlp.db")).unwrap());
+}
+
+#[test]
 fn lineage_and_registry_keep_their_contracts_and_every_record_its_checksum() {
     let opened = std::cell::RefCell::new(Vec::new());
     let open = || {
