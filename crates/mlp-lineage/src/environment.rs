@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mlp_core::{ContentHash, StoreError};
@@ -19,6 +19,10 @@ pub struct Environment {
     pub architecture: String,
     /// The name of the processor.
     pub cpu: Option<String>,
+    /// The graphics processors, each by its name or else its driver and PCI number, in the order of the bus; empty where there is none.
+    // Left out while empty, so that records from before this field keep their hashes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
     /// How many threads run at once.
     pub cpu_count: Option<u64>,
     /// What `rustc --version` says.
@@ -87,6 +91,7 @@ impl EnvironmentCapture {
             operating_system: std::env::consts::OS.to_owned(),
             architecture: std::env::consts::ARCH.to_owned(),
             cpu: cpu(),
+            gpus: gpus(Path::new("/")),
             cpu_count: std::thread::available_parallelism().ok().map(|n| n.get() as u64),
             rustc: rustc(),
             lock_hash: lock
@@ -104,6 +109,45 @@ fn cpu() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Linux tells: NVIDIA's driver the names, the kernel of others the driver and the PCI number.
+fn gpus(root: &Path) -> Vec<String> {
+    let named: Vec<String> = files(&root.join("proc/driver/nvidia/gpus"), "information")
+        .iter()
+        .filter_map(|text| {
+            Some(text.lines().find_map(|line| line.strip_prefix("Model:"))?.trim().to_owned())
+        })
+        .collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let value = |text: &str, key: &str| {
+        text.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned)
+    };
+    files(&root.join("sys/class/drm"), "device/uevent")
+        .iter()
+        .filter_map(|text| {
+            let driver = value(text, "DRIVER=").filter(|driver| {
+                matches!(
+                    driver.as_str(),
+                    "nvidia" | "nouveau" | "amdgpu" | "radeon" | "i915" | "xe"
+                )
+            })?;
+            Some(format!("{driver} {}", value(text, "PCI_ID=").unwrap_or_default()))
+        })
+        .collect()
+}
+
+/// The contents of one file in each folder of a folder, in the order of their names; outputs of a card are no folders of their own.
+fn files(folder: &Path, name: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().contains('-')))
+        .collect();
+    folders.sort();
+    folders.iter().filter_map(|folder| fs::read_to_string(folder.join(name)).ok()).collect()
 }
 
 fn rustc() -> Option<String> {
@@ -139,6 +183,25 @@ mod tests {
         let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\n\n[[package]]\nname = \"a\"\nversion = \"2.0.0\"\ndependencies = [\n \"b\",\n]\n";
         assert_eq!(packages(lock)["a"], ["1.0.0", "2.0.0"]);
         assert_eq!(packages(lock).len(), 1);
+    }
+
+    #[test]
+    fn graphics_processors_are_named_where_there_are_some() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(gpus(root.path()), Vec::<String>::new());
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("sys/class/drm/card0/device/uevent", "DRIVER=amdgpu\nPCI_ID=1002:744C\n");
+        write("sys/class/drm/card0-DP-1/device/uevent", "DRIVER=amdgpu\n");
+        write("sys/class/drm/card1/device/uevent", "DRIVER=virtio-pci\n");
+        assert_eq!(gpus(root.path()), ["amdgpu 1002:744C"]);
+        write("proc/driver/nvidia/gpus/0000.01/information", "Model: \t NVIDIA L4\nIRQ: 1\n");
+        assert_eq!(gpus(root.path()), ["NVIDIA L4"]);
+        let empty = serde_json::to_string(&Environment::default()).unwrap();
+        assert!(!empty.contains("gpus"), "records without one keep their hashes");
     }
 
     #[test]
