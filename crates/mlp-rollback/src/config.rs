@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::trigger::Trigger;
+use crate::trigger::{Condition, Trigger};
 
 /// The most triggers of a deployment.
 pub const MAX_TRIGGERS: usize = 32;
@@ -133,6 +133,16 @@ impl DeploymentConfig {
         if self.triggers.len() > MAX_TRIGGERS {
             return Err(Error::LimitExceeded { what: "triggers", limit: MAX_TRIGGERS });
         }
-        self.triggers.iter().try_for_each(Trigger::check)
+        self.triggers.iter().try_for_each(Trigger::check)?;
+        let mut times = self.triggers.iter().filter_map(|trigger| match trigger.condition {
+            Condition::SlowerThanBaseline { times, .. } => Some(times),
+            _ => None,
+        });
+        let first = times.next();
+        if times.any(|other| Some(other) != first) {
+            let reason = "slow requests are counted against one multiple of the baseline's p99: triggers must agree on it";
+            return invalid("triggers", reason.to_owned());
+        }
+        Ok(())
     }
 }

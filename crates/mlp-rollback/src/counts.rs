@@ -159,8 +159,16 @@ impl Counts {
         self.decided.fetch_max(rank(response), Relaxed) < rank(response)
     }
 
-    /// The decision could not be carried out: the evidence may be weighed again.
+    /// The decision was not carried out, or was taken back: the evidence is weighed again with the next error or look.
     pub(crate) fn undecide(&self) {
+        self.decided.store(0, Relaxed);
+        self.tripped.store(false, Relaxed);
+    }
+
+    /// Slow requests are counted anew: there are more replicas now.
+    pub(crate) fn forget_slow(&self) {
+        self.slow_base.store(self.requests(), Relaxed);
+        self.slow.store(0, Relaxed);
         self.decided.store(0, Relaxed);
     }
 }

@@ -140,9 +140,10 @@ pub(crate) fn metric_drop(
     alpha: f64,
 ) -> Option<Option<Cause>> {
     let (value, baseline) = (trial.value()?, active.value()?);
-    let bound = (1.0 - relative) * baseline;
+    // Of a loss too, so much less is worse.
+    let keep = 1.0 - relative * baseline.signum();
+    let bound = keep * baseline;
     let counts = (trial.count() as f64, active.count() as f64);
-    let keep = 1.0 - relative;
     let variance = deviation * deviation * (1.0 / counts.0 + keep * keep / counts.1);
     if !(bound.is_finite() && value.is_finite()) {
         return None;

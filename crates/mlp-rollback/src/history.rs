@@ -115,6 +115,11 @@ impl fmt::Display for Verb<'_> {
             Action::Abort { .. } => f.write_str("aborted"),
             Action::RollBack { .. } => f.write_str("rolled back"),
             Action::Retreat { keeps, .. } => write!(f, "retreat, {keeps} kept,"),
+            Action::CancelRetreat { to, failed, .. } => {
+                let why = if *failed { "failed" } else { "is not ready" };
+                write!(f, "retreat ended, {to} {why}, all to")
+            }
+            Action::Dismiss { .. } => f.write_str("dismissed the rollback of"),
             Action::Demote { share, .. } => write!(f, "made a shadow of {share}"),
             Action::Block { .. } => f.write_str("blocked"),
             Action::Unblock { .. } => f.write_str("unblocked"),

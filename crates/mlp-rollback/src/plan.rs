@@ -107,10 +107,10 @@ impl CanaryPlan {
         Self::new(std::iter::successors(Some(step.min(bound)), grow).take(MAX_STEPS + 1))
     }
 
-    /// Asks each step to last at least this long, by the monotonic clock.
+    /// Asks each step to last at least this long, by the monotonic clock; at most a year.
     #[must_use]
     pub fn with_step_duration(mut self, duration: Duration) -> Self {
-        self.step_duration = duration;
+        self.step_duration = duration.min(LONGEST_STEP);
         self
     }
 
@@ -158,6 +158,9 @@ impl CanaryPlan {
         self.steps.last().copied().unwrap_or_default()
     }
 }
+
+/// Longer ones lose their meaning, and beyond some of them the text of the journal its precision.
+const LONGEST_STEP: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 impl TryFrom<PlanParts> for CanaryPlan {
     type Error = Error;

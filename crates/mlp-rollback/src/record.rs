@@ -117,6 +117,20 @@ pub enum Action {
         /// What the active version keeps.
         keeps: Share,
     },
+    /// A retreat ends and the active version serves all again: the older one was not fit to take over.
+    CancelRetreat {
+        /// The active version.
+        from: VersionNumber,
+        /// The version that had taken a part.
+        to: VersionNumber,
+        /// Whether it failed, and is no target any more; otherwise it stays warm.
+        failed: bool,
+    },
+    /// A rollback that waited for approval was dropped.
+    Dismiss {
+        /// The version that stays.
+        version: VersionNumber,
+    },
     /// A canary or challenger becomes a shadow.
     Demote {
         /// The version.
@@ -197,10 +211,12 @@ impl Action {
             | Self::Unblock { version }
             | Self::Pin { version, .. }
             | Self::Archive { version }
+            | Self::Dismiss { version }
             | Self::Alert { version } => Some(version),
-            Self::RollBack { from, .. } | Self::Retreat { from, .. } | Self::Drill { from, .. } => {
-                Some(from)
-            }
+            Self::RollBack { from, .. }
+            | Self::Retreat { from, .. }
+            | Self::CancelRetreat { from, .. }
+            | Self::Drill { from, .. } => Some(from),
             Self::Unpin { .. } | Self::Freeze | Self::Unfreeze => None,
         }
     }
@@ -214,6 +230,7 @@ impl Action {
             Self::Abort { .. }
                 | Self::RollBack { .. }
                 | Self::Retreat { .. }
+                | Self::CancelRetreat { .. }
                 | Self::Demote { .. }
                 | Self::Block { .. }
                 | Self::Freeze
@@ -307,9 +324,16 @@ pub struct Intent {
     pub causes: Vec<Cause>,
     /// The version that was active before.
     pub active_before: Option<VersionNumber>,
+    /// How many predecessors stayed warm then: which one a change let go depends on it.
+    #[serde(default = "two")]
+    pub keep_warm: usize,
     /// The change.
     #[serde(rename = "change")]
     pub action: Action,
+}
+
+fn two() -> usize {
+    2
 }
 
 /// One record of the journal.

@@ -54,6 +54,8 @@ pub struct CanaryStatus {
 pub struct PendingApproval {
     /// The version that would be taken out.
     pub version: VersionNumber,
+    /// The generation in which it took the role that this is about: in another role nothing waits.
+    pub since: u64,
     /// What fired.
     pub causes: Vec<Cause>,
 }

@@ -9,6 +9,7 @@ use crate::counts::Counts;
 use crate::draw;
 use crate::flags::Flag;
 use crate::ledger::Ledger;
+use crate::state::VersionState;
 
 /// Version 0 stands for "nothing was deployed yet": no host holds it.
 const NONE: VersionNumber = VersionNumber(0);
@@ -104,7 +105,12 @@ impl Table {
         let pinnable = ledger
             .versions
             .iter()
-            .filter(|(_, entry)| entry.state.is_warm() && entry.blocked.is_none())
+            .filter(|(_, entry)| {
+                // Nobody gets a shadow's answers.
+                entry.state.is_warm()
+                    && entry.state != VersionState::Shadow
+                    && entry.blocked.is_none()
+            })
             .map(|(version, _)| *version)
             .collect();
         Self {
@@ -147,7 +153,11 @@ impl Table {
             if self.pins.is_empty() { None } else { self.pins.get(request.unit?).copied() }
         };
         let version = request.pin.or_else(by_unit)?;
-        self.pinnable.contains(&version).then_some((version, Role::Pinned))
+        let is_tripped =
+            || self.tracked(version).is_some_and(|tracked| tracked.counts.is_tripped());
+        let may_answer =
+            self.pinnable.contains(&version) && (version == self.active || !is_tripped());
+        may_answer.then_some((version, Role::Pinned))
     }
 
     /// The first flag that is on for the unit. Anonymous requests have no bucket that could stay theirs.

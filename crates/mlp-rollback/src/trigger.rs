@@ -182,7 +182,9 @@ impl Trigger {
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let (alpha, fine) = match self.condition {
             Condition::ErrorRateAbove { rate, alpha } => (alpha, inside(rate)),
-            Condition::SlowerThanBaseline { times, alpha } => (alpha, positive(times)),
+            Condition::SlowerThanBaseline { times, alpha } => {
+                (alpha, positive(times) && times <= 1e6)
+            }
             Condition::WorseThanActive { ratio, alpha } => (alpha, positive(ratio)),
             Condition::AccuracyDrop { relative, baseline, alpha } => {
                 (alpha, inside(relative) && baseline > 0.0 && baseline <= 1.0)

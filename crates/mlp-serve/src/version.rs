@@ -157,7 +157,8 @@ impl<M: ?Sized + Servable> Version<M> {
         shadows: Shadows<M>,
     ) -> Result<Admitted<M::Output>, M::Input> {
         if call.is_late(call.entered) {
-            self.ledger.report(&call, OutcomeStatus::TimedOut, call.entered);
+            // The model was never asked: no evidence against the version.
+            self.ledger.report(&call, OutcomeStatus::Refused, call.entered);
             return Ok(Admitted::Settled(Err(ServeError::DeadlineExceeded {
                 version: self.ledger.version,
             })));

@@ -45,6 +45,10 @@
 //!
 //! It holds no rules of the domain: what a filter means or which key is allowed is decided by the crate of the trait. It encrypts nothing.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
+#![cfg_attr(
+    not(all(feature = "eval", feature = "lineage")),
+    allow(dead_code, reason = "what the stores share is not used by each of them")
+)]
 
 mod checkpoint;
 mod checksum;

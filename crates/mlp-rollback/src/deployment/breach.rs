@@ -1,19 +1,19 @@
 //! What is done when triggers fire.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use mlp_core::{Alert, AlertStatus, Labels, Notification, Severity, VersionNumber};
+
+use parking_lot::MutexGuard;
 
 use super::Deployment;
 use super::core::Core;
 use crate::change::Change;
-use crate::counts::Counts;
 use crate::evidence;
+use crate::ledger::Retreat;
 use crate::record::{Action, Cause};
 use crate::share::Share;
 use crate::state::VersionState;
-use crate::status::PendingApproval;
 use crate::table::Tracked;
 use crate::trigger::{Condition, Response};
 
@@ -29,7 +29,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         if !tracked.counts.decide(response) {
             return;
         }
-        if response >= Response::Shadow {
+        if response >= Response::Shadow && !tracked.counts.of_active {
             // No further request, while the decision is being written down. An active version serves on until its target takes over.
             tracked.counts.trip();
         }
@@ -41,6 +41,19 @@ impl<M: ?Sized + 'static> Deployment<M> {
             return; // It has another role by now: the evidence is about the old one.
         }
         self.act(&mut core, tracked.version, response, causes, &healthy);
+        self.scale(core);
+    }
+
+    /// Asks for replicas, without the lock: whoever is asked may look at the deployment.
+    pub(super) fn scale(&self, mut core: MutexGuard<'_, Core<M>>) {
+        let versions = std::mem::take(&mut core.to_scale);
+        drop(core);
+        for version in versions {
+            if let Some(scaler) = &self.scaler {
+                // A panic of the scaler is its own affair: the trigger fires again and people are asked.
+                let _ = mlp_core::catch_panic(|| scaler.scale_up(version));
+            }
+        }
     }
 
     /// The warm predecessors that can answer, the latest first.
@@ -62,7 +75,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let is_active = core.ledger.active == Some(version);
         let is_trial = matches!(entry.state, VersionState::Canary | VersionState::Challenger);
         let since = entry.since;
-        if response == Response::ScaleThenWait && self.scale_first(core, version, since) {
+        if response == Response::ScaleThenWait && self.scale_first(core, version, since, &causes) {
             return;
         }
         match response {
@@ -86,21 +99,24 @@ impl<M: ?Sized + 'static> Deployment<M> {
         }
     }
 
-    /// Asks for replicas the first time in a role, and starts the evidence anew; tells whether it did.
-    fn scale_first(&self, core: &mut Core<M>, version: VersionNumber, since: u64) -> bool {
-        let Some(scaler) = &self.scaler else { return false };
-        if core.scaled.contains(&(version, since)) {
+    /// Has replicas asked for the first time in a role, and slow requests counted anew; tells whether it did.
+    fn scale_first(
+        &self,
+        core: &mut Core<M>,
+        version: VersionNumber,
+        since: u64,
+        causes: &[Cause],
+    ) -> bool {
+        if self.scaler.is_none() || core.scaled.contains(&(version, since)) {
             return false;
         }
         core.scaled.retain(|(other, _)| *other != version);
         core.scaled.push((version, since));
-        if mlp_core::catch_panic(|| scaler.scale_up(version)).is_err() {
-            return false;
+        core.to_scale.push(version);
+        self.tell(version, causes, Severity::P2, "gets more replicas");
+        if let Some(counts) = core.counts.get(&version) {
+            counts.forget_slow();
         }
-        if let Some(counts) = core.counts.get_mut(&version) {
-            *counts = Arc::new(Counts::new(since, counts.slow_above(), counts.of_active));
-        }
-        self.publish(core);
         true
     }
 
@@ -135,10 +151,16 @@ impl<M: ?Sized + 'static> Deployment<M> {
             let _ = self.automatic(core, causes, Action::RollBack { from: version, to: active });
             return;
         }
-        let within_cool_down = core.last_automatic.is_some_and(|last| {
-            self.clock.monotonic().saturating_sub(last) < self.config.cool_down()
-        });
-        let is_repeat = within_cool_down || core.ledger.frozen.is_some();
+        let is_repeat = self.is_repeat(core);
+        if let Some(retreat) = core.ledger.retreat.filter(|retreat| retreat.to == version) {
+            let text = format!(
+                "failed while {} retreated to it: {} serves all again",
+                retreat.from, retreat.from
+            );
+            self.cancel_retreat(core, retreat, true, causes.clone());
+            self.tell(version, &causes, Severity::P0, &text);
+            return;
+        }
         let target = if version == active {
             if is_repeat {
                 self.freeze_after(core, version, causes);
@@ -155,21 +177,52 @@ impl<M: ?Sized + 'static> Deployment<M> {
         } else {
             active
         };
-        self.tell(version, &causes, Severity::P1, &format!("was rolled back to {target}"));
         let action = Action::RollBack { from: version, to: target };
-        if self.automatic(core, causes.clone(), action).is_ok() {
-            core.last_automatic = Some(self.clock.monotonic());
+        match self.automatic(core, causes.clone(), action) {
+            Ok(_) => {
+                core.last_automatic = Some(self.clock.monotonic());
+                let text = format!("was rolled back to {target}");
+                self.tell(version, &causes, Severity::P1, &text);
+            }
+            Err(_) => self.unresolved(core, version, &causes),
         }
         if is_repeat {
             self.freeze_after(core, version, causes);
         }
     }
 
+    /// Whether one more automatic change of the active version would be one too many.
+    fn is_repeat(&self, core: &Core<M>) -> bool {
+        let within_cool_down = core.last_automatic.is_some_and(|last| {
+            self.clock.monotonic().saturating_sub(last) < self.config.cool_down()
+        });
+        within_cool_down || core.ledger.frozen.is_some()
+    }
+
+    /// Stops everything automatic. What should have been done to an active version waits for somebody's approval.
     fn freeze_after(&self, core: &mut Core<M>, version: VersionNumber, causes: Vec<Cause>) {
         if core.ledger.frozen.is_none() {
             let text = "caused a second automatic rollback within the cool-down: everything automatic is frozen";
             self.tell(version, &causes, Severity::P0, text);
-            let _ = self.automatic(core, causes, Action::Freeze);
+            let _ = self.automatic(core, causes.clone(), Action::Freeze);
+        }
+        if core.ledger.active == Some(version) {
+            self.ask(core, version, causes, Severity::P0);
+        }
+    }
+
+    /// The active version serves all again; whether it must go is weighed anew, towards another target.
+    pub(super) fn cancel_retreat(
+        &self,
+        core: &mut Core<M>,
+        retreat: Retreat,
+        failed: bool,
+        causes: Vec<Cause>,
+    ) {
+        let Retreat { from, to, .. } = retreat;
+        let _ = self.automatic(core, causes, Action::CancelRetreat { from, to, failed });
+        if let Some(counts) = core.counts.get(&from) {
+            counts.undecide();
         }
     }
 
@@ -189,6 +242,10 @@ impl<M: ?Sized + 'static> Deployment<M> {
         causes: Vec<Cause>,
         healthy: &[VersionNumber],
     ) {
+        if self.is_repeat(core) {
+            self.freeze_after(core, version, causes);
+            return;
+        }
         let Some(&target) = healthy.iter().find(|target| core.ledger.standby.contains(target))
         else {
             self.unresolved(core, version, &causes);
@@ -214,7 +271,9 @@ impl<M: ?Sized + 'static> Deployment<M> {
             _ => "is blocked",
         };
         self.tell(version, &causes, Severity::P0, text);
-        let _ = self.automatic(core, causes, Action::Block { version, to });
+        if self.automatic(core, causes, Action::Block { version, to }).is_ok() && to.is_some() {
+            core.last_automatic = Some(self.clock.monotonic());
+        }
     }
 
     fn ask(
@@ -225,8 +284,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         severity: Severity,
     ) {
         self.tell(version, &causes, severity, "waits for approval of a rollback");
-        core.approvals.retain(|approval| approval.version != version);
-        core.approvals.push(PendingApproval { version, causes: causes.clone() });
+        // The alert is what waits, also after a restart.
         let _ = self.automatic(core, causes, Action::Alert { version });
     }
 

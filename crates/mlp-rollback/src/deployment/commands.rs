@@ -138,6 +138,9 @@ impl<M: ?Sized + 'static> Deployment<M> {
     /// # Errors
     /// If the version is none of these or not healthy, a breach of it was found, or the change is stale.
     pub fn promote(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        if let Some(receipt) = self.core.lock().repeated(change, &Action::Promote { version })? {
+            return Ok(receipt);
+        }
         if !self.is_healthy(version) {
             self.core.lock().ledger.entry(version)?;
             return Err(Error::Unhealthy { version });
@@ -157,7 +160,8 @@ impl<M: ?Sized + 'static> Deployment<M> {
         self.simple(change, Action::Abort { version })
     }
 
-    /// Replaces the active version by the latest predecessor that is warm and healthy.
+    /// Replaces the active version by the latest predecessor that is warm and healthy. Two calls at once go back twice: whoever is not alone
+    /// takes [`rollback_from`](Self::rollback_from), or names the generation.
     ///
     /// # Errors
     /// If there is none: then the active version serves on.
@@ -165,12 +169,34 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let healthy = self.healthy_targets();
         let mut core = self.core.lock();
         let from = core.ledger.active.ok_or(Error::Nothing { what: "active version" })?;
-        if let Some(receipt) = core.rolled_back_before(change)? {
+        if let Some(receipt) = core.made_before(change, is_rollback)? {
             return Ok(receipt);
         }
         let to = healthy.into_iter().find(|target| core.ledger.standby.contains(target));
         let to = to.ok_or(Error::Nothing { what: "healthy version to roll back to" })?;
         self.commit(&mut core, change, Vec::new(), Action::RollBack { from, to })
+    }
+
+    /// As [`rollback`](Self::rollback), if this version is still the active one: of two that ask at once, one is refused instead of going
+    /// back twice.
+    ///
+    /// # Errors
+    /// As [`rollback`](Self::rollback); [`Error::WrongState`] if the version is not active.
+    pub fn rollback_from(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
+        let healthy = self.healthy_targets();
+        let mut core = self.core.lock();
+        let is_repeat =
+            |action: &Action| matches!(action, Action::RollBack { from, .. } if *from == version);
+        if let Some(receipt) = core.made_before(change, is_repeat)? {
+            return Ok(receipt);
+        }
+        let state = core.ledger.entry(version)?.state;
+        if core.ledger.active != Some(version) {
+            return Err(Error::WrongState { version, state, allowed: "active" });
+        }
+        let to = healthy.into_iter().find(|target| core.ledger.standby.contains(target));
+        let to = to.ok_or(Error::Nothing { what: "healthy version to roll back to" })?;
+        self.commit(&mut core, change, Vec::new(), Action::RollBack { from: version, to })
     }
 
     /// Replaces the active version by this one, which is built and warmed first if it is not warm any more.
@@ -180,7 +206,9 @@ impl<M: ?Sized + 'static> Deployment<M> {
     pub fn rollback_to(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
         let from = {
             let core = self.core.lock();
-            if let Some(receipt) = core.rolled_back_before(change)? {
+            let is_repeat =
+                |action: &Action| matches!(action, Action::RollBack { to, .. } if *to == version);
+            if let Some(receipt) = core.made_before(change, is_repeat)? {
                 return Ok(receipt);
             }
             core.ledger.active.ok_or(Error::Nothing { what: "active version" })?
@@ -251,6 +279,8 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let mut core = self.core.lock();
         let receipt = self.commit(&mut core, change, Vec::new(), Action::Unfreeze)?;
         core.last_automatic = None;
+        // What was held back by the freeze is weighed again.
+        core.counts.values().for_each(|counts| counts.undecide());
         Ok(receipt)
     }
 
@@ -261,6 +291,11 @@ impl<M: ?Sized + 'static> Deployment<M> {
     pub fn approve(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
         let healthy = self.healthy_targets();
         let mut core = self.core.lock();
+        let is_repeat =
+            |action: &Action| matches!(action, Action::RollBack { from, .. } if *from == version);
+        if let Some(receipt) = core.made_before(change, is_repeat)? {
+            return Ok(receipt);
+        }
         let waiting = core.approvals.iter().position(|approval| approval.version == version);
         let waiting = waiting.ok_or(Error::Nothing { what: "rollback of it that waits" })?;
         let active = core.ledger.active.ok_or(Error::Nothing { what: "active version" })?;
@@ -271,24 +306,27 @@ impl<M: ?Sized + 'static> Deployment<M> {
             active
         };
         let causes = core.approvals[waiting].causes.clone();
-        let receipt =
-            self.commit(&mut core, change, causes, Action::RollBack { from: version, to })?;
-        core.approvals.retain(|approval| approval.version != version);
-        Ok(receipt)
+        self.commit(&mut core, change, causes, Action::RollBack { from: version, to })
     }
 
-    /// Drops a rollback that waits for approval; the version starts with fresh evidence only in its next role.
+    /// Drops a rollback that waits for approval. The triggers stay armed: what goes on is told again.
     ///
     /// # Errors
-    /// If nothing waits for this version.
-    pub fn dismiss(&self, version: VersionNumber) -> Result<()> {
+    /// If nothing waits for this version, or the change is stale.
+    pub fn dismiss(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
         let mut core = self.core.lock();
-        let before = core.approvals.len();
-        core.approvals.retain(|approval| approval.version != version);
-        if core.approvals.len() == before {
+        let action = Action::Dismiss { version };
+        if let Some(receipt) = core.repeated(change, &action)? {
+            return Ok(receipt);
+        }
+        if !core.approvals.iter().any(|approval| approval.version == version) {
             return Err(Error::Nothing { what: "rollback of it that waits" });
         }
-        Ok(())
+        let receipt = self.commit(&mut core, change, Vec::new(), action)?;
+        if let Some(counts) = core.counts.get(&version) {
+            counts.undecide();
+        }
+        Ok(receipt)
     }
 
     /// Reports drift of a version's inputs: fires the triggers for [`Condition::InputDrift`].
@@ -323,12 +361,17 @@ impl<M: ?Sized + 'static> Deployment<M> {
         }
         let causes = fired.into_iter().map(|(_, cause)| cause).collect();
         self.act(&mut core, version, response, causes, &healthy);
+        self.scale(core);
         Ok(())
     }
 
     pub(super) fn simple(&self, change: &Change, action: Action) -> Result<Receipt> {
         self.commit(&mut self.core.lock(), change, Vec::new(), action)
     }
+}
+
+fn is_rollback(action: &Action) -> bool {
+    matches!(action, Action::RollBack { .. })
 }
 
 impl<M: ?Sized> Core<M> {
@@ -347,11 +390,16 @@ impl<M: ?Sized> Core<M> {
         }
     }
 
-    fn rolled_back_before(&self, change: &Change) -> Result<Option<Receipt>> {
+    /// The receipt of an earlier change under the same key, if it is one of these.
+    fn made_before(
+        &self,
+        change: &Change,
+        is_it: impl Fn(&Action) -> bool,
+    ) -> Result<Option<Receipt>> {
         let Some(key) = &change.idempotency_key else { return Ok(None) };
         match self.keys.iter().find(|(known, ..)| known == key) {
             None => Ok(None),
-            Some((_, Action::RollBack { .. }, receipt)) => Ok(Some(*receipt)),
+            Some((_, action, receipt)) if is_it(action) => Ok(Some(*receipt)),
             Some(_) => Err(Error::KeyReused { key: key.clone() }),
         }
     }

@@ -14,6 +14,7 @@ use crate::history::HistoryEntry;
 use crate::journal::Writer;
 use crate::ledger::Ledger;
 use crate::record::{Action, Cause, Intent, Record};
+use crate::share::Share;
 use crate::state::VersionState;
 use crate::status::PendingApproval;
 use crate::table::Table;
@@ -49,6 +50,12 @@ pub(super) struct Core<M: ?Sized> {
     pub(super) scaled: Vec<(VersionNumber, u64)>,
     /// Versions that the host may still hold but nobody needs.
     pub(super) to_retire: Vec<VersionNumber>,
+    /// Protective changes that the journal could not take yet.
+    pub(super) unwritten: VecDeque<Record>,
+    /// For which versions replicas are to be asked, once the lock is free.
+    pub(super) to_scale: Vec<VersionNumber>,
+    /// Versions whose host said at the last look that they cannot answer.
+    pub(super) ill: BTreeSet<VersionNumber>,
     /// Versions that the host is letting go of right now.
     pub(super) retiring: BTreeSet<VersionNumber>,
 }
@@ -70,16 +77,28 @@ impl<M: ?Sized> Core<M> {
             approvals: Vec::new(),
             scaled: Vec::new(),
             to_retire: Vec::new(),
+            unwritten: VecDeque::new(),
+            to_scale: Vec::new(),
+            ill: BTreeSet::new(),
             retiring: BTreeSet::new(),
         }
     }
 
+    /// Writes what could not be written before, and then this.
     pub(super) fn write(&mut self, record: &Record) -> Result<()> {
-        let Some(writer) = &mut self.writer else { return Ok(()) };
-        if let Some(reason) = &self.journal_failure {
-            let source = std::io::Error::other(reason.clone());
-            return Err(Error::Journal { source: StoreError::backend(source) });
+        while let Some(earlier) = self.unwritten.pop_front() {
+            if let Err(error) = self.write_one(&earlier) {
+                self.unwritten.push_front(earlier);
+                return Err(error);
+            }
         }
+        self.write_one(record)?;
+        self.journal_failure = None;
+        Ok(())
+    }
+
+    fn write_one(&mut self, record: &Record) -> Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
         let written = writer.append(record);
         // A record that is too long was not begun: the journal is as good as before.
         if let Some(error) = written
@@ -87,16 +106,41 @@ impl<M: ?Sized> Core<M> {
             .err()
             .filter(|error| !matches!(error, StoreError::LimitExceeded { .. }))
         {
-            self.journal_failure = Some(error.to_string());
+            self.journal_failure.get_or_insert(error.to_string());
         }
         Ok(written?)
+    }
+
+    /// What waits for approval after a change: an alert with causes asks for one, a new role or a dismissal ends it.
+    pub(super) fn note_approvals(&mut self, intent: &Intent) {
+        let ledger = &self.ledger;
+        self.approvals.retain(|approval| {
+            ledger.entry(approval.version).is_ok_and(|entry| entry.since == approval.since)
+        });
+        match intent.action {
+            Action::Alert { version } if !intent.causes.is_empty() => {
+                let Ok(since) = self.ledger.entry(version).map(|entry| entry.since) else { return };
+                let waiting = self.approvals.iter_mut().find(|waiting| waiting.version == version);
+                match waiting {
+                    Some(waiting) => waiting.causes.extend(intent.causes.iter().cloned()),
+                    None => {
+                        let causes = intent.causes.clone();
+                        self.approvals.push(PendingApproval { version, since, causes });
+                    }
+                }
+            }
+            Action::Dismiss { version } => {
+                self.approvals.retain(|approval| approval.version != version);
+            }
+            _ => {}
+        }
     }
 
     /// The receipt of an earlier change under the same key.
     pub(super) fn repeated(&self, change: &Change, action: &Action) -> Result<Option<Receipt>> {
         let Some(key) = &change.idempotency_key else { return Ok(None) };
         match self.keys.iter().find(|(known, ..)| known == key) {
-            Some((_, known, receipt)) if known == action => Ok(Some(*receipt)),
+            Some((_, known, receipt)) if asks_the_same(known, action) => Ok(Some(*receipt)),
             Some(_) => Err(Error::KeyReused { key: key.clone() }),
             None => Ok(None),
         }
@@ -153,6 +197,18 @@ impl<M: ?Sized> Core<M> {
     }
 }
 
+/// Whether two changes were asked for alike, whatever was found out on the way.
+fn asks_the_same(one: &Action, other: &Action) -> bool {
+    match (one, other) {
+        (Action::Block { version, .. }, Action::Block { version: other, .. })
+        | (Action::StepCanary { version, .. }, Action::StepCanary { version: other, .. }) => {
+            version == other
+        }
+        (Action::Drill { .. }, Action::Drill { .. }) => true,
+        _ => one == other,
+    }
+}
+
 impl<M: ?Sized + 'static> Deployment<M> {
     /// Writes the intent, makes the change, swaps the routing table, writes the commit. A protective change is made first: a suspect version
     /// gets no request while a disk is slow, and if the process dies before the intent is there, nobody was told of the change.
@@ -178,15 +234,24 @@ impl<M: ?Sized + 'static> Deployment<M> {
             idempotency_key: change.idempotency_key.clone(),
             causes,
             active_before: core.ledger.active,
+            keep_warm: core.ledger.keep_warm,
             action,
         };
         core.next_generation += 1;
         let (written, commit) =
             (Record::Intent(Box::new(intent.clone())), Record::Commit { generation });
+        let mut failure = None;
         if intent.action.is_protective() {
             self.apply(core, &intent);
-            // What the journal cannot take is kept as its failure; the change is made all the same.
-            let _ = core.write(&written).and_then(|()| core.write(&commit));
+            // The change is made all the same, and is written as soon as the journal takes anything again.
+            failure = core.write(&written).err();
+            if failure.is_some() {
+                core.unwritten.push_back(written);
+                core.unwritten.push_back(commit);
+            } else if core.write(&commit).is_err() {
+                // The intent is there: a restart finishes the change.
+                core.unwritten.push_back(commit);
+            }
         } else {
             core.write(&written)?;
             let before = core.ledger.clone();
@@ -197,7 +262,12 @@ impl<M: ?Sized + 'static> Deployment<M> {
                 return Err(error);
             }
         }
-        Ok(core.remember(intent, self.config.history_limit))
+        let receipt = core.remember(intent, self.config.history_limit);
+        match failure {
+            // Who asked must know that a restart would not remember it; what is automatic pages about the journal.
+            Some(error) if change.actor != super::breach::AUTOMATIC => Err(error),
+            _ => Ok(receipt),
+        }
     }
 
     fn apply(&self, core: &mut Core<M>, intent: &Intent) {
@@ -216,9 +286,9 @@ impl<M: ?Sized + 'static> Deployment<M> {
             let was_held = was.is_warm() || was == VersionState::Warming;
             if was_held && !is.is_some_and(|is| is.is_warm() || is == VersionState::Warming) {
                 core.to_retire.push(version);
-                core.approvals.retain(|approval| approval.version != version);
             }
         }
+        core.note_approvals(intent);
         self.publish(core);
         let active_changed = core.ledger.active != intent.active_before;
         if active_changed {
@@ -265,6 +335,10 @@ impl<M: ?Sized> Core<M> {
         let of = |version| self.counts.get(&version).map(|counts| counts.errors().0);
         let canary_errors = of(canary.version)?.saturating_sub(self.mark.canary_errors);
         let active_errors = of(self.ledger.active?)?.saturating_sub(self.mark.active_errors);
-        Some((canary.share().as_fraction(), canary_errors, active_errors))
+        // Among the errors of these two, and units that a flag or a pin takes away from both are no part of either.
+        let trials = canary.share().plus_up_to(self.ledger.challengers_share(), Share::WHOLE);
+        let both = canary.share().as_fraction() + trials.rest().as_fraction();
+        let share = canary.share().as_fraction() / both;
+        Some((share, canary_errors, active_errors))
     }
 }

@@ -159,6 +159,7 @@ fn replay<M: ?Sized>(
                 let reason = format!("generation {generation} is committed without its intent");
                 return Err(contradiction(reason).into());
             };
+            core.ledger.keep_warm = intent.keep_warm;
             core.ledger.check(&intent.action).map_err(|error| {
                 contradiction(format!("generation {generation} cannot be: {error}"))
             })?;
@@ -174,7 +175,9 @@ impl<M: ?Sized> Core<M> {
             Some(cause) if intent.reason.is_empty() => cause.to_string(),
             _ => intent.reason.clone(),
         };
+        self.ledger.keep_warm = intent.keep_warm;
         self.ledger.apply(intent.generation, &intent.action, &reason);
+        self.note_approvals(&intent);
         self.remember(intent, limit);
     }
 }
@@ -183,9 +186,11 @@ impl<M: ?Sized + 'static> Deployment<M> {
     fn close_open_intent(&self, open: Option<Box<Intent>>, recovery: &mut Recovery) -> Result<()> {
         let mut core = self.core.lock();
         let Some(intent) = open else {
+            core.ledger.keep_warm = self.config.keep_warm;
             self.publish(&mut core);
             return Ok(());
         };
+        core.ledger.keep_warm = intent.keep_warm;
         let generation = intent.generation;
         if intent.action.is_protective() && core.ledger.check(&intent.action).is_ok() {
             core.write(&Record::Commit { generation })?;
@@ -196,6 +201,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
             core.write(&Record::Void { generation, reason })?;
             recovery.voided = Some(generation);
         }
+        core.ledger.keep_warm = self.config.keep_warm;
         self.publish(&mut core);
         Ok(())
     }
@@ -217,8 +223,11 @@ impl<M: ?Sized + 'static> Deployment<M> {
             self.commit(&mut core, &change, Vec::new(), action)?;
         }
         core.to_retire.clear();
-        // A monotonic clock does not outlive its process: a cool-down that may still last begins anew.
-        let latest = core.history.iter().rev().find(|entry| {
+        // A step begins anew, and so does a cool-down that may still last: a monotonic clock does not outlive its process.
+        core.mark.entered = self.clock.monotonic();
+        let since_unfreeze =
+            core.history.iter().rev().take_while(|entry| !matches!(entry.action, Action::Unfreeze));
+        let latest = since_unfreeze.into_iter().find(|entry| {
             entry.actor == AUTOMATIC && matches!(entry.action, Action::RollBack { .. })
         });
         let is_recent =

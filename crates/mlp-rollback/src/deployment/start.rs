@@ -17,8 +17,18 @@ impl<M: ?Sized + 'static> Deployment<M> {
         change: &Change,
         action: Action,
     ) -> Result<Receipt> {
-        change.check()?;
+        let result = self.start_one(version, change, action);
         self.retire_unneeded();
+        result
+    }
+
+    fn start_one(
+        &self,
+        version: VersionNumber,
+        change: &Change,
+        action: Action,
+    ) -> Result<Receipt> {
+        change.check()?;
         let prepared = {
             let mut core = self.core.lock();
             if let Some(receipt) = core.repeated(change, &action)? {

@@ -1,6 +1,6 @@
 //! What time brings: steps, promotions, triggers that read a metric source, retirement, delivery of alerts.
 
-use mlp_core::{Reading, Signal, SinkError, SourceError, VersionNumber, catch_panic};
+use mlp_core::{Lifecycle, Reading, Signal, SinkError, SourceError, VersionNumber, catch_panic};
 
 use super::Deployment;
 use super::breach::AUTOMATIC;
@@ -33,6 +33,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let before = self.core.lock().next_generation;
         let tracked = self.table.load().tracked.clone();
         // Before anything new is found, so that each step of a retreat lasts from one tick to the next.
+        self.go_on_blocking();
         self.go_on_retreating();
         let mut silent = false;
         for tracked in &tracked {
@@ -62,9 +63,9 @@ impl<M: ?Sized + 'static> Deployment<M> {
         }
         let mut fired = Vec::new();
         let mut silent = false;
-        if state.is_routed() && self.host().is_some() && !self.is_healthy(tracked.version) {
-            let cause = Cause::reported("health", "it is not ready on its host".to_owned());
-            fired.push((Response::RollBack, cause));
+        if state.is_routed() && self.is_ill(tracked.version) {
+            let detail = "its host says that it cannot answer, at two looks in a row".to_owned();
+            fired.push((Response::RollBack, Cause::reported("health", detail)));
         }
         fired.extend(evidence::breaches(&self.config.triggers, &tracked.counts));
         for trigger in &self.config.triggers {
@@ -77,6 +78,42 @@ impl<M: ?Sized + 'static> Deployment<M> {
         fired.extend(self.worse_than_active(tracked));
         self.respond(tracked, fired);
         silent
+    }
+
+    /// Whether the host said at two looks in a row that a version it holds cannot answer. That it is being prepared, drained, or is not there
+    /// is no such thing, and neither is a host that panics.
+    fn is_ill(&self, version: VersionNumber) -> bool {
+        let says_so = self
+            .host()
+            .and_then(|host| catch_panic(|| host.health(version)).ok())
+            .is_some_and(|health| health.lifecycle == Lifecycle::Unhealthy);
+        let mut core = self.core.lock();
+        let said_so = core.ill.contains(&version);
+        if says_so {
+            core.ill.insert(version);
+        } else {
+            core.ill.remove(&version);
+        }
+        says_so && said_so
+    }
+
+    /// A blocked version that nothing could replace serves only until something can.
+    fn go_on_blocking(&self) {
+        let active = {
+            let core = self.core.lock();
+            let Some(active) = core.ledger.active else { return };
+            match core.ledger.entry(active) {
+                Ok(entry) if entry.blocked.is_some() => active,
+                _ => return,
+            }
+        };
+        let healthy = self.healthy_targets();
+        let mut core = self.core.lock();
+        let to = healthy.into_iter().find(|target| core.ledger.standby.contains(target));
+        if core.ledger.active == Some(active) && to.is_some() {
+            let cause = Cause::reported("security", "a version can take its place now".to_owned());
+            let _ = self.automatic(&mut core, vec![cause], Action::Block { version: active, to });
+        }
     }
 
     fn learn_baseline(&self, tracked: &Tracked, state: VersionState) {
@@ -155,9 +192,15 @@ impl<M: ?Sized + 'static> Deployment<M> {
     /// 50 %, 25 %, then nothing: one step a tick, as long as the target is fit.
     fn go_on_retreating(&self) {
         let Some(retreat) = self.core.lock().ledger.retreat else { return };
-        let fit = self.is_healthy(retreat.to);
+        let (fit, ill) = (self.is_healthy(retreat.to), self.is_ill(retreat.to));
         let mut core = self.core.lock();
-        if core.ledger.retreat != Some(retreat) {
+        if core.ledger.retreat != Some(retreat) || core.ledger.frozen.is_some() {
+            return;
+        }
+        if ill {
+            let detail = "its host says that it cannot answer, at two looks in a row".to_owned();
+            let causes = vec![Cause::reported("health", detail)];
+            self.cancel_retreat(&mut core, retreat, false, causes);
             return;
         }
         let tripped = core.counts.get(&retreat.to).is_some_and(|counts| counts.is_tripped());
@@ -202,6 +245,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let counts = core.counts.get(&version)?;
         if canary.paused
             || core.ledger.frozen.is_some()
+            || core.approvals.iter().any(|approval| approval.version == version)
             || counts.is_decided(Response::AlertAndWait)
         {
             return None;

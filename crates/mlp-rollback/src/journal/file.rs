@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlp_core::{ContentHash, StoreError};
 use parking_lot::Mutex;
@@ -126,14 +127,13 @@ impl State {
         let written =
             self.file.seek(SeekFrom::Start(self.length)).and_then(|_| self.file.write_all(bytes));
         if let Err(error) = written {
-            // Half a line may be there. It is cut off again, or else nothing may follow it.
-            self.is_closed = self.file.set_len(self.length).is_err();
-            return Err(match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                    StoreError::StorageFull
-                }
-                _ => StoreError::backend(error),
-            });
+            // Half a line may be there. It is cut off again, or else nothing may follow it; and a disk that fails is not trusted again.
+            let is_full = matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+            );
+            self.is_closed = self.file.set_len(self.length).is_err() || !is_full;
+            return Err(if is_full { StoreError::StorageFull } else { StoreError::backend(error) });
         }
         if let Err(error) = self.file.sync_data() {
             self.is_closed = true;
@@ -146,13 +146,20 @@ impl State {
 
 /// Makes an empty journal appear whole or not at all.
 fn create(path: &Path) -> Result<(), StoreError> {
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    let draft = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".{}-{draft}.new", std::process::id()));
     let draft = path.with_file_name(name);
     let made = File::create(&draft)
         .and_then(|mut file| file.write_all(HEADER.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&draft, path));
-    made.map_err(StoreError::backend)?;
+        // A link does not replace a journal that somebody else has begun meanwhile.
+        .and_then(|()| match std::fs::hard_link(&draft, path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        });
+    let removed = std::fs::remove_file(&draft);
+    made.and(removed).map_err(StoreError::backend)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))
         .and_then(|folder| folder.sync_all())
@@ -191,9 +198,16 @@ fn parse(bytes: &[u8]) -> Result<Parsed, StoreError> {
                 lines.push(line);
                 return Ok(Parsed { lines, length: bytes.len(), lacks_line_break: true });
             }
+            // Whole but for its last byte: that was the line break, and is another byte now.
+            (None, None)
+                if parse_line(&line[..line.len() - 1])
+                    .is_some_and(|line| follows(&lines, &line)) =>
+            {
+                return Err(corrupt(lines.len(), "its line break is another byte"));
+            }
             // Unfinished: the end is missing, or blocks of it were never written and read as zeros, and nothing follows.
             (None, None) => break,
-            (None, Some(_)) if is_unwritten(rest) => break,
+            (None, Some(_)) if is_unwritten(rest, at) => break,
             (None, Some(_)) => {
                 return Err(corrupt(lines.len(), "it cannot be read, or its hash does not fit"));
             }
@@ -214,10 +228,31 @@ fn header_fault(bytes: &[u8]) -> StoreError {
     }
 }
 
-/// A last line with zero bytes in it, which JSON never holds. Zeros before a further whole line are damage.
-fn is_unwritten(rest: &[u8]) -> bool {
+/// A disk writes sectors of this many bytes as a whole.
+const SECTOR: usize = 512;
+
+/// A last line of which sectors were never written: they read as zeros, which JSON never holds. Zeros that are not whole sectors, or before a
+/// further line, are damage. `at` is where the line stands in the file.
+fn is_unwritten(rest: &[u8], at: usize) -> bool {
     let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-    rest[..end].contains(&0) && end + 1 >= rest.len()
+    if end + 1 < rest.len() {
+        return false;
+    }
+    let mut is_any = false;
+    let mut from = 0;
+    while let Some(start) = rest[from..].iter().position(|byte| *byte == 0).map(|zero| from + zero)
+    {
+        let stop =
+            rest[start..].iter().position(|byte| *byte != 0).map_or(rest.len(), |end| start + end);
+        let begins = start == 0 || (at + start).is_multiple_of(SECTOR);
+        let ends = stop == rest.len() || (at + stop).is_multiple_of(SECTOR);
+        if !(begins && ends) {
+            return false;
+        }
+        is_any = true;
+        from = stop;
+    }
+    is_any
 }
 
 fn parse_line(line: &[u8]) -> Option<JournalLine> {

@@ -55,11 +55,13 @@ impl Ledger {
                 self.is_canary(*version).map(|_| ())
             }
             Action::StartShadow { version, .. } => {
+                self.no_freeze()?;
                 self.needs_active()?;
                 self.shadow_fits()?;
                 self.may_start(*version)
             }
             Action::StartChallenger { version, share } => {
+                self.no_freeze()?;
                 self.challenger_fits()?;
                 let canary = self.canary.as_ref().map_or(Share::ZERO, |canary| canary.plan.bound());
                 let others = canary.as_percent() + self.challengers_share().as_percent();
@@ -69,6 +71,7 @@ impl Ledger {
                 self.may_start(*version)
             }
             Action::StartFlag { version, .. } => {
+                self.no_freeze()?;
                 self.challenger_fits()?;
                 self.may_start(*version)
             }
@@ -104,6 +107,11 @@ impl Ledger {
                 self.in_state(*to, "standby", |state| state == VersionState::Standby)?;
                 Ok(())
             }
+            Action::CancelRetreat { from, to, .. } => match self.retreat {
+                Some(retreat) if retreat.from == *from && retreat.to == *to => Ok(()),
+                _ => Err(Error::Nothing { what: "retreat between these versions" }),
+            },
+            Action::Dismiss { version } => self.entry(*version).map(|_| ()),
             Action::Block { version, to } => {
                 self.entry(*version)?;
                 to.map_or(Ok(()), |to| self.is_target(to))

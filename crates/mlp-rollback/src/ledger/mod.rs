@@ -137,6 +137,12 @@ impl Ledger {
             Action::Retreat { from, to, keeps } => {
                 self.retreat = Some(Retreat { from: *from, to: *to, keeps: *keeps });
             }
+            Action::CancelRetreat { to, failed, .. } => {
+                self.retreat = None;
+                if *failed {
+                    self.leave(*to, VersionState::RolledBack);
+                }
+            }
             Action::Block { version, to } => self.block(*version, *to, reason),
             Action::Unblock { version } => {
                 let entry = self.versions.get_mut(version);
@@ -156,7 +162,7 @@ impl Ledger {
             Action::Archive { version } => self.set(*version, VersionState::Archived),
             Action::Freeze => self.frozen = Some(reason.to_owned()),
             Action::Unfreeze => self.frozen = None,
-            Action::Alert { .. } | Action::Drill { .. } => {}
+            Action::Alert { .. } | Action::Dismiss { .. } | Action::Drill { .. } => {}
         }
     }
 

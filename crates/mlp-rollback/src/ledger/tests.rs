@@ -48,6 +48,8 @@ fn any_action() -> impl Strategy<Value = Action> {
             to,
             keeps
         }),
+        (version(), version(), any::<bool>())
+            .prop_map(|(from, to, failed)| Action::CancelRetreat { from, to, failed }),
         (version(), share()).prop_map(|(version, share)| Action::Demote { version, share }),
         (version(), proptest::option::of(version()))
             .prop_map(|(version, to)| Action::Block { version, to }),

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use mlp_core::{OutcomeStatus, StoreError};
+use mlp_core::{OutcomeStatus, StoreError, VersionNumber};
 use mlp_rollback::{
-    CanaryPlan, Error, FileJournal, Journal, JournalContents, JournalLine, MemoryJournal, Record,
-    Status, VersionBundle, VersionState, history_of,
+    CanaryPlan, Condition, Error, FileJournal, Journal, JournalContents, JournalLine,
+    MemoryJournal, Record, Response, Status, Trigger, VersionBundle, VersionState, history_of,
 };
 use parking_lot::Mutex;
 
@@ -198,8 +198,9 @@ fn after_a_power_cut_at_any_byte_the_state_is_the_old_one_or_the_new_one() {
     let mut torn = 0;
     for pair in ends.windows(2) {
         for cut in (pair[0]..=pair[1]).step_by(37) {
-            // The line that was not synced is cut short, or keeps its length with blocks that were never written.
-            let mut zeros = bytes[..cut].to_vec();
+            // The line that was not synced is cut short, or keeps its length with sectors that were never written.
+            let sector = (cut / 512 * 512).max(pair[0]);
+            let mut zeros = bytes[..sector].to_vec();
             zeros.resize(pair[1], 0);
             for image in [bytes[..cut].to_vec(), zeros] {
                 std::fs::write(&path, image).unwrap();
@@ -307,4 +308,103 @@ fn a_change_too_long_for_the_journal_is_refused_and_the_next_one_is_taken() {
     drop(world);
     let world = on(Arc::new(FileJournal::open(&path).unwrap()));
     assert_eq!(world.deployment.active(), Some(V1));
+}
+
+#[test]
+fn another_number_of_warm_predecessors_opens_the_same_journal() {
+    for (then, now) in [(1, 3), (2, 3), (3, 1), (2, 1)] {
+        let journal = Arc::new(MemoryJournal::new());
+        let world =
+            World::with_journal(config().with_keep_warm(then), Some(Arc::clone(&journal) as _));
+        for version in [V1, V2, V3, VersionNumber(4)] {
+            assert_eq!(world.register(), version);
+            world.deployment.deploy(version, &me()).unwrap();
+            world.deployment.tick();
+        }
+        world.deployment.rollback(&me()).unwrap();
+        drop(world);
+        let world = World::with_journal(config().with_keep_warm(now), Some(journal as _));
+        assert_eq!(world.deployment.active(), Some(V3), "{then} then, {now} now");
+        let register = world.register();
+        world.deployment.deploy(register, &me()).unwrap();
+        assert!(world.deployment.status().standby.len() <= now);
+    }
+}
+
+#[test]
+fn what_waits_for_approval_waits_after_a_restart_until_somebody_dismisses_it() {
+    let journal = Arc::new(MemoryJournal::new());
+    let triggers = [Trigger::new(
+        "errors",
+        Condition::ErrorRateAbove { rate: 0.01, alpha: 0.01 },
+        Response::AlertAndWait,
+    )];
+    let open = || {
+        let config = config().with_triggers(triggers.clone());
+        World::with_journal(config, Some(Arc::clone(&journal) as _))
+    };
+    let world = open();
+    for version in [V1, V2] {
+        assert_eq!(world.register(), version);
+    }
+    world.deployment.deploy(V1, &me()).unwrap();
+    let plan = CanaryPlan::fixed(percent(100.0)).unwrap();
+    world.deployment.start_canary(V2, plan, &me()).unwrap();
+    world.serve(V2, 5, OutcomeStatus::Failed);
+    let waits = |world: &World| -> Vec<VersionNumber> {
+        world.deployment.status().approvals.iter().map(|approval| approval.version).collect()
+    };
+    assert_eq!(waits(&world), [V2]);
+    drop(world);
+    let world = open();
+    assert_eq!(waits(&world), [V2]);
+    world.deployment.dismiss(V2, &me().because("a known fault")).unwrap();
+    assert!(waits(&world).is_empty());
+    drop(world);
+    let world = open();
+    assert!(waits(&world).is_empty());
+    assert!(world.deployment.dismiss(V2, &me()).is_err());
+}
+
+#[test]
+fn a_flipped_bit_of_the_last_line_is_damage_and_not_a_line_that_never_ended() {
+    let _turn = TURNS.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = journal_of_the_script(folder.path());
+    let ends = line_ends(&bytes);
+    let last = ends[ends.len() - 2];
+    let path = folder.path().join("flipped");
+    for at in last..bytes.len() {
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            std::fs::write(&path, &damaged).unwrap();
+            let opened = FileJournal::open(&path);
+            assert!(matches!(opened, Err(StoreError::Corrupt { .. })), "bit {bit} of byte {at}");
+        }
+    }
+}
+
+#[test]
+fn two_that_begin_a_journal_at_once_share_one_and_only_one_has_it() {
+    for _ in 0..50 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let barrier = std::sync::Barrier::new(4);
+        let opened: Vec<bool> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        let journal = FileJournal::open(&path);
+                        barrier.wait();
+                        journal.is_ok()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(opened.iter().filter(|opened| **opened).count(), 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a draft is left");
+    }
 }

@@ -332,3 +332,93 @@ fn winsorised_revenue_with_outliers_is_judged_right_though_looked_at_fifty_times
     assert!(at_the_bound <= 6, "{at_the_bound} of 200 at the bound");
     assert!(far_below >= 190, "{far_below} of 200 were found");
 }
+
+#[test]
+fn a_breach_during_a_freeze_waits_for_approval_and_is_acted_on_after_it() {
+    let world = World::started(config(), 1);
+    world.deployment.deploy(V2, &me()).unwrap();
+    world.deployment.freeze(&me()).unwrap();
+    let fail = |count: usize| {
+        let routes: Vec<_> = (0..count).map(|_| world.next()).collect();
+        routes.iter().for_each(|route| world.report(route, OutcomeStatus::Failed));
+    };
+    fail(5);
+    assert_eq!(world.deployment.active(), Some(V2), "nothing is automatic now");
+    assert_eq!(world.deployment.status().approvals.len(), 1);
+    world.deployment.tick();
+    assert_eq!(world.pager.0.lock().last().unwrap().severity, Severity::P0);
+    world.deployment.unfreeze(&me()).unwrap();
+    fail(1);
+    assert_eq!(world.deployment.active(), Some(V1));
+}
+
+#[test]
+fn a_retreat_ends_if_its_target_fails_or_falls_ill_and_goes_to_another() {
+    for fails in [true, false] {
+        let mut triggers = Trigger::default_table();
+        triggers.push(Trigger::accuracy(0.8));
+        let (world, _) = with_source(triggers, wrong(26_000, 100_000));
+        let spare = world.register();
+        // Version 2 is active and too inaccurate; versions 1 and another one are its predecessors.
+        world.deployment.deploy(spare, &me()).unwrap();
+        world.deployment.deploy(V2, &me()).unwrap();
+        world.deployment.tick();
+        assert!(world.share(spare) > 0.4, "half goes to {spare}");
+        if fails {
+            let routes: Vec<_> = std::iter::repeat_with(|| world.next())
+                .filter(|route| route.version == spare)
+                .take(5)
+                .collect();
+            routes.iter().for_each(|route| world.report(route, OutcomeStatus::Failed));
+            assert_eq!(world.state(spare), VersionState::RolledBack);
+        } else {
+            world.host.set(spare, mlp_core::Lifecycle::Unhealthy);
+            world.deployment.tick();
+            assert!(world.share(spare) > 0.2, "one look is no illness");
+            world.deployment.tick();
+        }
+        assert_eq!(world.share(spare), 0.0, "it serves nobody any more");
+        for _ in 0..6 {
+            world.deployment.tick();
+        }
+        assert_eq!(world.deployment.active(), Some(V1), "the next predecessor takes over");
+    }
+}
+
+#[test]
+fn a_host_that_drains_or_panics_is_no_reason_to_roll_back() {
+    let world = World::started(config(), 1);
+    world.deployment.start_canary(V2, CanaryPlan::fixed(percent(50.0)).unwrap(), &me()).unwrap();
+    for lifecycle in [mlp_core::Lifecycle::Draining, mlp_core::Lifecycle::Warming] {
+        world.host.set(V2, lifecycle);
+        (0..3).for_each(|_| drop(world.deployment.tick()));
+        assert_eq!(world.state(V2), VersionState::Canary, "{lifecycle:?}");
+    }
+    world.host.set(V2, mlp_core::Lifecycle::Unhealthy);
+    (0..2).for_each(|_| drop(world.deployment.tick()));
+    assert_eq!(world.state(V2), VersionState::RolledBack);
+}
+
+#[test]
+fn a_blocked_active_version_goes_as_soon_as_something_can_take_its_place() {
+    let world = World::started(config(), 1);
+    world.deployment.deploy(V2, &me()).unwrap();
+    world.host.set(V1, mlp_core::Lifecycle::Unhealthy);
+    world.deployment.report_security(V2, "leaks").unwrap();
+    assert_eq!(world.deployment.active(), Some(V2), "nothing can take its place");
+    world.host.set(V1, mlp_core::Lifecycle::Ready);
+    world.deployment.tick();
+    assert_eq!((world.deployment.active(), world.state(V2)), (Some(V1), VersionState::Blocked));
+}
+
+#[test]
+fn triggers_that_disagree_about_what_is_slow_are_refused() {
+    let slower = |times| {
+        let condition = Condition::SlowerThanBaseline { times, alpha: 0.01 };
+        Trigger::new(format!("{times}"), condition, Response::RollBack)
+    };
+    let opens = |triggers: Vec<Trigger>| Deployment::<str>::new(config().with_triggers(triggers));
+    assert!(opens(vec![slower(2.0), slower(2.0)]).is_ok());
+    assert!(opens(vec![slower(2.0), slower(5.0)]).is_err());
+    assert!(opens(vec![slower(1e30)]).is_err());
+}

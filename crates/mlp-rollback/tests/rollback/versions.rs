@@ -219,3 +219,49 @@ fn the_history_says_from_to_who_why_and_when() {
     let story = world.deployment.latest_post_mortem().unwrap().to_string();
     assert!(story.contains("deployed v1 → v2 by alice: better recall"), "{story}");
 }
+
+#[test]
+fn of_two_rollbacks_of_one_version_at_once_one_wins() {
+    for _ in 0..20 {
+        let world = World::started(config(), 2);
+        world.deployment.deploy(V2, &me()).unwrap();
+        world.deployment.deploy(V3, &me()).unwrap();
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..2).map(|_| scope.spawn(|| world.deployment.rollback_from(V3, &me()))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+        assert!(results.iter().any(|result| matches!(result, Err(Error::WrongState { .. }))));
+        assert_eq!(world.deployment.active(), Some(V2), "not back twice");
+    }
+}
+
+#[test]
+fn a_key_repeats_what_was_asked_and_not_what_it_found() {
+    let world = World::started(config(), 3);
+    world.deployment.deploy(V2, &me()).unwrap();
+    let first = world.deployment.block(V2, &me().with_key("block")).unwrap();
+    assert_eq!(world.deployment.block(V2, &me().with_key("block")).unwrap(), first);
+    let to = world.deployment.rollback_to(V3, &me().with_key("back")).unwrap();
+    assert_eq!(world.deployment.rollback_to(V3, &me().with_key("back")).unwrap(), to);
+    let other = world.deployment.rollback_to(V1, &me().with_key("back"));
+    assert!(matches!(other, Err(Error::KeyReused { .. })));
+    let plan = CanaryPlan::stepping(percent(10.0), percent(50.0)).unwrap();
+    world.deployment.start_canary(V4, plan, &me()).unwrap();
+    let step = world.deployment.advance(V4, &me().with_key("step")).unwrap();
+    assert_eq!(world.deployment.advance(V4, &me().with_key("step")).unwrap(), step);
+    assert_eq!(world.deployment.status().canary.unwrap().step, 1);
+    let promoted = world.deployment.promote(V4, &me().with_key("promote")).unwrap();
+    world.host.set(V4, mlp_core::Lifecycle::Unhealthy);
+    assert_eq!(world.deployment.promote(V4, &me().with_key("promote")).unwrap(), promoted);
+}
+
+#[test]
+fn a_change_is_not_made_stale_by_its_own_cleaning_up() {
+    let world = World::started(config().with_keep_warm(1), 3);
+    world.deployment.deploy(V2, &me()).unwrap();
+    world.deployment.deploy(V3, &me()).unwrap(); // version 1 is draining
+    let seen = world.deployment.generation();
+    world.deployment.deploy(V4, &me().at_generation(seen)).unwrap();
+}
