@@ -29,7 +29,6 @@ impl Share {
     /// One quarter.
     pub(crate) const QUARTER: Self = Self(250_000);
     /// Everything.
-    /// Everything.
     pub const WHOLE: Self = Self(1_000_000);
 
     /// A share in percent, rounded to a millionth of the whole.
@@ -63,6 +62,11 @@ impl Share {
     /// What is left of the whole.
     pub(crate) const fn rest(self) -> Self {
         Self(1_000_000 - self.0)
+    }
+
+    /// What lies between two places; nothing if they are out of order.
+    pub(crate) fn between(from: Self, to: Self) -> Self {
+        Self(to.0.saturating_sub(from.0))
     }
 
     /// The sum, at most `bound`.

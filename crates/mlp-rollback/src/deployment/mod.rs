@@ -214,17 +214,14 @@ impl<M: ?Sized> Core<M> {
         if let Some(canary) = ledger.canary.as_ref().filter(|canary| canary.version == version) {
             return canary.share();
         }
-        if let Some(retreat) = ledger.retreat {
-            if retreat.to == version {
-                return retreat.keeps.rest();
-            }
-            if retreat.from == version {
-                return retreat.keeps;
-            }
+        // A canary stands below, challengers above; what lies between them is the active version's, from below its successor's in a retreat.
+        let top = ledger.challengers_share().rest();
+        let border = ledger.retreat.map_or(Share::ZERO, |retreat| retreat.keeps.rest());
+        if ledger.retreat.is_some_and(|retreat| retreat.to == version) {
+            return Share::between(canary, border.min(top));
         }
         if ledger.active == Some(version) {
-            let trials = canary.plus_up_to(ledger.challengers_share(), Share::WHOLE);
-            return trials.rest();
+            return Share::between(canary.max(border), top);
         }
         listed(&ledger.challengers).or_else(|| listed(&ledger.shadows)).unwrap_or_default()
     }

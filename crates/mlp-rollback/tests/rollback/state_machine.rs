@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mlp_core::{Host, Lifecycle, OutcomeStatus, RequestKey, Router, VersionNumber};
+use mlp_core::{
+    Host, Lifecycle, MetricSource, OutcomeStatus, Reading, RequestKey, Router, Signal, SourceError,
+    VersionNumber,
+};
 use mlp_rollback::{
-    CanaryPlan, Error, Flag, Journal, JournalContents, JournalLine, MemoryJournal, Promotion,
-    Status, VersionState,
+    CanaryPlan, Condition, DeploymentConfig, Error, Flag, Journal, JournalContents, JournalLine,
+    MemoryJournal, Promotion, Response, Status, Trigger, VersionState,
 };
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -36,6 +39,8 @@ enum Command {
     Freeze,
     Unfreeze,
     Approve(u64),
+    Dismiss(u64),
+    Resume(u64),
     ReportDrift(u64),
     ReportSecurity(u64),
     Drill,
@@ -72,6 +77,8 @@ fn any_command() -> impl Strategy<Value = Command> {
         1 => Just(Command::Freeze),
         1 => Just(Command::Unfreeze),
         1 => version().prop_map(Command::Approve),
+        1 => version().prop_map(Command::Dismiss),
+        1 => version().prop_map(Command::Resume),
         1 => version().prop_map(Command::ReportDrift),
         1 => version().prop_map(Command::ReportSecurity),
         1 => Just(Command::Drill),
@@ -103,9 +110,34 @@ impl Journal for Mortal {
     }
 }
 
+/// Even versions become too inaccurate, so that an active one retreats.
+#[derive(Debug)]
+struct EvenAreWrong;
+
+impl MetricSource for EvenAreWrong {
+    fn read(&self, version: VersionNumber, _: &Signal) -> Result<Reading, SourceError> {
+        let events = if version.0.is_multiple_of(2) { 300 } else { 100 };
+        Ok(Reading::Proportion { events, trials: 1_000 })
+    }
+}
+
+/// All kinds of triggers, and a cool-down that ends now and then.
+fn lively() -> DeploymentConfig {
+    let mut triggers = Trigger::default_table();
+    triggers.push(Trigger::accuracy(0.9));
+    let worse = Condition::WorseThanActive { ratio: 2.0, alpha: 0.01 };
+    triggers.push(Trigger::new("worse", worse, Response::AlertAndWait));
+    config().with_triggers(triggers)
+}
+
+fn open(journal: &Arc<Mortal>) -> World {
+    let journal = Some(Arc::clone(journal) as _);
+    World::with_metrics(lively(), journal, vec![Arc::new(EvenAreWrong)])
+}
+
 fn begin(journal: &Arc<Mortal>) -> World {
     *journal.left.lock() = usize::MAX;
-    let world = World::with_journal(config(), Some(Arc::clone(journal) as _));
+    let world = open(journal);
     for status in world.deployment.status().versions {
         world.deployment.attach_source(status.version, good()).unwrap();
     }
@@ -157,6 +189,8 @@ fn run(world: &World, command: &Command) {
         Command::Freeze => deployment.freeze(&me()).map(|_| ()),
         Command::Unfreeze => deployment.unfreeze(&me()).map(|_| ()),
         Command::Approve(version) => deployment.approve(of(version), &me()).map(|_| ()),
+        Command::Dismiss(version) => deployment.dismiss(of(version), &me()).map(|_| ()),
+        Command::Resume(version) => deployment.resume(of(version), &me()).map(|_| ()),
         Command::ReportDrift(version) => deployment.report_drift(of(version), "drift"),
         Command::ReportSecurity(version) => deployment.report_security(of(version), "leak"),
         Command::Drill => deployment.drill(&me()).map(|_| ()),
@@ -265,9 +299,13 @@ fn roles(status: &Status) -> String {
         .iter()
         .map(|version| (of(version.state), version.blocked.is_some(), version.flag.clone()));
     let canary = status.canary.as_ref().map(|canary| (canary.version, canary.step));
+    let approvals: Vec<_> = status.approvals.iter().map(|approval| approval.version).collect();
     let (active, standby) = (status.active, &status.standby);
     let frozen = status.frozen.is_some();
-    format!("{active:?} {canary:?} {standby:?} {frozen} {:?}", versions.collect::<Vec<_>>())
+    format!(
+        "{active:?} {canary:?} {standby:?} {frozen} {approvals:?} {:?}",
+        versions.collect::<Vec<_>>()
+    )
 }
 
 proptest! {
@@ -307,7 +345,7 @@ proptest! {
         if world.deployment.status().journal_failure.is_none() {
             let left = roles(&check(&world));
             drop(world);
-            let reopened = World::with_journal(config(), Some(journal as _));
+            let reopened = open(&journal);
             prop_assert_eq!(left, roles(&reopened.deployment.status()));
         }
     }
@@ -352,7 +390,7 @@ proptest! {
         check_routes(&world, &status);
         let left = roles(&status);
         drop(world);
-        let reopened = World::with_journal(config(), Some(journal as _));
+        let reopened = open(&journal);
         prop_assert_eq!(left, roles(&reopened.deployment.status()));
     }
 }
