@@ -16,8 +16,20 @@ use crate::server::Server;
 ///
 /// [`pick`](Self::pick) is called on the path of every request: it takes no lock that a slow caller can hold.
 pub trait Balancer: Debug + Send + Sync {
-    /// The position of the server to ask, given how many requests are under way at each of them. There is at least one.
-    fn pick(&self, under_way: &[AtomicUsize]) -> usize;
+    /// The position of the server to ask, given how many requests are under way at each of them and who asks, if that is known. There is at
+    /// least one.
+    fn pick(&self, under_way: &[AtomicUsize], unit: Option<&str>) -> usize;
+}
+
+fn load(under_way: &[AtomicUsize], index: usize) -> usize {
+    under_way[index].load(Ordering::Relaxed)
+}
+
+/// A number whose bits all depend on all bits of another (the finaliser of MurmurHash3).
+fn mix(mut value: u64) -> u64 {
+    value = (value ^ (value >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    value = (value ^ (value >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    value ^ (value >> 33)
 }
 
 /// One server after the other.
@@ -25,7 +37,7 @@ pub trait Balancer: Debug + Send + Sync {
 pub struct RoundRobin(AtomicUsize);
 
 impl Balancer for RoundRobin {
-    fn pick(&self, under_way: &[AtomicUsize]) -> usize {
+    fn pick(&self, under_way: &[AtomicUsize], _: Option<&str>) -> usize {
         self.0.fetch_add(1, Ordering::Relaxed) % under_way.len()
     }
 }
@@ -35,9 +47,74 @@ impl Balancer for RoundRobin {
 pub struct LeastOutstanding;
 
 impl Balancer for LeastOutstanding {
-    fn pick(&self, under_way: &[AtomicUsize]) -> usize {
-        let load = |&index: &usize| under_way[index].load(Ordering::Relaxed);
-        (0..under_way.len()).min_by_key(load).unwrap_or(0)
+    fn pick(&self, under_way: &[AtomicUsize], _: Option<&str>) -> usize {
+        (0..under_way.len()).min_by_key(|&index| load(under_way, index)).unwrap_or(0)
+    }
+}
+
+/// Of two servers drawn at random the one with fewer requests under way (Mitzenmacher 2001): nearly as even as asking all, at the cost of two.
+#[derive(Debug, Default)]
+pub struct PowerOfTwoChoices(AtomicUsize);
+
+impl Balancer for PowerOfTwoChoices {
+    fn pick(&self, under_way: &[AtomicUsize], _: Option<&str>) -> usize {
+        let draw = mix(self.0.fetch_add(1, Ordering::Relaxed) as u64);
+        let n = under_way.len();
+        let one = draw as usize % n;
+        // Another one, if there is another.
+        let other = (one + 1 + (draw >> 32) as usize % n.max(2).saturating_sub(1)) % n;
+        if load(under_way, other) < load(under_way, one) { other } else { one }
+    }
+}
+
+/// The server that a unit belongs to, as long as that is not much busier than the others: whoever asks again finds what is remembered of
+/// them.
+///
+/// Each unit ranks all servers by a hash of both (rendezvous hashing, Thaler and Ravishankar 1998), so one more server takes 1/n of the units
+/// from the others and moves nobody else. A server with more than `bound` times the mean load passes its units on to the next in their rank
+/// (bounded loads, Mirrokni, Thorup and Zadimoghaddam 2018). Requests without a unit go to the server with the fewest under way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ConsistentHashing {
+    bound: f64,
+}
+
+impl Default for ConsistentHashing {
+    /// A bound of 1.25 times the mean.
+    fn default() -> Self {
+        Self { bound: 1.25 }
+    }
+}
+
+impl ConsistentHashing {
+    /// Sets how many times the mean load a server may have, above 1.
+    ///
+    /// # Errors
+    /// If it is not finite and above 1.
+    pub fn with_bound(bound: f64) -> Result<Self, ServeError> {
+        if bound > 1.0 && bound.is_finite() {
+            return Ok(Self { bound });
+        }
+        Err(ServeError::InvalidOption {
+            option: "bound",
+            given: bound.to_string(),
+            allowed: "finite and above 1",
+        })
+    }
+}
+
+impl Balancer for ConsistentHashing {
+    fn pick(&self, under_way: &[AtomicUsize], unit: Option<&str>) -> usize {
+        let Some(unit) = unit else { return LeastOutstanding.pick(under_way, None) };
+        let of_unit = unit.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let n = under_way.len();
+        let total: usize = (0..n).map(|index| load(under_way, index)).sum();
+        // Counting the request itself, so that an idle set takes everybody where they belong.
+        let most = (self.bound * (total + 1) as f64 / n as f64).ceil() as usize;
+        let rank = |&index: &usize| mix(of_unit ^ mix(index as u64 + 1));
+        let has_room = |&index: &usize| load(under_way, index) < most;
+        (0..n).filter(has_room).max_by_key(rank).unwrap_or(0)
     }
 }
 
@@ -114,7 +191,7 @@ impl<M: ?Sized + Servable + 'static> Balanced<M> {
         input: M::Input,
     ) -> Result<Answer<M::Output>, ServeError> {
         // A balancer of somebody else's may pick beyond the end.
-        let index = self.balancer.pick(&self.under_way) % self.servers.len();
+        let index = self.balancer.pick(&self.under_way, request.unit) % self.servers.len();
         let _under_way = UnderWay::begin(&self.under_way[index]);
         self.servers[index].predict_for(request, input)
     }
@@ -203,12 +280,61 @@ mod tests {
         assert_eq!(balanced.predict(false).unwrap().output, 0, "it is free again");
     }
 
+    fn loads(loads: &[usize]) -> Vec<AtomicUsize> {
+        loads.iter().map(|load| AtomicUsize::new(*load)).collect()
+    }
+
+    #[test]
+    fn of_two_choices_the_less_busy_is_taken_and_all_are_drawn() {
+        let balancer = PowerOfTwoChoices::default();
+        let busy = loads(&[9, 0, 9, 9]);
+        let picks: Vec<usize> = (0..4_000).map(|_| balancer.pick(&busy, None)).collect();
+        let idle = picks.iter().filter(|pick| **pick == 1).count();
+        // It is one of the two in half of the draws.
+        assert!((1_850..2_150).contains(&idle), "{idle} of 4,000");
+        assert!((0..4).all(|server| picks.contains(&server)));
+        assert_eq!(balancer.pick(&loads(&[3]), None), 0);
+        let two = loads(&[1, 0]);
+        assert!((0..100).all(|_| balancer.pick(&two, None) == 1));
+    }
+
+    #[test]
+    fn a_unit_keeps_its_server_and_one_more_server_moves_only_its_own_share() {
+        let balancer = ConsistentHashing::default();
+        let of = |n: usize| -> Vec<usize> {
+            let idle = loads(&vec![0; n]);
+            (0..10_000).map(|unit| balancer.pick(&idle, Some(&format!("user-{unit}")))).collect()
+        };
+        let (four, five) = (of(4), of(5));
+        assert_eq!(four, of(4));
+        for server in 0..4 {
+            let share = four.iter().filter(|pick| **pick == server).count();
+            assert!((2_350..2_650).contains(&share), "{share} of 10,000");
+        }
+        let moved: Vec<_> = four.iter().zip(&five).filter(|(one, other)| one != other).collect();
+        assert!(moved.iter().all(|(_, other)| **other == 4), "somebody moved between the others");
+        assert!((1_850..2_150).contains(&moved.len()), "{} moved", moved.len());
+    }
+
+    #[test]
+    fn a_server_over_its_bound_passes_its_units_on() {
+        let balancer = ConsistentHashing::with_bound(1.5).unwrap();
+        let home = balancer.pick(&loads(&[0; 3]), Some("alice"));
+        let mut busy = [2; 3];
+        busy[home] = 4; // the mean of 9 is 3, the bound ceil(1.5 × 9 / 3) = 5
+        assert_eq!(balancer.pick(&loads(&busy), Some("alice")), home);
+        busy[home] = 7;
+        assert_ne!(balancer.pick(&loads(&busy), Some("alice")), home);
+        assert!(ConsistentHashing::with_bound(1.0).is_err());
+        assert_eq!(balancer.pick(&loads(&[3, 1, 2]), None), 1);
+    }
+
     #[test]
     fn no_server_is_an_error_and_a_pick_beyond_the_end_is_none() {
         #[derive(Debug)]
         struct Beyond;
         impl Balancer for Beyond {
-            fn pick(&self, _: &[AtomicUsize]) -> usize {
+            fn pick(&self, _: &[AtomicUsize], _: Option<&str>) -> usize {
                 7
             }
         }

@@ -42,7 +42,7 @@
 //! | setting up | [`ServerBuilder`], [`ServeOptions`] |
 //! | versions | [`Server::swap`], [`Server::host`] (an [`mlp_core::Host`] for a deployment), [`mlp_core::Router`] |
 //! | remembering answers | [`PredictionCache`], [`QuickCache`] (the default), [`LruCache`] |
-//! | several servers | [`Balanced`], [`Balancer`]: [`RoundRobin`], [`LeastOutstanding`] |
+//! | several servers | [`Balanced`], [`Balancer`]: [`RoundRobin`], [`LeastOutstanding`], [`PowerOfTwoChoices`], [`ConsistentHashing`] |
 //! | watching | [`ServerHealth`], [`Numbers`], [`mlp_core::PredictionLog`] |
 //!
 //! # How it works
@@ -92,7 +92,9 @@ mod ledger;
 mod sync;
 mod time;
 
-pub use balance::{Balanced, Balancer, LeastOutstanding, RoundRobin};
+pub use balance::{
+    Balanced, Balancer, ConsistentHashing, LeastOutstanding, PowerOfTwoChoices, RoundRobin,
+};
 pub use builder::ServerBuilder;
 pub use cache::{LruCache, PredictionCache, QuickCache, Remembered};
 pub use error::ServeError;
