@@ -3,6 +3,7 @@
 mod canary;
 mod evidence;
 mod journal;
+mod power;
 mod state_machine;
 mod support;
 mod system_calls;
