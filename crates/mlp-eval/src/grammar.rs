@@ -23,9 +23,9 @@ pub struct ParseFilterError {
 impl Filter {
     /// Reads a filter from text.
     ///
-    /// The grammar is a superset of MLflow's: conditions joined by `AND`, `OR`, `NOT` and parentheses; `=`, `!=`, `<`, `<=`, `>`, `>=`, `LIKE`,
-    /// `ILIKE`, `[NOT] IN (…)`, `[NOT] BETWEEN … AND …`, `IS [NOT] NULL`; keys of letters, digits and `_ - . /` stand alone, others in double
-    /// quotes or backticks; texts stand in single quotes, a quote within is doubled. Words are read in capitals or not.
+    /// The grammar is a superset of MLflow's: conditions joined by `AND`, `OR` and parentheses; `=`, `!=`, `<`, `<=`, `>`, `>=`, `LIKE`, `ILIKE`,
+    /// `[NOT] IN (…)`, `[NOT] BETWEEN … AND …`, `IS [NOT] NULL`; keys of letters, digits and `_ - . /` stand alone, others in double quotes or
+    /// backticks; texts stand in single or double quotes, a quote within is doubled. Words are read in capitals or not.
     ///
     /// | what | meaning |
     /// | --- | --- |
@@ -379,6 +379,11 @@ impl Parser {
             self.at -= 1;
             return self.unexpected("a value");
         };
+        // MLflow takes texts in double quotes too; where a value stands they are no key.
+        let token = match token {
+            Token::QuotedKey(text) => Token::Text(text),
+            token => token,
+        };
         match (field, token) {
             (Field::Metric(..), Token::Text(_)) => {
                 fail(column, "a metric is compared with a number, without quotes")
@@ -565,6 +570,7 @@ mod tests {
                 "attributes.status = 'finished'",
                 Filter::compare(Field::Status, Operator::Equal, "finished"),
             ),
+            ("params.model = \"tree\"", Filter::compare(param("model"), Operator::Equal, "tree")),
             ("run_id IN ('a', 'b')", Filter::In(Field::Id, vec!["a".into(), "b".into()])),
             (
                 "start_time >= 1700000000000",
