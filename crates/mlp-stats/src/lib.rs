@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | How good are the predictions? | [`Confusion`], [`BinaryScores`], [`ClassScores`], [`RegressionScores`] |
 //! | Is one model better than another? | [`corrected_resampled_t`], [`Bootstrap`] |
-//! | Do two samples differ, and how much? | [`ks_two_sample`], [`anderson_darling_k_sample`], [`mann_whitney`], [`welch_t_test`], [`count_test`], [`fisher_exact`] |
+//! | Do two samples differ, and how much? | [`ks_two_sample`], [`anderson_darling_k_sample`], [`mann_whitney`], [`wilcoxon_signed_rank`], [`welch_t_test`], [`count_test`], [`fisher_exact`] |
 //! | How far apart are two distributions? | [`ReferenceBins::psi`], [`jensen_shannon()`], [`wasserstein()`] |
 //! | May I look after every request? | [`RateEvidence`], [`CanaryEvidence`], [`ConfidenceSequence`], [`SprtPlan`], [`MeanDifferenceEvidence`] |
 //! | Has this stream changed? | [`Adwin`], [`PageHinkley`], [`Kswin`], [`Ddm`], [`Eddm`], [`HddmA`], [`HddmW`] |

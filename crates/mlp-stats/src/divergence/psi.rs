@@ -62,20 +62,49 @@ impl ReferenceBins {
     /// # Ok::<(), mlp_stats::StatsError>(())
     /// ```
     pub fn psi(&self, sample: &[f64]) -> Result<Psi, StatsError> {
+        psi_of_counts(&self.counts, &self.counts_of(sample)?)
+    }
+
+    /// How many values of the reference are in each bin.
+    #[must_use]
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// How many values of another sample are in each bin. Infinite values fall into the outer bins.
+    ///
+    /// # Errors
+    /// If the sample is empty or holds NaN.
+    pub fn counts_of(&self, sample: &[f64]) -> Result<Vec<u64>, StatsError> {
         check::not_empty("psi", sample.len())?;
         check::no_nan("sample", sample)?;
-        let counts = counts_in_bins(sample, &self.edges);
-        let share = |count: u64, of: &[u64]| {
-            (count as f64 / of.iter().sum::<u64>() as f64).max(SMALLEST_SHARE)
-        };
-        let part = |(&current, &reference): (&u64, &u64)| {
-            let (current, reference) = (share(current, &counts), share(reference, &self.counts));
-            (current - reference) * (current / reference).ln()
-        };
-        let value: f64 = counts.iter().zip(&self.counts).map(part).sum();
-        let test = count_test(&self.counts, &counts, CountStatistic::Pearson);
-        Ok(Psi { value, p_value: test.map_or(1.0, |test| test.p_value) })
+        Ok(counts_in_bins(sample, &self.edges))
     }
+}
+
+/// The population stability index of counts in the same categories. Shares are taken as at least 0.0001.
+///
+/// # Errors
+/// If the lengths differ, or a sample has no counts.
+///
+/// ```
+/// let psi = mlp_stats::psi_of_counts(&[50, 50], &[90, 10])?;
+/// assert!((psi.value - 0.4 * (9.0_f64).ln()).abs() < 1e-12 && psi.p_value < 1e-8);
+/// # Ok::<(), mlp_stats::StatsError>(())
+/// ```
+pub fn psi_of_counts(reference: &[u64], current: &[u64]) -> Result<Psi, StatsError> {
+    check::same_length("reference", reference.len(), "current", current.len())?;
+    let total = |counts: &[u64]| counts.iter().map(|&count| count as f64).sum::<f64>();
+    let (of_reference, of_current) = (total(reference), total(current));
+    check::not_empty("psi", usize::from(of_reference > 0.0 && of_current > 0.0))?;
+    let share = |count: u64, of: f64| (count as f64 / of).max(SMALLEST_SHARE);
+    let part = |(&current, &reference): (&u64, &u64)| {
+        let (current, reference) = (share(current, of_current), share(reference, of_reference));
+        (current - reference) * (current / reference).ln()
+    };
+    let value: f64 = current.iter().zip(reference).map(part).sum();
+    let test = count_test(reference, current, CountStatistic::Pearson);
+    Ok(Psi { value, p_value: test.map_or(1.0, |test| test.p_value) })
 }
 
 fn counts_in_bins(values: &[f64], edges: &[f64]) -> Vec<u64> {

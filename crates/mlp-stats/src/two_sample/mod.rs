@@ -6,6 +6,7 @@ mod ks;
 mod mann_whitney;
 mod proportions;
 mod shift;
+mod signed_rank;
 mod welch;
 
 pub use anderson_darling::{AndersonDarling, AndersonDarlingVariant, anderson_darling_k_sample};
@@ -18,6 +19,7 @@ pub use proportions::{
     two_proportions,
 };
 pub use shift::{ShiftInterval, hodges_lehmann_shift, shift_interval};
+pub use signed_rank::{SignedRank, wilcoxon_signed_rank};
 pub use welch::{TTest, student_t_test, welch_t_test};
 
 /// Which difference a test looks for.
