@@ -81,6 +81,10 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
+        // As a moment beyond the years that have a date is written.
+        if let Some(micros) = text.strip_suffix("µs").and_then(|micros| micros.parse().ok()) {
+            return Ok(Self(micros));
+        }
         let moment: jiff::Timestamp =
             text.parse().map_err(|_| TimestampError { given: text.chars().take(80).collect() })?;
         Ok(Self(moment.as_microsecond()))
@@ -200,7 +204,8 @@ mod tests {
 
     #[test]
     fn a_timestamp_reads_back_to_the_microsecond() {
-        for micros in [0, 1, -1, 1_700_000_000_123_456, -62_000_000_000_000_000] {
+        for micros in [0, 1, -1, 1_700_000_000_123_456, -62_000_000_000_000_000, i64::MAX, i64::MIN]
+        {
             let moment = Timestamp::from_micros(micros);
             assert_eq!(moment.to_string().parse(), Ok(moment));
             assert_eq!(

@@ -111,10 +111,18 @@ impl fmt::Display for ParamValue {
             Self::Int(value) => value.fmt(f),
             Self::Float(value) => write!(f, "{value:?}"),
             Self::Text(value) => f.write_str(value),
-            Self::List(values) => f
-                .debug_list()
-                .entries(values.iter().map(|value| format_args!("{value}").to_string()))
-                .finish(),
+            Self::List(values) => {
+                f.write_str("[")?;
+                for (i, value) in values.iter().enumerate() {
+                    f.write_str(if i == 0 { "" } else { ", " })?;
+                    // A text within a list is told apart from its neighbours by quotes.
+                    match value {
+                        Self::Text(text) => write!(f, "{text:?}")?,
+                        value => value.fmt(f)?,
+                    }
+                }
+                f.write_str("]")
+            }
         }
     }
 }
@@ -448,6 +456,14 @@ mod tests {
             serde_json::from_str(&serde_json::to_string(&ParamValue::Float(f64::NAN)).unwrap())
                 .unwrap();
         assert!(matches!(nan, ParamValue::Float(value) if value.is_nan()));
+    }
+
+    #[test]
+    fn a_list_prints_its_values_however_deep_it_is() {
+        let mixed = ParamValue::List(vec![1.into(), "a, b".into(), vec![0.5].into(), true.into()]);
+        assert_eq!(mixed.to_string(), r#"[1, "a, b", [0.5], true]"#);
+        let deep = (0..40).fold(ParamValue::from("x"), |inner, _| ParamValue::List(vec![inner]));
+        assert_eq!(deep.to_string().len(), 2 * 40 + 3);
     }
 
     #[test]
