@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use mlp_core::{ParamValue, Params, StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::evaluation::{NewEvaluation, Status};
+use crate::evaluation::{NewEvaluation, Stage, Status};
+use crate::retention::{LEGAL_HOLD, PIN};
 use crate::series::{MetricPoint, SeriesKey};
 
 /// The most points in one batch, as in MLflow.
@@ -18,6 +19,9 @@ pub const MAX_TAGS: usize = 100;
 pub const MAX_KEY_LENGTH: usize = 250;
 /// The most bytes of one text value: 1 MiB, so that a row stays readable at once.
 pub const MAX_VALUE_BYTES: usize = 1 << 20;
+
+/// The most lists within each other in a parameter.
+pub const MAX_DEPTH: usize = 8;
 
 /// Writes that are made together: all of them, or none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -84,6 +88,18 @@ impl Batch {
         self
     }
 
+    /// Whether the batch does nothing but hold an evaluation or let it go ([`PIN`], [`LEGAL_HOLD`]): such a batch is taken by evaluations
+    /// that have ended or are in the bin, too. For backends.
+    #[must_use]
+    pub fn only_holds(&self) -> bool {
+        let tags = self.tags.iter().map(|(name, _)| name).chain(&self.removed_tags);
+        self.points.is_empty()
+            && self.params.is_empty()
+            && self.finish.is_none()
+            && tags.into_iter().all(|name| name == PIN || name == LEGAL_HOLD)
+            && !(self.tags.is_empty() && self.removed_tags.is_empty())
+    }
+
     /// Checks the batch by itself, for backends: bounds, keys, and that no parameter has two values.
     ///
     /// # Errors
@@ -133,6 +149,13 @@ impl NewEvaluation {
         limit("parameters of a new evaluation", self.params.len(), MAX_PARAMS)?;
         limit("tags of a new evaluation", self.tags.len(), MAX_TAGS)?;
         check_experiment(&self.experiment)?;
+        if let Stage::AbArm(arm) = &self.stage {
+            check_name("arm of an experiment", arm)?;
+        }
+        if let Some(dataset) = &self.dataset {
+            check_size("dataset", "name", dataset.name.len())?;
+            check_size("dataset", "version", dataset.version.len())?;
+        }
         self.metrics.iter().try_for_each(|(name, _)| check_key("metric", name))?;
         self.params.iter().try_for_each(|(name, value)| check_param(name, value))?;
         self.tags.iter().try_for_each(|(name, value)| check_tag(name, value))
@@ -144,10 +167,14 @@ impl NewEvaluation {
 /// # Errors
 /// [`StoreError::Invalid`].
 pub fn check_experiment(name: &str) -> Result<(), StoreError> {
+    check_name("experiment", name)
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), StoreError> {
     let length = name.chars().count();
     if length == 0 || length > MAX_KEY_LENGTH || name.chars().any(char::is_control) {
         return Err(StoreError::invalid(
-            "experiment",
+            what,
             format!("a name has 1 to {MAX_KEY_LENGTH} characters without control characters"),
         ));
     }
@@ -177,12 +204,27 @@ fn check_series(key: &SeriesKey) -> Result<(), StoreError> {
 
 fn check_param(name: &str, value: &ParamValue) -> Result<(), StoreError> {
     check_key("parameter", name)?;
+    if !is_shallow(value, MAX_DEPTH) {
+        return Err(StoreError::invalid(
+            format!("parameter {name:?}"),
+            format!("its lists lie more than {MAX_DEPTH} deep"),
+        ));
+    }
     check_size("parameter", name, text_bytes(value))
 }
 
 fn check_tag(name: &str, value: &str) -> Result<(), StoreError> {
     check_key("tag", name)?;
     check_size("tag", name, value.len())
+}
+
+fn is_shallow(value: &ParamValue, depth: usize) -> bool {
+    match value {
+        ParamValue::List(values) => {
+            depth > 0 && values.iter().all(|value| is_shallow(value, depth - 1))
+        }
+        _ => true,
+    }
 }
 
 fn text_bytes(value: &ParamValue) -> usize {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use mlp_core::Timestamp;
 
+use crate::evaluation::{ParseStageError, Stage};
 use crate::filter::{Field, Filter, Operator, Statistic, Value};
 use crate::query::Order;
 
@@ -396,7 +397,11 @@ impl Parser {
             (Field::Metric(..) | Field::ModelVersion | Field::Param(_), Token::Plain(word)) => {
                 number(column, &word)
             }
-            (_, Token::Text(text)) => Ok(Value::Text(text)),
+            (field, Token::Text(text)) => {
+                // Patterns are matched with the words as they are written.
+                let is_word = !matches!(operator, Operator::Like | Operator::LikeIgnoringCase);
+                if is_word { word(column, field, text) } else { Ok(Value::Text(text)) }
+            }
             (field, token) => {
                 let message = format!(
                     "{} is compared with a text in single quotes, not {token}",
@@ -461,8 +466,28 @@ fn metric(key: String, is_quoted: bool, behind: Option<&str>) -> Option<Field> {
     }
 }
 
+/// A status or a stage, which MLflow writes in capitals, as this library writes it; any other text as it is.
+fn word(column: usize, field: &Field, text: String) -> Result<Value, ParseFilterError> {
+    let lower = text.to_ascii_lowercase();
+    let known = match field {
+        Field::Status => ["running", "finished", "failed", "killed"].contains(&lower.as_str()),
+        Field::Stage if lower.starts_with("ab:") => return Ok(Value::Text(text)),
+        Field::Stage => lower.parse::<Stage>().is_ok(),
+        _ => return Ok(Value::Text(text)),
+    };
+    if known {
+        return Ok(Value::Text(lower));
+    }
+    match field {
+        Field::Status => {
+            fail(column, format!("{text:?} is no status: running, finished, failed or killed"))
+        }
+        _ => fail(column, ParseStageError { given: text.chars().take(80).collect() }.to_string()),
+    }
+}
+
 fn statistic(word: &str) -> Option<Statistic> {
-    Some(match word {
+    Some(match word.to_ascii_lowercase().as_str() {
         "last" => Statistic::Last,
         "min" => Statistic::Min,
         "max" => Statistic::Max,
@@ -584,6 +609,14 @@ mod tests {
                 "dataset.digest != 'x'",
                 Filter::compare(Field::DatasetFingerprint, Operator::NotEqual, "x"),
             ),
+            ("status != 'KILLED'", Filter::compare(Field::Status, Operator::NotEqual, "killed")),
+            ("status LIKE 'F%'", Filter::compare(Field::Status, Operator::Like, "F%")),
+            (
+                "metrics.loss.MIN < 0.2",
+                Filter::compare(Field::Metric("loss".into(), Statistic::Min), Operator::Less, 0.2),
+            ),
+            ("datasets.context = 'Training'", Filter::stage(&crate::Stage::Training)),
+            ("stage = 'ab:B'", Filter::stage(&crate::Stage::AbArm("B".into()))),
             ("datasets.context = 'training'", Filter::stage(&crate::Stage::Training)),
             (
                 "metrics.loss.min < 0.2",
@@ -653,6 +686,8 @@ mod tests {
             ("start_time > 'yesterday'", 14),
             ("metrics.a > 1e", 13),
             ("naïve = 1", 1),
+            ("status = 'SCHEDULED'", 10),
+            ("stage IN ('test', 'tests')", 19),
         ] {
             assert_eq!(column_of(text), column, "{text}: {:?}", Filter::parse(text));
         }

@@ -70,8 +70,8 @@ mod memory;
 pub mod testing;
 
 pub use batch::{
-    Batch, MAX_KEY_LENGTH, MAX_METRICS, MAX_PARAMS, MAX_TAGS, MAX_VALUE_BYTES, check_experiment,
-    same_param,
+    Batch, MAX_DEPTH, MAX_KEY_LENGTH, MAX_METRICS, MAX_PARAMS, MAX_TAGS, MAX_VALUE_BYTES,
+    check_experiment, same_param,
 };
 pub use compare::{Comparison, ComparisonRow};
 pub use evaluation::{
@@ -86,7 +86,7 @@ pub use query::{
     Keys, MAX_PAGE, Order, Page, PageToken, Position, Projection, Query, Sorting, View,
 };
 pub use ranking::{Leaderboard, Standing, Trend, TrendPoint};
-pub use retention::{LEGAL_HOLD, PIN, Retention, RetentionPlan, Verdict};
+pub use retention::{LEGAL_HOLD, PIN, Retention, RetentionPlan, Verdict, hold_of};
 pub use series::{MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
 pub use store::{EvalStore, EvalStoreExt};
 pub use transfer::{Imported, export_csv, export_json_lines, import_json_lines};

@@ -79,9 +79,12 @@ pub enum LogError {
     Closed,
 }
 
+/// How long a busy store is waited for between tries: it has waited itself before it said so.
+const PAUSES_MS: [u64; 4] = [10, 50, 250, 1_000];
+
 enum Message {
     Point(EvaluationId, SeriesKey, MetricPoint),
-    Flush(Sender<Result<(), String>>),
+    Flush(Sender<Result<(), StoreError>>),
 }
 
 /// Takes points at the cost of a queue, and writes them to a store from a thread of its own, many in one batch.
@@ -173,8 +176,7 @@ impl EvalLogger {
         let (answer, answered) = bounded(1);
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
         queue.send(Message::Flush(answer)).map_err(|_| StoreError::Closed)?;
-        let result = answered.recv().map_err(|_| StoreError::Closed)?;
-        result.map_err(|reason| StoreError::backend(std::io::Error::other(reason)))
+        answered.recv().map_err(|_| StoreError::Closed)?
     }
 }
 
@@ -194,7 +196,7 @@ struct Writer {
     gather: Duration,
     lost: Arc<AtomicU64>,
     /// The first reason for which points were refused since the last flush.
-    first: Option<String>,
+    first: Option<StoreError>,
 }
 
 impl Writer {
@@ -241,42 +243,39 @@ impl Writer {
 
     fn write(&mut self, batches: Vec<(EvaluationId, Batch)>) {
         for (id, batch) in batches {
-            let result = catch_panic(|| self.store.write(id, &batch));
-            let reason = match result {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(panicked) => panicked.message,
-            };
-            // One bad point must not take the others of its batch with it.
-            let (refused, reason) = match batch.points.len() {
-                1 => (1, reason),
-                _ => self.one_by_one(id, batch, reason),
-            };
-            if refused > 0 {
-                self.lost.fetch_add(refused, Ordering::Relaxed);
-                self.first.get_or_insert(reason);
-            }
+            self.write_points(id, batch.points);
         }
     }
 
-    /// Writes the points of a refused batch alone; gives how many were refused, and why the first of them was.
-    fn one_by_one(&self, id: EvaluationId, batch: Batch, reason: String) -> (u64, String) {
-        let (mut refused, mut first) = (0, None);
-        for point in batch.points {
-            let mut single = Batch::new();
-            single.points.push(point);
-            match catch_panic(|| self.store.write(id, &single)) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    refused += 1;
-                    first.get_or_insert(error.to_string());
-                }
-                Err(panicked) => {
-                    refused += 1;
-                    first.get_or_insert(panicked.message);
-                }
+    /// Writes points of one evaluation. One that the store refuses must not take the others with it: they are halved until it is alone.
+    fn write_points(&mut self, id: EvaluationId, points: Vec<(SeriesKey, MetricPoint)>) {
+        let mut batch = Batch::new();
+        batch.points = points;
+        let Err(error) = self.patiently(id, &batch) else { return };
+        // An evaluation that is gone or has ended takes none of them, and a disk that fails does not fail for one point.
+        let is_about_points =
+            matches!(error, StoreError::Invalid { .. } | StoreError::LimitExceeded { .. });
+        if batch.points.len() > 1 && is_about_points {
+            let second = batch.points.split_off(batch.points.len() / 2);
+            self.write_points(id, batch.points);
+            self.write_points(id, second);
+            return;
+        }
+        self.lost.fetch_add(batch.points.len() as u64, Ordering::Relaxed);
+        self.first.get_or_insert(error);
+    }
+
+    /// Writes a batch, again and again while the store is only busy.
+    fn patiently(&self, id: EvaluationId, batch: &Batch) -> Result<(), StoreError> {
+        let mut pauses = PAUSES_MS.map(Duration::from_millis).into_iter();
+        loop {
+            let result = catch_panic(|| self.store.write(id, batch)).unwrap_or_else(|panicked| {
+                Err(StoreError::backend(std::io::Error::other(panicked.message)))
+            });
+            match (result, pauses.next()) {
+                (Err(StoreError::Busy { .. }), Some(pause)) => std::thread::sleep(pause),
+                (result, _) => return result,
             }
         }
-        (refused, first.unwrap_or(reason))
     }
 }

@@ -9,6 +9,7 @@ use crate::batch::{Batch, check_experiment, same_param};
 use crate::evaluation::{Evaluation, Experiment, Lifecycle, NewEvaluation, Status};
 use crate::filter::Filter;
 use crate::query::{Page, PageToken, Query, View};
+use crate::retention::hold_of;
 use crate::series::{MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
 use crate::store::EvalStore;
 
@@ -144,6 +145,7 @@ impl EvalStore for InMemoryEvalStore {
         if state.entry(id)?.evaluation.lifecycle == Lifecycle::Active {
             return Err(StoreError::conflict(KIND, id, "it is in use: delete it first"));
         }
+        state.entry(id)?.check_free()?;
         state.evaluations.remove(&id);
         Ok(())
     }
@@ -192,6 +194,7 @@ impl EvalStore for InMemoryEvalStore {
         if *state.experiment(name)? == Lifecycle::Active {
             return Err(StoreError::conflict(EXPERIMENT, name, "it is in use: delete it first"));
         }
+        state.of_experiment(name).try_for_each(|entry| entry.check_free())?;
         state.experiments.remove(name);
         state.evaluations.retain(|_, entry| entry.evaluation.experiment != name);
         Ok(())
@@ -221,6 +224,9 @@ impl Entry {
     fn check(&self, batch: &Batch) -> Result<(), StoreError> {
         let evaluation = &self.evaluation;
         let conflict = |reason: String| Err(StoreError::conflict(KIND, evaluation.id, reason));
+        if batch.only_holds() {
+            return self.check_removed(batch);
+        }
         if evaluation.lifecycle == Lifecycle::Deleted {
             return conflict("it is deleted".to_owned());
         }
@@ -235,9 +241,7 @@ impl Entry {
                 _ => {}
             }
         }
-        if let Some(name) = batch.removed_tags.iter().find(|t| !evaluation.tags.contains_key(*t)) {
-            return Err(StoreError::not_found("tag", name));
-        }
+        self.check_removed(batch)?;
         let mut added: BTreeMap<&SeriesKey, usize> = BTreeMap::new();
         for (key, _) in &batch.points {
             *added.entry(key).or_default() += 1;
@@ -250,6 +254,23 @@ impl Entry {
             }
         }
         Ok(())
+    }
+
+    fn check_removed(&self, batch: &Batch) -> Result<(), StoreError> {
+        let tags = &self.evaluation.tags;
+        match batch.removed_tags.iter().find(|tag| !tags.contains_key(*tag)) {
+            Some(name) => Err(StoreError::not_found("tag", name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses if somebody holds the evaluation.
+    fn check_free(&self) -> Result<(), StoreError> {
+        let evaluation = &self.evaluation;
+        match hold_of(|name| evaluation.tags.get(name).map(String::as_str)) {
+            Some(reason) => Err(StoreError::conflict(KIND, evaluation.id, reason)),
+            None => Ok(()),
+        }
     }
 
     fn apply(&mut self, batch: &Batch) {

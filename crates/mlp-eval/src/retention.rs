@@ -9,15 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluation::{Evaluation, Status};
 use crate::filter::{Field, Filter};
-use crate::query::{MAX_PAGE, Order, Query};
-use crate::store::{EvalStore, EvalStoreExt};
+use crate::query::{Keys, Order, Projection, Query};
+use crate::store::{EvalStore, for_each};
 
 /// The tag that keeps an evaluation until somebody removes it.
 pub const PIN: &str = "mlp.pin";
 /// The tag that keeps an evaluation because the law says so. It is listed as such, so that nobody takes it for a pin.
 pub const LEGAL_HOLD: &str = "mlp.legal_hold";
 
-/// Rules about what is kept. An evaluation goes if a rule says so and nothing keeps it; what still runs never goes.
+/// Rules about what is kept. An evaluation goes if a rule says so and nothing keeps it. A hold can be set and removed at any time, also when the
+/// evaluation has ended or is in the bin ([`Batch::only_holds`](crate::Batch::only_holds)), and no store purges what is held.
 ///
 /// ```
 /// use mlp_core::{Clock, Direction, SystemClock};
@@ -42,6 +43,9 @@ pub struct Retention {
     pub max_age_seconds: Option<f64>,
     /// Of each model in each experiment, what is not among so many latest goes.
     pub count_per_model: Option<usize>,
+    /// What is still running so long after it started, in seconds, is taken for abandoned: its process was killed before it could say so.
+    /// Without this, what is running never goes.
+    pub abandoned_after_seconds: Option<f64>,
     /// In each experiment so many with the best values of a metric are kept.
     pub keep_best: Vec<(String, Direction, usize)>,
 }
@@ -82,6 +86,13 @@ impl Retention {
         self
     }
 
+    /// Takes what still runs so long after it started for abandoned.
+    #[must_use]
+    pub fn with_abandoned_after(mut self, age: Duration) -> Self {
+        self.abandoned_after_seconds = Some(age.as_secs_f64());
+        self
+    }
+
     /// Lets go, of each model in each experiment, what is not among so many latest.
     #[must_use]
     pub fn with_count_per_model(mut self, count: usize) -> Self {
@@ -118,8 +129,11 @@ impl Retention {
         });
         let mut seen: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
         let mut plan = RetentionPlan::default();
+        let holds = Keys::Only([PIN, LEGAL_HOLD].map(str::to_owned).into());
+        let query =
+            Query::new(filter.clone()).with_projection(Projection::nothing().with_tags(holds));
         // The latest come first.
-        for evaluation in store.find(filter)? {
+        for_each(store, &query, &mut |evaluation| {
             let model = evaluation.model.as_ref().map(ToString::to_string);
             let rank = seen.entry((evaluation.experiment.clone(), model)).or_default();
             *rank += 1;
@@ -134,13 +148,27 @@ impl Retention {
                 }
                 (false, None) => None,
             };
-            match (goes, held(&evaluation, &best)) {
+            let keeps = held(&evaluation)
+                .or_else(|| self.runs(&evaluation, now))
+                .or_else(|| best.get(&evaluation.id).cloned());
+            match (goes, keeps) {
                 (Some(reason), None) => plan.goes.push(verdict(reason)),
                 (Some(_), Some(keeps)) => plan.kept.push(verdict(keeps)),
                 (None, _) => plan.kept.push(verdict("no rule takes it".to_owned())),
             }
-        }
+            Ok(())
+        })?;
         Ok(plan)
+    }
+
+    /// That it is running, if it is and has not been for so long that its process must be gone.
+    fn runs(&self, evaluation: &Evaluation, now: Timestamp) -> Option<String> {
+        let abandoned = self.abandoned_after_seconds.is_some_and(|seconds| {
+            let age = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+            evaluation.started_at < now.before(age)
+        });
+        let runs = evaluation.status == Status::Running && !abandoned;
+        runs.then(|| "it is running".to_owned())
     }
 
     /// The evaluations that are among the best of their experiment, each with the reason.
@@ -159,13 +187,28 @@ impl Retention {
                 if *count == 0 {
                     continue;
                 }
-                let query =
-                    Query::new(of_experiment).with_order(order).with_limit((*count).min(MAX_PAGE));
-                for (rank, evaluation) in store.query(&query)?.evaluations.into_iter().enumerate() {
-                    if evaluation.metrics.get(metric).is_some_and(|value| !value.is_nan()) {
-                        let reason =
-                            format!("its {metric} is number {} of its experiment", rank + 1);
+                let only = Keys::Only([metric.clone()].into());
+                let mut query = Query::new(of_experiment)
+                    .with_order(order)
+                    .with_projection(Projection::nothing().with_metrics(only));
+                let mut rank = 0;
+                loop {
+                    let page =
+                        store.query(&query.clone().with_limit((*count - rank).min(1_000)))?;
+                    // Numbers come first: the first that has none ends the list.
+                    let has_number =
+                        |e: &Evaluation| e.metrics.get(metric).is_some_and(|value| !value.is_nan());
+                    let page_size = page.evaluations.len();
+                    let numbers = page.evaluations.into_iter().take_while(has_number);
+                    let before = rank;
+                    for evaluation in numbers {
+                        rank += 1;
+                        let reason = format!("its {metric} is number {rank} of its experiment");
                         best.entry(evaluation.id).or_insert(reason);
+                    }
+                    query.after = page.next;
+                    if rank == *count || query.after.is_none() || rank - before < page_size {
+                        break;
                     }
                 }
             }
@@ -174,18 +217,15 @@ impl Retention {
     }
 }
 
-/// What keeps an evaluation, whatever the rules say.
-fn held(evaluation: &Evaluation, best: &BTreeMap<EvaluationId, String>) -> Option<String> {
-    if let Some(reason) = evaluation.tags.get(LEGAL_HOLD) {
-        return Some(format!("legal hold: {reason}"));
-    }
-    if let Some(reason) = evaluation.tags.get(PIN) {
-        return Some(format!("pinned: {reason}"));
-    }
-    if evaluation.status == Status::Running {
-        return Some("it is running".to_owned());
-    }
-    best.get(&evaluation.id).cloned()
+/// What somebody keeps an evaluation by, and why, from what its tags say. For backends, which purge nothing that is held.
+#[must_use]
+pub fn hold_of<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
+    let legal = tag(LEGAL_HOLD).map(|reason| format!("legal hold: {reason}"));
+    legal.or_else(|| tag(PIN).map(|reason| format!("pinned: {reason}")))
+}
+
+fn held(evaluation: &Evaluation) -> Option<String> {
+    hold_of(|name| evaluation.tags.get(name).map(String::as_str))
 }
 
 impl RetentionPlan {
@@ -201,7 +241,8 @@ impl RetentionPlan {
                 Err(StoreError::NotFound { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            if held(&evaluation, &BTreeMap::new()).is_none() {
+            // What ran when the plan was made was taken for abandoned, and still is.
+            if held(&evaluation).is_none() {
                 store.delete(verdict.id)?;
                 gone += 1;
             }
@@ -216,15 +257,9 @@ impl RetentionPlan {
     pub fn purge(&self, store: &dyn EvalStore) -> Result<u64, StoreError> {
         let mut gone = 0;
         for verdict in &self.goes {
-            match store.get(verdict.id) {
-                Ok(evaluation) if held(&evaluation, &BTreeMap::new()).is_some() => continue,
-                Ok(_) => {}
-                Err(StoreError::NotFound { .. }) => continue,
-                Err(error) => return Err(error),
-            }
             match store.purge(verdict.id) {
                 Ok(()) => gone += 1,
-                // Somebody restored it.
+                // Somebody restored it, or holds it.
                 Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }

@@ -109,11 +109,11 @@ pub struct SeriesSummary {
     pub key: SeriesKey,
     /// The point with the greatest step, then time, then value.
     pub last: MetricPoint,
-    /// The point with the smallest value, the first written of equal ones; none if every value is NaN.
+    /// The point with the smallest value, the earliest of equal ones; none if every value is NaN.
     pub min: Option<MetricPoint>,
-    /// The point with the greatest value, the first written of equal ones; none if every value is NaN.
+    /// The point with the greatest value, the earliest of equal ones; none if every value is NaN.
     pub max: Option<MetricPoint>,
-    /// The sum of the values that are not NaN.
+    /// The sum of the values that are not NaN, in the order in which they were written.
     #[serde(with = "exact")]
     pub sum: f64,
     /// How many points there are.
@@ -143,10 +143,11 @@ impl SeriesSummary {
             return;
         }
         self.sum += point.value;
-        if self.min.is_none_or(|min| point.value < min.value) {
+        let is_earlier = |than: MetricPoint| point.value == than.value && point < than;
+        if self.min.is_none_or(|min| point.value < min.value || is_earlier(min)) {
             self.min = Some(point);
         }
-        if self.max.is_none_or(|max| point.value > max.value) {
+        if self.max.is_none_or(|max| point.value > max.value || is_earlier(max)) {
             self.max = Some(point);
         }
     }

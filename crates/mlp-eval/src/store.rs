@@ -8,7 +8,7 @@ use crate::batch::Batch;
 use crate::compare::Comparison;
 use crate::evaluation::{Evaluation, Experiment, NewEvaluation, Status};
 use crate::filter::{Field, Filter};
-use crate::query::{MAX_PAGE, Order, Page, Query, View};
+use crate::query::{Order, Page, Query, View};
 use crate::series::{MetricPoint, SeriesKey};
 
 /// Keeps evaluations.
@@ -23,8 +23,10 @@ use crate::series::{MetricPoint, SeriesKey};
 /// * An experiment comes to be with its first evaluation, or by name. Its name is taken until it is purged, and in the bin it takes no new
 ///   evaluation. What was in use goes to the bin with its experiment and comes back with it.
 /// * A batch is written as a whole or not at all. Parameters are written once, tags overwrite, identical points are stored once.
-/// * An evaluation that has ended takes no more writes; one in the bin takes none either, and is still read by its id.
-/// * Deleting and restoring are idempotent. Only what is in the bin can be purged; a purged evaluation is gone, and its id is free.
+/// * An evaluation that has ended takes no more writes; one in the bin takes none either, and is still read by its id. Holding it or
+///   letting it go ([`Batch::only_holds`]) is possible all the same.
+/// * Deleting and restoring are idempotent. Only what is in the bin and not held ([`PIN`](crate::PIN), [`LEGAL_HOLD`](crate::LEGAL_HOLD)) can
+///   be purged, be it with its experiment; a purged evaluation is gone, and its id is free.
 /// * Queries filter as [`Filter::matches`], sort as [`Query::compare`], and pages neither skip nor repeat an evaluation. What a
 ///   [`Projection`](crate::Projection) leaves out is not there, and changes nothing else.
 pub trait EvalStore: Debug + Send + Sync {
@@ -89,7 +91,7 @@ pub trait EvalStore: Debug + Send + Sync {
     /// Removes an evaluation in the bin for good.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if it is not in the bin.
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if it is not in the bin, or held.
     fn purge(&self, id: EvaluationId) -> Result<(), StoreError>;
 
     /// Takes a name for an experiment before its first evaluation.
@@ -119,7 +121,7 @@ pub trait EvalStore: Debug + Send + Sync {
     /// Removes an experiment in the bin and all its evaluations for good; its name is free again.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if it is not in the bin.
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if it is not in the bin, or holds an evaluation that is held.
     fn purge_experiment(&self, name: &str) -> Result<(), StoreError>;
 }
 
@@ -156,21 +158,29 @@ pub trait EvalStoreExt: EvalStore {
         Ok(first.filter(|e| e.metrics.get(metric).is_some_and(|value| !value.is_nan())))
     }
 
-    /// All evaluations in use that match, the latest started first, read page by page.
+    /// Goes through everything that a query finds, a thousand evaluations at a time, whatever the limit of the query.
+    ///
+    /// # Errors
+    /// As [`EvalStore::query`], and the first one of `use_one`.
+    fn for_each(
+        &self,
+        query: &Query,
+        mut use_one: impl FnMut(Evaluation) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        for_each(self, query, &mut use_one)
+    }
+
+    /// All evaluations in use that match, the latest started first.
     ///
     /// # Errors
     /// As [`EvalStore::query`].
     fn find(&self, filter: &Filter) -> Result<Vec<Evaluation>, StoreError> {
         let mut found = Vec::new();
-        let mut query = Query::new(filter.clone()).with_limit(MAX_PAGE.min(1_000));
-        loop {
-            let page = self.query(&query)?;
-            found.extend(page.evaluations);
-            if page.next.is_none() {
-                return Ok(found);
-            }
-            query.after = page.next;
-        }
+        for_each(self, &Query::new(filter.clone()), &mut |evaluation| {
+            found.push(evaluation);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Puts evaluations side by side; the first is what the others are compared with.
@@ -212,3 +222,20 @@ pub trait EvalStoreExt: EvalStore {
 }
 
 impl<S: EvalStore + ?Sized> EvalStoreExt for S {}
+
+/// Goes through all pages of a query.
+pub(crate) fn for_each<S: EvalStore + ?Sized>(
+    store: &S,
+    query: &Query,
+    use_one: &mut dyn FnMut(Evaluation) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut query = query.clone().with_limit(1_000);
+    loop {
+        let page = store.query(&query)?;
+        page.evaluations.into_iter().try_for_each(&mut *use_one)?;
+        query.after = page.next;
+        if query.after.is_none() {
+            return Ok(());
+        }
+    }
+}

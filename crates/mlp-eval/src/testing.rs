@@ -7,10 +7,11 @@ use mlp_core::{
     VersionNumber,
 };
 
-use crate::batch::{Batch, MAX_METRICS, MAX_VALUE_BYTES};
+use crate::batch::{Batch, MAX_DEPTH, MAX_METRICS, MAX_VALUE_BYTES};
 use crate::evaluation::{Evaluation, Lifecycle, NewEvaluation, Stage, Status};
 use crate::filter::{Field, Filter, Operator, Statistic, Value};
 use crate::query::{Keys, Order, PageToken, Projection, Query, Sorting, View};
+use crate::retention::{LEGAL_HOLD, PIN};
 use crate::series::SeriesKey;
 use crate::store::{EvalStore, EvalStoreExt};
 
@@ -28,6 +29,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("an_ended_evaluation_takes_no_more_writes", an_ended_evaluation_takes_no_more_writes),
     ("a_deleted_evaluation_is_read_but_not_written", a_deleted_evaluation_is_read_but_not_written),
     ("deleting_and_restoring_are_idempotent", deleting_and_restoring_are_idempotent),
+    ("an_ended_or_deleted_evaluation_can_be_held_and_is_then_not_purged", held_is_not_purged),
+    ("what_is_accepted_is_read_back", what_is_accepted_is_read_back),
     ("only_the_bin_is_purged", only_the_bin_is_purged),
     ("metrics_sort_as_numbers_then_nan_then_missing", metrics_sort_both_ways),
     ("ties_are_told_apart_by_start_then_id", ties_are_told_apart_by_start_then_id),
@@ -44,6 +47,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("a_name_is_taken_until_it_is_purged", a_name_is_taken_until_it_is_purged),
     ("what_a_projection_leaves_out_is_not_there", what_a_projection_leaves_out_is_not_there),
     ("any_two_keys_sort_as_the_query_says", any_two_keys_sort_as_the_query_says),
+    ("a_filter_on_the_key_of_the_order_passes_over_nothing_else", filters_on_the_key_of_the_order),
     ("any_filter_matches_as_it_does_in_memory", any_filter_matches_as_it_does_in_memory),
     ("eight_writers_lose_nothing", eight_writers_lose_nothing),
 ];
@@ -248,6 +252,57 @@ fn deleting_and_restoring_are_idempotent(store: &dyn EvalStore) {
     assert_eq!(store.get(id).unwrap(), before);
     assert!(store.delete(EvaluationId::generate()).is_err());
     assert!(store.restore(EvaluationId::generate()).is_err());
+}
+
+fn held_is_not_purged(store: &dyn EvalStore) {
+    let id = create(store, new(0));
+    store.write(id, &Batch::new().finished(Status::Finished, at(1))).unwrap();
+    for mixed in [
+        Batch::new().with_tag(PIN, "a").with_tag("b", "c"),
+        Batch::new().with_tag(PIN, "a").with_param("b", 1),
+        Batch::new(),
+    ] {
+        assert!(matches!(store.write(id, &mixed), Err(StoreError::Conflict { .. })));
+    }
+    store.write(id, &Batch::new().with_tag(PIN, "for the paper")).unwrap();
+    store.delete_experiment("wine").unwrap();
+    store.write(id, &Batch::new().with_tag(LEGAL_HOLD, "case 7").without_tag(PIN)).unwrap();
+    assert_eq!(store.get(id).unwrap().tags.len(), 1);
+    let is_conflict = |result| matches!(result, Err(StoreError::Conflict { .. }));
+    assert!(is_conflict(store.purge(id)) && is_conflict(store.purge_experiment("wine")));
+    let missing = store.write(id, &Batch::new().without_tag(PIN));
+    assert!(matches!(missing, Err(StoreError::NotFound { .. })));
+    assert!(store.get(id).is_ok());
+    store.write(id, &Batch::new().without_tag(LEGAL_HOLD)).unwrap();
+    store.purge_experiment("wine").unwrap();
+    assert!(store.get(id).is_err());
+}
+
+fn what_is_accepted_is_read_back(store: &dyn EvalStore) {
+    let nested =
+        |depth| (0..depth).fold(ParamValue::from("\"\\"), |inner, _| ParamValue::List(vec![inner]));
+    for depth in [0, 1, MAX_DEPTH, MAX_DEPTH + 1, 40, 200] {
+        let evaluation = new(0).with_param("p", nested(depth));
+        let created = store.create(&evaluation);
+        assert_eq!(created.is_ok(), depth <= MAX_DEPTH, "a list {depth} deep");
+        assert_eq!(store.get(evaluation.id).is_ok(), depth <= MAX_DEPTH);
+    }
+    for (arm, is_fine) in
+        [("", false), ("b", true), ("a:b", true), ("\n", false), (&"x".repeat(251), false)]
+    {
+        let mut evaluation = new(0);
+        evaluation.stage = Stage::AbArm(arm.to_owned());
+        assert_eq!(store.create(&evaluation).is_ok(), is_fine, "arm {arm:?}");
+        let read = store.get(evaluation.id).ok().map(|read| read.stage);
+        assert_eq!(read, is_fine.then_some(evaluation.stage));
+    }
+    let long = DatasetRef {
+        name: "x".repeat(MAX_VALUE_BYTES + 1),
+        version: String::new(),
+        fingerprint: ContentHash::from_bytes([0; 32]),
+    };
+    assert!(store.create(&new(0).with_dataset(long)).is_err());
+    assert_eq!(store.query(&Query::default()).unwrap().evaluations.len(), 5);
 }
 
 fn only_the_bin_is_purged(store: &dyn EvalStore) {
@@ -681,23 +736,62 @@ fn any_two_keys_sort_as_the_query_says(store: &dyn EvalStore) {
                     .chain(second)
                     .map(|field| Order { field: field.clone(), sorting })
                     .collect();
-                let mut expected: Vec<_> = all
-                    .iter()
-                    .filter(|e| view.shows(e.lifecycle))
-                    .map(|e| query.position(e))
-                    .collect();
-                expected.sort_by(|one, other| query.compare(one, other));
-                let mut read = Vec::new();
-                loop {
-                    let page = store.query(&query).unwrap();
-                    read.extend(page.evaluations.iter().map(|e| e.id));
-                    query.after = page.next;
-                    if query.after.is_none() {
-                        break;
-                    }
-                }
-                let expected: Vec<_> = expected.iter().map(|position| position.id).collect();
-                assert_eq!(read, expected, "{:?}", query.order);
+                pages_are_as_said(store, &all, query);
+            }
+        }
+    }
+}
+
+/// Reads all pages of a query, and compares them with what the query itself makes of all evaluations there are.
+fn pages_are_as_said(store: &dyn EvalStore, all: &[Evaluation], mut query: Query) {
+    let mut expected: Vec<_> = all
+        .iter()
+        .filter(|e| query.view.shows(e.lifecycle) && query.filter.matches(e))
+        .map(|e| query.position(e))
+        .collect();
+    expected.sort_by(|one, other| query.compare(one, other));
+    let mut read = Vec::new();
+    loop {
+        let page = store.query(&query).unwrap();
+        read.extend(page.evaluations.iter().map(|e| e.id));
+        query.after = page.next;
+        if query.after.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<_> = expected.iter().map(|position| position.id).collect();
+    assert_eq!(read, expected, "{:?} {:?}", query.filter, query.order);
+}
+
+fn filters_on_the_key_of_the_order(store: &dyn EvalStore) {
+    let all = varied(store);
+    let last = || Field::metric("m");
+    let mut filters = vec![
+        Filter::everything(),
+        Filter::Present(last()),
+        Filter::Absent(last()),
+        Filter::Present(Field::metric("n")).and(Filter::tag("t", "Tag 1")),
+        Filter::metric("m", Operator::Greater, 0.0).or(Filter::Absent(last())),
+    ];
+    for operator in [
+        Operator::Equal,
+        Operator::NotEqual,
+        Operator::Less,
+        Operator::AtMost,
+        Operator::Greater,
+        Operator::AtLeast,
+    ] {
+        for number in [f64::NAN, f64::NEG_INFINITY, -0.0, 7.0] {
+            let compared = Filter::metric("m", operator, number);
+            filters.extend([compared.clone(), Filter::experiment("wine").and(compared)]);
+        }
+    }
+    for filter in filters {
+        for sorting in [Sorting::Ascending, Sorting::Descending] {
+            for (field, limit) in [(last(), 60), (last(), 3), (Field::StartedAt, 4)] {
+                let mut query = Query::new(filter.clone()).with_limit(limit).with_view(View::All);
+                query.order = vec![Order { field, sorting }];
+                pages_are_as_said(store, &all, query);
             }
         }
     }

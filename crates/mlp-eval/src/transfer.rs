@@ -6,11 +6,11 @@ use std::io::{BufRead, Read, Write};
 use mlp_core::StoreError;
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Batch, MAX_METRICS};
+use crate::batch::{Batch, MAX_METRICS, MAX_PARAMS, MAX_TAGS};
 use crate::evaluation::{Evaluation, Lifecycle, NewEvaluation, Status};
 use crate::query::{Projection, Query};
-use crate::series::{MetricPoint, SeriesKey};
-use crate::store::EvalStore;
+use crate::series::{MetricPoint, SeriesKey, SeriesSummary};
+use crate::store::{EvalStore, for_each};
 
 /// The longest line that is read: an evaluation with ten million points.
 const MAX_LINE: u64 = 1 << 30;
@@ -33,8 +33,9 @@ pub struct Imported {
     pub skipped: u64,
 }
 
-/// Writes every evaluation that a query finds as one line of JSON, with all its points: a copy that [`import_json_lines`] reads back exactly.
-/// The projection of the query is not used. Returns how many there are.
+/// Writes every evaluation that a query finds as one line of JSON, with all its points: a copy that [`import_json_lines`] reads back exactly
+/// but for the last digits of a sum, which depend on the order in which points were written. The projection and the limit of the query are
+/// not used; experiments without evaluations, and whether an experiment is in the bin, are not part of it. Returns how many there are.
 ///
 /// # Errors
 /// If the storage or the output fails.
@@ -45,13 +46,18 @@ pub fn export_json_lines(
 ) -> Result<u64, StoreError> {
     let mut count = 0;
     let query = query.clone().with_projection(Projection::default());
-    each(store, &query, |evaluation| {
+    for_each(store, &query, &mut |evaluation| {
         let points: Result<Vec<_>, StoreError> = evaluation
             .series
             .iter()
             .map(|summary| Ok((summary.key.clone(), store.series(evaluation.id, &summary.key)?)))
             .collect();
-        let line = Line { evaluation, points: points? };
+        let points = match points {
+            // It was purged meanwhile.
+            Err(StoreError::NotFound { .. }) => return Ok(()),
+            points => points?,
+        };
+        let line = Line { evaluation, points };
         serde_json::to_writer(&mut out, &line).map_err(StoreError::backend)?;
         out.write_all(b"\n").map_err(StoreError::backend)?;
         count += 1;
@@ -61,8 +67,8 @@ pub fn export_json_lines(
     Ok(count)
 }
 
-/// Reads what [`export_json_lines`] wrote. An evaluation whose id is there already is skipped, so an import that was interrupted can be
-/// begun anew; one that was interrupted in the middle of an evaluation with more than a thousand points leaves it running and is finished.
+/// Reads what [`export_json_lines`] wrote. An evaluation that is there already is skipped; one that an interrupted import left in part is
+/// completed, so an import can be begun anew.
 ///
 /// # Errors
 /// [`StoreError::Invalid`] naming the line that cannot be read; what came before it is there.
@@ -76,6 +82,9 @@ pub fn import_json_lines(store: &dyn EvalStore, input: impl Read) -> Result<Impo
         let read = reader.by_ref().take(MAX_LINE).read_line(&mut text);
         if read.map_err(|error| invalid(error.to_string()))? == 0 {
             break;
+        }
+        if text.len() as u64 >= MAX_LINE {
+            return Err(invalid(format!("it has more than {MAX_LINE} bytes")));
         }
         if text.trim().is_empty() {
             continue;
@@ -97,54 +106,79 @@ fn add(store: &dyn EvalStore, line: Line) -> Result<bool, StoreError> {
         Err(StoreError::NotFound { .. }) => None,
         Err(error) => return Err(error),
     };
-    let is_whole = |known: &Evaluation| {
-        known.status != Status::Running || evaluation.status == Status::Running
-    };
-    if known.as_ref().is_some_and(is_whole) {
-        return Ok(false);
+    let mut changed = false;
+    if known.as_ref().is_none_or(|known| is_part(known, &evaluation)) {
+        changed = true;
+        let mut batches = batches(&evaluation, points);
+        if known.is_none() {
+            store.create_with(&start_of(&evaluation), &batches.next().unwrap_or_default())?;
+        }
+        batches.try_for_each(|batch| store.write(evaluation.id, &batch))?;
     }
-    let mut all = points
-        .into_iter()
-        .flat_map(|(key, points)| points.into_iter().map(move |point| (key.clone(), point)));
-    let mut batch = Batch::new();
-    let mut is_first = known.is_none();
-    loop {
-        batch.points.extend(all.by_ref().take(MAX_METRICS));
-        let is_last = batch.points.len() < MAX_METRICS;
-        if let (true, true, Some(at)) =
-            (is_last, evaluation.status != Status::Running, evaluation.ended_at)
-        {
-            batch = batch.finished(evaluation.status, at);
-        }
-        if std::mem::take(&mut is_first) {
-            store.create_with(&start_of(&evaluation), &batch)?;
-        } else {
-            store.write(evaluation.id, &batch)?;
-        }
-        if is_last {
-            break;
-        }
-        batch = Batch::new();
-    }
-    if evaluation.lifecycle == Lifecycle::Deleted {
+    let was_active = known.is_none_or(|known| known.lifecycle == Lifecycle::Active);
+    if evaluation.lifecycle == Lifecycle::Deleted && was_active {
         store.delete(evaluation.id)?;
+        changed = true;
     }
-    Ok(true)
+    Ok(changed)
 }
 
-/// The evaluation as it was created, its scores left to the points.
+/// Whether what is there is what an interrupted import left: still running, and without something that the copy has.
+fn is_part(known: &Evaluation, whole: &Evaluation) -> bool {
+    let has_points = |summary: &SeriesSummary| {
+        known.series.iter().any(|s| s.key == summary.key && s.count >= summary.count)
+    };
+    known.status == Status::Running
+        && known.lifecycle == Lifecycle::Active
+        && (whole.status != Status::Running
+            || known.params.len() < whole.params.len()
+            || known.tags.len() < whole.tags.len()
+            || !whole.series.iter().all(has_points))
+}
+
+/// Everything that an evaluation has, in batches that are small enough; the last one ends it.
+fn batches(
+    evaluation: &Evaluation,
+    points: Vec<(SeriesKey, Vec<MetricPoint>)>,
+) -> impl Iterator<Item = Batch> {
+    let end = match (evaluation.status, evaluation.ended_at) {
+        (Status::Running, _) | (_, None) => None,
+        (status, Some(at)) => Some((status, at)),
+    };
+    let params: Vec<_> =
+        evaluation.params.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let mut params = params.into_iter().peekable();
+    let mut tags = evaluation.tags.clone().into_iter().peekable();
+    let mut points = points
+        .into_iter()
+        .flat_map(|(key, points)| points.into_iter().map(move |point| (key.clone(), point)))
+        .peekable();
+    let mut is_over = false;
+    std::iter::from_fn(move || {
+        if std::mem::replace(&mut is_over, true) {
+            return None;
+        }
+        let mut batch = Batch::new();
+        batch.params = params.by_ref().take(MAX_PARAMS).collect();
+        batch.tags = tags.by_ref().take(MAX_TAGS).collect();
+        batch.points = points.by_ref().take(MAX_METRICS).collect();
+        is_over = params.peek().is_none() && tags.peek().is_none() && points.peek().is_none();
+        batch.finish = end.filter(|_| is_over);
+        Some(batch)
+    })
+}
+
+/// The evaluation as it was created, what it has left to batches.
 fn start_of(evaluation: &Evaluation) -> NewEvaluation {
     let mut new = NewEvaluation::new(
         evaluation.experiment.clone(),
         evaluation.stage.clone(),
         evaluation.started_at,
     )
-    .with_id(evaluation.id)
-    .with_params(evaluation.params.clone());
+    .with_id(evaluation.id);
     new.model = evaluation.model.clone();
     new.model_version = evaluation.model_version;
     new.dataset = evaluation.dataset.clone();
-    new.tags = evaluation.tags.clone();
     new
 }
 
@@ -161,7 +195,7 @@ pub fn export_csv(
     mut out: impl Write,
 ) -> Result<u64, StoreError> {
     let [mut params, mut metrics, mut tags] = [const { BTreeSet::<String>::new() }; 3];
-    each(store, query, |evaluation| {
+    for_each(store, query, &mut |evaluation| {
         params.extend(evaluation.params.iter().map(|(name, _)| name.to_owned()));
         metrics.extend(evaluation.metrics.iter().map(|(name, _)| name.to_owned()));
         tags.extend(evaluation.tags.into_keys());
@@ -186,7 +220,7 @@ pub fn export_csv(
         .chain(tags.iter().map(|name| format!("tags.{name}")));
     write_row(&mut out, header)?;
     let mut count = 0;
-    each(store, query, |evaluation| {
+    for_each(store, query, &mut |evaluation| {
         let text =
             |value: Option<&dyn ToString>| value.map(ToString::to_string).unwrap_or_default();
         let fixed = [
@@ -224,21 +258,4 @@ fn write_row(out: &mut impl Write, cells: impl Iterator<Item = String>) -> Resul
         })
         .collect();
     writeln!(out, "{}", cells.join(",")).map_err(StoreError::backend)
-}
-
-/// Goes through all pages of a query.
-fn each(
-    store: &dyn EvalStore,
-    query: &Query,
-    mut use_one: impl FnMut(Evaluation) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut query = query.clone().with_limit(1_000);
-    loop {
-        let page = store.query(&query)?;
-        page.evaluations.into_iter().try_for_each(&mut use_one)?;
-        query.after = page.next;
-        if query.after.is_none() {
-            return Ok(());
-        }
-    }
 }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use mlp_core::{EvaluationId, StoreError};
@@ -29,11 +31,19 @@ fn a_store_that_forgets_tags_breaks_the_contract() {
     assert!(std::panic::catch_unwind(|| testing::check(forgetful)).is_err());
 }
 
-#[derive(Debug)]
 pub(crate) struct Wrapper {
-    inner: Box<dyn EvalStore>,
+    inner: Arc<dyn EvalStore>,
     lie: bool,
     pause: Duration,
+    /// What the k-th call that changes something fails with.
+    fault: fn(usize) -> Option<StoreError>,
+    calls: AtomicUsize,
+}
+
+impl std::fmt::Debug for Wrapper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
+    }
 }
 
 /// A store on which every write takes a while.
@@ -41,12 +51,31 @@ pub(crate) type Slow = Wrapper;
 
 impl Wrapper {
     pub(crate) fn new(pause: Duration) -> Self {
-        Self { inner: Box::new(InMemoryEvalStore::new()), lie: false, pause }
+        let (inner, calls) = (Arc::new(InMemoryEvalStore::new()), AtomicUsize::new(0));
+        Self { inner, lie: false, pause, fault: |_| None, calls }
+    }
+
+    /// A store that does not get the calls that this function fails; it may begin to count at any number.
+    pub(crate) fn failing(
+        inner: Arc<dyn EvalStore>,
+        first: usize,
+        fault: fn(usize) -> Option<StoreError>,
+    ) -> Self {
+        Self { inner, fault, calls: AtomicUsize::new(first), ..Self::new(Duration::ZERO) }
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Relaxed)
+    }
+
+    fn change(&self) -> Result<(), StoreError> {
+        (self.fault)(self.calls.fetch_add(1, Relaxed)).map_or(Ok(()), Err)
     }
 }
 
 impl EvalStore for Wrapper {
     fn create_with(&self, evaluation: &NewEvaluation, first: &Batch) -> Result<(), StoreError> {
+        self.change()?;
         self.inner.create_with(evaluation, first)
     }
 
@@ -71,6 +100,7 @@ impl EvalStore for Wrapper {
     }
 
     fn write(&self, id: EvaluationId, batch: &Batch) -> Result<(), StoreError> {
+        self.change()?;
         std::thread::sleep(self.pause);
         let mut batch = batch.clone();
         if self.lie {
@@ -96,6 +126,7 @@ impl EvalStore for Wrapper {
     }
 
     fn delete(&self, id: EvaluationId) -> Result<(), StoreError> {
+        self.change()?;
         self.inner.delete(id)
     }
 

@@ -1,13 +1,16 @@
 //! Retention, export and import.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use mlp_core::{Direction, Timestamp};
+use mlp_core::{Direction, StoreError, Timestamp};
 use mlp_eval::{
     Batch, EvalStore, EvalStoreExt, Filter, InMemoryEvalStore, LEGAL_HOLD, NewEvaluation, PIN,
     Query, Retention, SeriesKey, Stage, Status, View, export_csv, export_json_lines,
     import_json_lines,
 };
+
+use crate::contract::Wrapper;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
@@ -111,4 +114,82 @@ fn a_table_has_a_column_for_every_key_and_quotes_what_needs_it() {
     assert!(header.ends_with(",dataset,params.lr,metrics.auc,metrics.f1,tags.note"), "{header}");
     assert!(text.contains(",,1,NaN,\n"), "{text}");
     assert!(text.contains(",0.1,,0.5,\"a, \"\"b\"\"\nc\"\n"), "{text}");
+}
+
+#[test]
+fn a_run_that_was_killed_goes_once_it_is_taken_for_abandoned() {
+    let store = InMemoryEvalStore::new();
+    let (killed, live) = (new(1, 0.5), new(190, 0.5));
+    store.create(&killed).unwrap();
+    store.create(&live).unwrap();
+    let rules = Retention::new().with_count_per_model(0);
+    let goes = |rules: &Retention| {
+        let plan = rules.plan(&store, &Filter::everything(), at(200)).unwrap();
+        plan.goes.iter().map(|verdict| verdict.id).collect::<Vec<_>>()
+    };
+    assert!(goes(&rules).is_empty());
+    assert_eq!(goes(&rules.with_abandoned_after(Duration::from_secs(100))), [killed.id]);
+}
+
+#[test]
+fn as_many_as_are_asked_for_are_kept_for_their_values() {
+    let store = InMemoryEvalStore::new();
+    for k in 0..2_500 {
+        ended(&store, new(k, if k < 100 { f64::NAN } else { k as f64 }));
+    }
+    let rules =
+        Retention::new().with_count_per_model(0).with_best("f1", Direction::Maximize, 2_300);
+    let plan = rules.plan(&store, &Filter::everything(), at(1)).unwrap();
+    assert_eq!((plan.kept.len(), plan.goes.len()), (2_300, 200));
+    let rules =
+        Retention::new().with_count_per_model(0).with_best("f1", Direction::Maximize, 9_999);
+    let plan = rules.plan(&store, &Filter::everything(), at(1)).unwrap();
+    assert_eq!((plan.kept.len(), plan.goes.len()), (2_400, 100), "NaN is no best value");
+}
+
+#[test]
+fn more_parameters_and_tags_than_one_batch_takes_are_imported() {
+    let store = InMemoryEvalStore::new();
+    let run = new(1, 0.5);
+    store.create(&run).unwrap();
+    for from in [0, 100, 200] {
+        let batch = (from..from + 100).fold(Batch::new(), |batch, k| {
+            batch.with_param(format!("p{k}"), k).with_tag(format!("t{k}"), "")
+        });
+        store.write(run.id, &batch).unwrap();
+    }
+    let mut text = Vec::new();
+    export_json_lines(&store, &Query::default(), &mut text).unwrap();
+    let copy = InMemoryEvalStore::new();
+    import_json_lines(&copy, &text[..]).unwrap();
+    assert_eq!(copy.get(run.id).unwrap(), store.get(run.id).unwrap());
+    assert_eq!(copy.get(run.id).unwrap().params.len(), 300);
+}
+
+#[test]
+fn an_import_that_is_interrupted_anywhere_is_completed_by_the_next() {
+    let store = InMemoryEvalStore::new();
+    let run = new(1, 0.5).with_tag("a", "b");
+    store.create(&run).unwrap();
+    for from in (0..2_500).step_by(500) {
+        let batch =
+            (from..from + 500).fold(Batch::new(), |b, k| b.with_point("loss", k, at(k), 1.0));
+        store.write(run.id, &batch).unwrap();
+    }
+    let binned = ended(&store, new(2, 0.5));
+    store.delete(binned).unwrap();
+    let query = Query::default().with_view(View::All);
+    let mut text = Vec::new();
+    export_json_lines(&store, &query, &mut text).unwrap();
+    let all = |store: &InMemoryEvalStore| format!("{:?}", store.query(&query).unwrap());
+    let mut interrupted = 0;
+    for writes in 0..8 {
+        let copy = Arc::new(InMemoryEvalStore::new());
+        let full = |call: usize| (call >= 100).then_some(StoreError::StorageFull);
+        let failing = Wrapper::failing(copy.clone(), 100 - writes, full);
+        interrupted += usize::from(import_json_lines(&failing, &text[..]).is_err());
+        import_json_lines(copy.as_ref(), &text[..]).unwrap();
+        assert_eq!(all(&copy), all(&store), "after {writes} writes");
+    }
+    assert_eq!(interrupted, 5, "three batches, a creation and a deletion");
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlp_core::Timestamp;
+use mlp_core::{StoreError, Timestamp};
 use mlp_eval::{
     Batch, EvalLogger, EvalStore, EvalStoreExt, InMemoryEvalStore, LogError, LoggerOptions,
     NewEvaluation, Stage, Status, WhenFull,
 };
 
-use crate::contract::Slow;
+use crate::contract::{Slow, Wrapper};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
@@ -83,9 +83,28 @@ fn a_point_that_the_store_refuses_is_counted_and_told_and_takes_no_other_with_it
     logger.log(good, "m", 1, at(0), 1.0).unwrap();
     logger.log(ended, "m", 0, at(0), 1.0).unwrap();
     let error = logger.flush().unwrap_err();
-    assert!(std::error::Error::source(&error).unwrap().to_string().contains("not^allowed"));
+    assert!(matches!(&error, StoreError::Invalid { field, .. } if field.contains("not^allowed")));
     assert_eq!(logger.lost(), 2);
     assert_eq!(store.series(good, &"m".into()).unwrap().len(), 2);
     logger.flush().unwrap();
     assert_eq!(store.find(&mlp_eval::Filter::everything()).unwrap().len(), 2);
+}
+
+#[test]
+fn a_busy_store_is_waited_for_and_one_that_fails_is_not_asked_for_every_point() {
+    let store = Arc::new(InMemoryEvalStore::new());
+    let run = running(store.as_ref());
+    let busy = Wrapper::failing(store.clone(), 0, |call| {
+        (call < 2).then(|| StoreError::Busy { reason: "another writes".to_owned() })
+    });
+    let logger = EvalLogger::start(Arc::new(busy), LoggerOptions::default()).unwrap();
+    logger.log(run, "m", 0, at(0), 1.0).unwrap();
+    logger.flush().unwrap();
+    assert_eq!((logger.lost(), store.series(run, &"m".into()).unwrap().len()), (0, 1));
+
+    let full = Arc::new(Wrapper::failing(store, 0, |_| Some(StoreError::StorageFull)));
+    let logger = EvalLogger::start(full.clone(), LoggerOptions::default()).unwrap();
+    (0..1_000).for_each(|step| logger.log(run, "m", step, at(0), 1.0).unwrap());
+    assert!(matches!(logger.flush(), Err(StoreError::StorageFull)));
+    assert_eq!((logger.lost(), full.calls()), (1_000, 1));
 }
