@@ -20,7 +20,7 @@ use crate::record::{Artifact, Record};
 /// * What was put is read back byte for byte, or the read fails with [`StoreError::Corrupt`]: bytes that do not have their hash are never
 ///   given as good.
 /// * Putting the same content again changes nothing but its time, also from several threads at once; an artifact is never seen in part.
-/// * A put that failed left no artifact.
+/// * A put that failed left no artifact, unless only the last step failed, that which makes it survive a power loss.
 pub trait ArtifactStore: Debug + Send + Sync {
     /// Stores all that the reader gives, streaming.
     ///
@@ -45,6 +45,17 @@ pub trait ArtifactStore: Debug + Send + Sync {
     /// # Errors
     /// As the backend says.
     fn remove(&self, hash: ContentHash) -> Result<(), StoreError>;
+
+    /// Removes an artifact if it was put last before this moment; whether it was there and old enough. A put beside it either comes first, and
+    /// the artifact stays, or after it, and puts it anew.
+    ///
+    /// # Errors
+    /// As the backend says.
+    fn remove_stored_before(
+        &self,
+        hash: ContentHash,
+        moment: Timestamp,
+    ) -> Result<bool, StoreError>;
 }
 
 /// An artifact as the store lists it.
@@ -173,6 +184,19 @@ impl ArtifactStore for InMemoryArtifactStore {
     fn remove(&self, hash: ContentHash) -> Result<(), StoreError> {
         self.artifacts.write().remove(&hash);
         Ok(())
+    }
+
+    fn remove_stored_before(
+        &self,
+        hash: ContentHash,
+        moment: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut artifacts = self.artifacts.write();
+        let old = artifacts.get(&hash).is_some_and(|(_, stored_at)| *stored_at < moment);
+        if old {
+            artifacts.remove(&hash);
+        }
+        Ok(old)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Entries that carry the hash of their content and of the entry before, so that a change shows.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use mlp_core::{ContentHash, RecordId, StoreError, Timestamp};
@@ -71,8 +72,10 @@ impl ChainEntry {
     /// The entry that follows a head. For backends.
     ///
     /// # Errors
-    /// None that is known of; serialisation is fallible by type.
+    /// [`StoreError::Invalid`] if the event does not come back from its own JSON as it is, such as a parameter of lists within lists beyond
+    /// what JSON readers take: a chain cannot be mended, so nothing enters it that could not be read.
     pub fn follow(head: Option<Head>, event: Event) -> Result<Self, StoreError> {
+        comes_back(&event)?;
         let sequence = head.map_or(0, |head| head.sequence + 1);
         let previous = head.map(|head| head.hash);
         let hash = hash(sequence, previous, &event)?;
@@ -91,6 +94,17 @@ impl ChainEntry {
     #[must_use]
     pub fn head(&self) -> Head {
         Head { sequence: self.sequence, hash: self.hash }
+    }
+}
+
+fn comes_back(event: &Event) -> Result<(), StoreError> {
+    let written = serde_json::to_vec(event).map_err(StoreError::backend)?;
+    let unreadable = |reason: String| Err(StoreError::invalid("event", reason));
+    match serde_json::from_slice::<Event>(&written) {
+        // Bytes are compared: NaN is not equal to itself.
+        Ok(read) if serde_json::to_vec(&read).map_err(StoreError::backend)? == written => Ok(()),
+        Ok(_) => unreadable("it reads back as something else".to_owned()),
+        Err(error) => unreadable(format!("it could not be read back: {error}")),
     }
 }
 
@@ -149,6 +163,69 @@ impl fmt::Display for ChainFault {
     }
 }
 
+/// Follows a chain entry by entry. For backends that read their chain in pieces.
+///
+/// Without an anchor, a head that was kept elsewhere, the tail can be cut off and the whole chain written anew unseen.
+#[derive(Debug, Clone)]
+pub struct ChainWalk {
+    next: u64,
+    previous: Option<ContentHash>,
+    anchor: Option<Head>,
+}
+
+impl ChainWalk {
+    /// A walk from the first entry.
+    #[must_use]
+    pub fn new(anchor: Option<Head>) -> Self {
+        Self { next: 0, previous: None, anchor }
+    }
+
+    /// Takes the next entry; the fault, if it is not the one that belongs here. A walk ends with its first fault.
+    ///
+    /// # Errors
+    /// None that is known of; serialisation is fallible by type.
+    pub fn step(&mut self, entry: &ChainEntry) -> Result<Option<ChainFault>, StoreError> {
+        let sequence = self.next;
+        let anchored = self.anchor.filter(|anchor| anchor.sequence == sequence);
+        let kind = if let Some(fault) = self.displaced(entry.sequence) {
+            return Ok(Some(fault));
+        } else if !entry.is_whole()? {
+            FaultKind::Altered
+        } else if entry.previous != self.previous {
+            FaultKind::Unlinked
+        } else if anchored.is_some_and(|anchor| anchor.hash != entry.hash) {
+            FaultKind::Rewritten
+        } else {
+            (self.next, self.previous) = (sequence + 1, Some(entry.hash));
+            return Ok(None);
+        };
+        Ok(Some(ChainFault { sequence, kind }))
+    }
+
+    /// The fault of an entry of which nothing but its number could be read.
+    #[must_use]
+    pub fn unreadable(&self, sequence: u64) -> ChainFault {
+        let altered = ChainFault { sequence: self.next, kind: FaultKind::Altered };
+        self.displaced(sequence).unwrap_or(altered)
+    }
+
+    fn displaced(&self, found: u64) -> Option<ChainFault> {
+        let kind = match found.cmp(&self.next) {
+            Ordering::Greater => FaultKind::Missing,
+            Ordering::Less => FaultKind::Extra,
+            Ordering::Equal => return None,
+        };
+        Some(ChainFault { sequence: self.next, kind })
+    }
+
+    /// The fault of a chain that ends here, if the anchor says that it went on.
+    #[must_use]
+    pub fn end(&self) -> Option<ChainFault> {
+        let cut = self.anchor.is_some_and(|anchor| anchor.sequence >= self.next);
+        cut.then_some(ChainFault { sequence: self.next, kind: FaultKind::Truncated })
+    }
+}
+
 /// Follows a chain from its first entry and names the first fault, or none.
 ///
 /// Without an `anchor`, a head that was kept elsewhere, the tail can be cut off and the whole chain written anew unseen.
@@ -159,26 +236,11 @@ pub fn verify_chain(
     entries: &[ChainEntry],
     anchor: Option<Head>,
 ) -> Result<Option<ChainFault>, StoreError> {
-    let mut previous = None;
-    for (sequence, entry) in (0..).zip(entries) {
-        let anchored = anchor.filter(|anchor| anchor.sequence == sequence);
-        let kind = if entry.sequence > sequence {
-            FaultKind::Missing
-        } else if entry.sequence < sequence {
-            FaultKind::Extra
-        } else if hash(entry.sequence, entry.previous, &entry.event)? != entry.hash {
-            FaultKind::Altered
-        } else if entry.previous != previous {
-            FaultKind::Unlinked
-        } else if anchored.is_some_and(|anchor| anchor.hash != entry.hash) {
-            FaultKind::Rewritten
-        } else {
-            previous = Some(entry.hash);
-            continue;
-        };
-        return Ok(Some(ChainFault { sequence, kind }));
+    let mut walk = ChainWalk::new(anchor);
+    for entry in entries {
+        if let Some(fault) = walk.step(entry)? {
+            return Ok(Some(fault));
+        }
     }
-    let length = entries.len() as u64;
-    let cut = anchor.is_some_and(|anchor| anchor.sequence >= length);
-    Ok(cut.then_some(ChainFault { sequence: length, kind: FaultKind::Truncated }))
+    Ok(walk.end())
 }

@@ -1,7 +1,9 @@
 //! The code that made a model, as the `git` command sees it.
 
+use std::fs::Metadata;
+use std::io::Read;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use mlp_core::ContentHash;
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub const MAX_DIFF_BYTES: usize = 1 << 20;
 /// The most untracked files that are listed; their number is kept whole.
 pub const MAX_UNTRACKED: usize = 1_000;
+
+/// The most bytes of untracked files that are read, together.
+pub const MAX_UNTRACKED_BYTES: u64 = 64 << 20;
 
 /// The code that made a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,10 +57,25 @@ pub struct GitState {
     pub diff_hash: Option<ContentHash>,
     /// The text of that diff, cut to [`MAX_DIFF_BYTES`]; bytes that are no UTF-8 are replaced.
     pub diff: Option<String>,
+    /// How many bytes the diff has; more than [`MAX_DIFF_BYTES`] says that its text is cut.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub diff_size: u64,
     /// Files that are neither tracked nor ignored, the first [`MAX_UNTRACKED`] of them.
     pub untracked: Vec<String>,
     /// How many of them there are.
     pub untracked_count: u64,
+    /// The BLAKE3 hash of names and contents of the untracked files that were read; none if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untracked_hash: Option<ContentHash>,
+    /// How many untracked files were not read, and may differ unseen: beyond the first [`MAX_UNTRACKED`] or [`MAX_UNTRACKED_BYTES`], no
+    /// regular files, or repositories of their own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untracked_unread: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Looks at the working tree that a folder belongs to. A missing git or repository is part of the answer, not an error.
@@ -69,6 +89,35 @@ pub fn capture_code(folder: impl AsRef<Path>) -> Code {
 fn capture(folder: &Path) -> Result<GitState, String> {
     let status =
         git(folder, &["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all"])?;
+    let (mut state, changed) = read_status(&status);
+    let top = git(folder, &["rev-parse", "--show-toplevel"])?;
+    let top = String::from_utf8_lossy(&top).trim_end_matches('\n').to_owned();
+    if changed {
+        let base = match &state.commit {
+            Some(_) => "HEAD".to_owned(),
+            // Before the first commit everything is compared with nothing.
+            None => {
+                let tree = git(folder, &["hash-object", "-t", "tree", "--stdin"])?;
+                String::from_utf8_lossy(&tree).trim().to_owned()
+            }
+        };
+        let diff = ["diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", &base];
+        let (hash, size, kept) = git_hashed(folder, &diff)?;
+        (state.diff_hash, state.diff_size) = (Some(hash), size);
+        state.diff = Some(String::from_utf8_lossy(&kept).into_owned());
+    }
+    if changed || state.untracked_count > 0 {
+        state.tree = Tree::Dirty;
+    }
+    hash_untracked(Path::new(&top), &mut state);
+    // No remote is common, and no failure.
+    let remote = git(folder, &["remote", "get-url", "origin"]).ok();
+    state.remote = remote.map(|url| without_credentials(String::from_utf8_lossy(&url).trim()));
+    Ok(state)
+}
+
+/// What `git status --porcelain=v2 -z` says, and whether tracked files differ.
+fn read_status(status: &[u8]) -> (GitState, bool) {
     let mut state = GitState {
         commit: None,
         branch: None,
@@ -76,12 +125,16 @@ fn capture(folder: &Path) -> Result<GitState, String> {
         tree: Tree::Clean,
         diff_hash: None,
         diff: None,
+        diff_size: 0,
         untracked: Vec::new(),
         untracked_count: 0,
+        untracked_hash: None,
+        untracked_unread: 0,
     };
     let mut changed = false;
-    for line in status.split(|&byte| byte == 0) {
-        let line = String::from_utf8_lossy(line);
+    let mut tokens = status.split(|&byte| byte == 0);
+    while let Some(token) = tokens.next() {
+        let line = String::from_utf8_lossy(token);
         if let Some(commit) = line.strip_prefix("# branch.oid ") {
             state.commit = Some(commit.to_owned()).filter(|commit| commit != "(initial)");
         } else if let Some(branch) = line.strip_prefix("# branch.head ") {
@@ -93,43 +146,114 @@ fn capture(folder: &Path) -> Result<GitState, String> {
             }
         } else if !line.is_empty() && !line.starts_with('#') {
             changed = true;
+            if line.starts_with("2 ") {
+                // The name before a rename stands by itself, and may look like anything.
+                tokens.next();
+            }
         }
     }
-    if changed {
-        let base: &[&str] = if state.commit.is_some() { &["HEAD"] } else { &["--cached"] };
-        let plain = ["diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv"];
-        let diff = git(folder, &[&plain[..], base].concat())?;
-        state.diff_hash = Some(ContentHash::from_bytes(*blake3::hash(&diff).as_bytes()));
-        let kept = &diff[..diff.len().min(MAX_DIFF_BYTES)];
-        state.diff = Some(String::from_utf8_lossy(kept).into_owned());
+    (state, changed)
+}
+
+/// Hashes the untracked files that were listed, as far as they can be read.
+fn hash_untracked(top: &Path, state: &mut GitState) {
+    if state.untracked_count == 0 {
+        return;
     }
-    if changed || state.untracked_count > 0 {
-        state.tree = Tree::Dirty;
+    let mut hasher = blake3::Hasher::new();
+    let (mut read, mut left) = (0, MAX_UNTRACKED_BYTES);
+    for name in &state.untracked {
+        let path = top.join(name);
+        let small = |file: &Metadata| file.is_file() && file.len() <= left;
+        let small = path.symlink_metadata().is_ok_and(|file| small(&file));
+        let Some(content) = small.then(|| std::fs::read(path).ok()).flatten() else { continue };
+        left = left.saturating_sub(content.len() as u64);
+        for part in [name.as_bytes(), &content] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        read += 1;
     }
-    // No remote is common, and no failure.
-    let remote = git(folder, &["remote", "get-url", "origin"]).ok();
-    state.remote = remote.map(|url| without_credentials(String::from_utf8_lossy(&url).trim()));
-    Ok(state)
+    state.untracked_unread = state.untracked_count - read;
+    state.untracked_hash = Some(ContentHash::from_bytes(*hasher.finalize().as_bytes()));
+}
+
+/// Runs whose output depends on the tree alone, not on how somebody likes their diffs.
+const SETTINGS: [&str; 10] = [
+    "diff.noprefix=false",
+    "diff.mnemonicPrefix=false",
+    "diff.context=3",
+    "diff.interHunkContext=0",
+    "diff.relative=false",
+    "diff.renames=false",
+    "diff.algorithm=myers",
+    "diff.submodule=short",
+    "status.relativePaths=false",
+    "core.fsmonitor=false",
+];
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(folder);
+    SETTINGS.iter().for_each(|setting| {
+        command.args(["-c", setting]);
+    });
+    command.args(arguments).stdin(Stdio::null());
+    // A hook that runs us sets these, and they would point somewhere else or change what a diff looks like.
+    for name in [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_DIFF_OPTS",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_PREFIX",
+    ] {
+        command.env_remove(name);
+    }
+    command.env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
+    command
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(folder)
-        .args(arguments)
-        // A hook that runs us sets these, and they would point somewhere else.
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE")
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("LC_ALL", "C")
-        .output()
-        .map_err(|error| format!("git cannot be run: {error}"))?;
+    let output = command(folder, arguments).output();
+    let output = output.map_err(|error| format!("git cannot be run: {error}"))?;
     if output.status.success() {
         return Ok(output.stdout);
     }
-    let message = String::from_utf8_lossy(&output.stderr);
-    Err(format!("git {}: {}", arguments[0], message.lines().next().unwrap_or("failed")))
+    Err(failure(arguments, &output.stderr))
+}
+
+/// The hash and size of what git says, and its beginning; memory stays flat.
+fn git_hashed(folder: &Path, arguments: &[&str]) -> Result<(ContentHash, u64, Vec<u8>), String> {
+    let cannot = |error: std::io::Error| format!("git cannot be run: {error}");
+    let mut child = command(folder, arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(cannot)?;
+    let (mut hasher, mut size, mut kept) = (blake3::Hasher::new(), 0, Vec::new());
+    if let Some(mut output) = child.stdout.take() {
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            let count = output.read(&mut piece).map_err(cannot)?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(&piece[..count]);
+            size += count as u64;
+            let room = MAX_DIFF_BYTES - kept.len();
+            kept.extend_from_slice(&piece[..count.min(room)]);
+        }
+    }
+    if !child.wait().map_err(cannot)?.success() {
+        return Err(failure(arguments, b""));
+    }
+    Ok((ContentHash::from_bytes(*hasher.finalize().as_bytes()), size, kept))
+}
+
+fn failure(arguments: &[&str], said: &[u8]) -> String {
+    let message = String::from_utf8_lossy(said);
+    format!("git {}: {}", arguments[0], message.lines().next().unwrap_or("failed"))
 }
 
 /// `https://user:token@host/path` holds a secret; `git@host:path` does not.
@@ -143,6 +267,14 @@ fn without_credentials(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_renamed_file_cannot_pass_for_a_commit() {
+        let status = b"# branch.oid abc\0# branch.head main\x002 R. N... 1 1 1 a b R100 new\0# branch.oid forged\0? more\0";
+        let (state, changed) = read_status(status);
+        assert_eq!((state.commit.as_deref(), changed), (Some("abc"), true));
+        assert_eq!(state.untracked, ["more"]);
+    }
 
     #[test]
     fn the_address_of_a_remote_keeps_no_secret() {

@@ -59,7 +59,7 @@ impl fmt::Display for Section {
 pub struct Change {
     /// The part it belongs to.
     pub section: Section,
-    /// The path of the field, such as `configuration.trees`.
+    /// The path of the field, such as `configuration.trees`; a key with other characters than letters, digits, `_`, `-` and `/` is in quotes.
     pub path: String,
     /// Its value in the first record, as JSON; none if it is absent there.
     pub before: Option<Value>,
@@ -113,7 +113,17 @@ fn section(path: &str) -> Option<Section> {
     })
 }
 
-/// The leaves of a record by their paths. What is absent or empty has none.
+fn below(path: &str, key: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '/');
+    let dot = if path.is_empty() { "" } else { "." };
+    if !key.is_empty() && key.chars().all(plain) {
+        format!("{path}{dot}{key}")
+    } else {
+        format!("{path}{dot}{key:?}")
+    }
+}
+
+/// The leaves of a record by their paths. What is absent or empty has none; a parameter is one leaf, whatever its value.
 fn fields(record: &Record) -> BTreeMap<String, Value> {
     let mut leaves = BTreeMap::new();
     // A record is serialisable by construction: maps with text keys, and doubles in their exact form.
@@ -121,11 +131,11 @@ fn fields(record: &Record) -> BTreeMap<String, Value> {
     while let Some((path, value)) = open.pop() {
         match value {
             Value::Null => {}
+            Value::Object(map) if path == "configuration" => {
+                leaves.extend(map.into_iter().map(|(key, value)| (below(&path, &key), value)));
+            }
             Value::Object(map) => {
-                let dot = if path.is_empty() { "" } else { "." };
-                open.extend(
-                    map.into_iter().map(|(key, value)| (format!("{path}{dot}{key}"), value)),
-                );
+                open.extend(map.into_iter().map(|(key, value)| (below(&path, &key), value)));
             }
             Value::Array(list) => {
                 open.extend(

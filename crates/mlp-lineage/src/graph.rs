@@ -1,6 +1,6 @@
 //! What was made from what, and where it went.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write};
 
 use mlp_core::{ContentHash, RecordId, Timestamp};
@@ -43,12 +43,26 @@ impl LineageGraph {
         graph
     }
 
-    /// The graph as it was at a moment: of the entries that say they happened at or before it.
+    /// The graph as it was at a moment: of the entries that say they happened at or before it, and of those that these refer to, whatever time
+    /// they carry: what was used was there. Times are what authors say; what was known when another record was written, whatever clocks say,
+    /// is [`as_of_record`](Self::as_of_record).
     #[must_use]
     pub fn as_of(entries: &[ChainEntry], moment: Timestamp) -> Self {
+        let mut used: HashSet<RecordId> = HashSet::new();
+        let mut then = Vec::new();
+        // References lead back only, so one pass from the end finds all that is needed.
+        for entry in entries.iter().rev() {
+            let needed = matches!(&entry.event, Event::Recorded(it) if used.contains(&it.id));
+            if needed || entry.event.at() <= moment {
+                match &entry.event {
+                    Event::Recorded(record) => used.extend(&record.parents),
+                    Event::Deployed(deployment) => used.extend([deployment.record]),
+                }
+                then.push(entry);
+            }
+        }
         let mut graph = Self::default();
-        let then = entries.iter().filter(|entry| entry.event.at() <= moment);
-        then.for_each(|entry| graph.add(&entry.event));
+        then.into_iter().rev().for_each(|entry| graph.add(&entry.event));
         graph
     }
 
@@ -65,9 +79,10 @@ impl LineageGraph {
     pub fn add(&mut self, event: &Event) {
         let (node, label, parents) = links(event);
         let node = self.number(node, Some(label));
+        let mut known: HashSet<u32> = self.backward[node as usize].iter().copied().collect();
         for (parent, label) in parents {
             let parent = self.number(parent, label);
-            if !self.backward[node as usize].contains(&parent) {
+            if known.insert(parent) {
                 self.backward[node as usize].push(parent);
                 self.forward[parent as usize].push(node);
             }

@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use mlp_core::{Clock, ModelName, SystemClock};
-//! use mlp_lineage::{ArtifactStoreExt, InMemoryArtifactStore, InMemoryLineageStore, LineageStoreExt, Record, capture_code, diff};
+//! use mlp_lineage::{ArtifactStoreExt, InMemoryArtifactStore, InMemoryLineageStore, LineageStore, LineageStoreExt, Record, capture_code, diff};
 //!
 //! let (lineage, artifacts, clock) = (InMemoryLineageStore::new(), InMemoryArtifactStore::new(), SystemClock::new());
 //! let model: ModelName = "wine".parse()?;
@@ -78,8 +78,12 @@ pub use artifact::{
     verify_artifacts,
 };
 pub use card::model_card;
-pub use chain::{ChainEntry, ChainFault, Deployment, Event, FaultKind, Head, verify_chain};
-pub use code::{Code, GitState, MAX_DIFF_BYTES, MAX_UNTRACKED, Tree, capture_code};
+pub use chain::{
+    ChainEntry, ChainFault, ChainWalk, Deployment, Event, FaultKind, Head, verify_chain,
+};
+pub use code::{
+    Code, GitState, MAX_DIFF_BYTES, MAX_UNTRACKED, MAX_UNTRACKED_BYTES, Tree, capture_code,
+};
 pub use diff::{Change, Section, diff};
 pub use environment::{Environment, EnvironmentCapture};
 #[cfg(unix)]
@@ -90,6 +94,6 @@ pub use memory::InMemoryLineageStore;
 pub use record::{Artifact, DataSource, FeatureSource, Record, Training};
 pub use registry::{
     Alias, AliasMove, InMemoryModelRegistry, MAX_VERSION_TAGS, ModelRegistry, ModelVersion,
-    Protection, StageMove, VersionStage, check_tag,
+    Protection, StageMove, VersionStage, check_approver, check_stage, check_tag,
 };
 pub use store::{LineageStore, LineageStoreExt, MAX_ENTRIES_READ};

@@ -78,8 +78,11 @@ pub struct Record {
     pub created_at: Timestamp,
     /// Who made it.
     pub author: Option<String>,
-    /// What it is, and what it is not fit for, in words.
+    /// What it is, in words.
     pub description: Option<String>,
+    /// What it is not fit for, and other limits that are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
     /// The data by their role, such as `training` or `test`.
     pub datasets: BTreeMap<String, DataSource>,
     /// The features.
@@ -112,6 +115,7 @@ impl Record {
             created_at,
             author: None,
             description: None,
+            limits: Vec::new(),
             datasets: BTreeMap::new(),
             features: None,
             code: Code::Unknown { reason: "not captured".to_owned() },
@@ -136,6 +140,13 @@ impl Record {
     #[must_use]
     pub fn with_description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
+        self
+    }
+
+    /// Adds something that it is not fit for, or another limit that is known.
+    #[must_use]
+    pub fn with_limit(mut self, limit: impl Into<String>) -> Self {
+        self.limits.push(limit.into());
         self
     }
 

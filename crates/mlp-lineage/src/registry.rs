@@ -80,6 +80,8 @@ pub enum VersionStage {
     Production,
     /// No longer in use.
     Archived,
+    /// Gone: the last that is told of a version ([`ModelRegistry::transitions`]); no version stands there.
+    Deleted,
 }
 
 impl fmt::Display for VersionStage {
@@ -89,6 +91,7 @@ impl fmt::Display for VersionStage {
             Self::Staging => "staging",
             Self::Production => "production",
             Self::Archived => "archived",
+            Self::Deleted => "deleted",
         })
     }
 }
@@ -181,7 +184,7 @@ impl ModelVersion {
     }
 }
 
-/// An alias moved, or went.
+/// An alias moved, or went, or its protection changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AliasMove {
@@ -195,6 +198,52 @@ pub struct AliasMove {
     pub at: Timestamp,
     /// Who approved it.
     pub approver: Option<String>,
+    /// The protection that it has from here on; none if only the alias moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<Protection>,
+}
+
+impl AliasMove {
+    /// A move of an alias. For backends.
+    #[must_use]
+    pub fn new(
+        alias: Alias,
+        from: Option<VersionNumber>,
+        to: Option<VersionNumber>,
+        at: Timestamp,
+        approver: Option<&str>,
+    ) -> Self {
+        let approver = approver.map(str::to_owned);
+        Self { alias, from, to, at, approver, protection: None }
+    }
+}
+
+/// Whether somebody is named. For backends: protected aliases move, and lose their protection, only with a name.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if nobody is.
+pub fn check_approver(alias: &Alias, approver: Option<&str>) -> Result<(), StoreError> {
+    match approver.is_some_and(|name| !name.trim().is_empty()) {
+        true => Ok(()),
+        false => Err(StoreError::conflict(
+            "alias",
+            alias,
+            "it is protected: name who approves the change",
+        )),
+    }
+}
+
+/// Refuses [`VersionStage::Deleted`] as a stage to stand in. For backends.
+///
+/// # Errors
+/// [`StoreError::Invalid`].
+pub fn check_stage(stage: VersionStage) -> Result<(), StoreError> {
+    match stage {
+        VersionStage::Deleted => {
+            Err(StoreError::invalid("stage", "a version is deleted by delete_version"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Keeps registered models.
@@ -205,8 +254,9 @@ pub struct AliasMove {
 ///
 /// * Versions of a model are numbered 1, 2, 3, …; a number is never given again, also after its version was deleted, and concurrent
 ///   registrations get different ones.
-/// * Setting an alias moves it. Deleting a version removes its aliases. Each move is recorded, in order.
-/// * A protected alias moves and goes only with a named approver; while it points at a version, that version cannot be deleted.
+/// * Setting an alias moves it. Deleting a version removes its aliases. Each move is recorded, in order, and so is each deletion.
+/// * A protected alias moves, goes and loses its protection only with a named approver; changes of its protection are recorded among its moves.
+///   While it points at a version, that version cannot be deleted.
 /// * A version begins in [`VersionStage::None`]; each change of its stage is recorded, in order. Several versions may be in one stage.
 pub trait ModelRegistry: Debug + Send + Sync {
     /// Registers the next version of a model; the first one registers the model.
@@ -236,7 +286,7 @@ pub trait ModelRegistry: Debug + Send + Sync {
     /// As the backend says.
     fn versions(&self, model: &ModelName) -> Result<Vec<ModelVersion>, StoreError>;
 
-    /// Deletes a version, and with it the aliases that point at it.
+    /// Deletes a version, and with it the aliases that point at it; the last of its transitions says so.
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if a protected alias points at it.
@@ -245,6 +295,7 @@ pub trait ModelRegistry: Debug + Send + Sync {
         model: &ModelName,
         version: VersionNumber,
         at: Timestamp,
+        by: Option<&str>,
     ) -> Result<(), StoreError>;
 
     /// Points an alias at a version, or with none removes it.
@@ -260,15 +311,17 @@ pub trait ModelRegistry: Debug + Send + Sync {
         approver: Option<&str>,
     ) -> Result<(), StoreError>;
 
-    /// Says whether an alias of a model moves freely from now on, also before it is set.
+    /// Says whether an alias of a model moves freely from now on, also before it is set. Nothing is recorded if that is how it was.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if there is no such model.
+    /// [`StoreError::NotFound`] if there is no such model; [`StoreError::Conflict`] if a protection is to be lifted and nobody is named.
     fn protect(
         &self,
         model: &ModelName,
         alias: &Alias,
         protection: Protection,
+        at: Timestamp,
+        approver: Option<&str>,
     ) -> Result<(), StoreError>;
 
     /// Reads the aliases of a model.
@@ -292,7 +345,7 @@ pub trait ModelRegistry: Debug + Send + Sync {
     /// Moves a version to a stage; nothing is recorded if it is there.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`].
+    /// [`StoreError::NotFound`]; [`StoreError::Invalid`] for [`VersionStage::Deleted`].
     fn set_stage(
         &self,
         model: &ModelName,
@@ -321,24 +374,38 @@ pub trait ModelRegistry: Debug + Send + Sync {
         value: Option<&str>,
     ) -> Result<(), StoreError>;
 
+    /// Reads the version with the greatest number; none without versions.
+    ///
+    /// # Errors
+    /// As the backend says.
+    fn latest(&self, model: &ModelName) -> Result<Option<ModelVersion>, StoreError> {
+        Ok(self.versions(model)?.pop())
+    }
+
     /// Finds a version by an alias, by `latest`, or by `v` with its number.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`].
+    /// [`StoreError::NotFound`]; [`StoreError::Invalid`] for a text that is no alias.
     fn resolve(&self, model: &ModelName, name: &str) -> Result<ModelVersion, StoreError> {
         let missing = || StoreError::not_found("model version", format!("{model}@{name}"));
         if name == "latest" {
-            return self.versions(model)?.pop().ok_or_else(missing);
+            return self.latest(model)?.ok_or_else(missing);
         }
-        let number = name.strip_prefix('v').and_then(|number| number.parse().ok());
-        let version = match number {
-            Some(number) => VersionNumber(number),
-            None => {
-                let alias: Alias = name.parse()?;
-                self.aliases(model)?.get(&alias).copied().ok_or_else(missing)?
+        let digits = |number: &&str| number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = name.strip_prefix('v').filter(digits).and_then(|number| number.parse().ok());
+        if let Some(number) = number {
+            return self.version(model, VersionNumber(number));
+        }
+        let alias: Alias = name.parse()?;
+        let mut last = None;
+        loop {
+            let version = self.aliases(model)?.get(&alias).copied().ok_or_else(missing)?;
+            match self.version(model, version) {
+                // The alias moved, and the version it left was deleted, between the two reads.
+                Err(StoreError::NotFound { .. }) if last != Some(version) => last = Some(version),
+                found => return found,
             }
-        };
-        self.version(model, version)
+        }
     }
 }
 
@@ -406,6 +473,7 @@ impl ModelRegistry for InMemoryModelRegistry {
         model: &ModelName,
         version: VersionNumber,
         at: Timestamp,
+        by: Option<&str>,
     ) -> Result<(), StoreError> {
         let mut models = self.models.write();
         let registered = models.get_mut(model).ok_or_else(|| not_found(model, version))?;
@@ -429,7 +497,10 @@ impl ModelRegistry for InMemoryModelRegistry {
         for alias in pointing {
             registered.point(alias, None, at, None);
         }
-        registered.versions.remove(&version);
+        if let Some(gone) = registered.versions.remove(&version) {
+            let (to, by) = (VersionStage::Deleted, by.map(str::to_owned));
+            registered.transitions.push(StageMove { version, from: gone.stage, to, at, by });
+        }
         Ok(())
     }
 
@@ -450,10 +521,8 @@ impl ModelRegistry for InMemoryModelRegistry {
         if version.is_some_and(|version| !registered.versions.contains_key(&version)) {
             return Err(missing());
         }
-        let named = approver.is_some_and(|name| !name.trim().is_empty());
-        if registered.is_protected(alias) && !named {
-            let reason = "it is protected: name who approves the move";
-            return Err(StoreError::conflict("alias", alias, reason));
+        if registered.is_protected(alias) {
+            check_approver(alias, approver)?;
         }
         registered.point(alias.clone(), version, at, approver);
         Ok(())
@@ -464,11 +533,23 @@ impl ModelRegistry for InMemoryModelRegistry {
         model: &ModelName,
         alias: &Alias,
         protection: Protection,
+        at: Timestamp,
+        approver: Option<&str>,
     ) -> Result<(), StoreError> {
         let mut models = self.models.write();
         let registered =
             models.get_mut(model).ok_or_else(|| StoreError::not_found("model", model))?;
+        let was = registered.is_protected(alias);
+        if was == (protection == Protection::Protected) {
+            return Ok(());
+        }
+        if was {
+            check_approver(alias, approver)?;
+        }
         registered.protection.insert(alias.clone(), protection);
+        let to = registered.aliases.get(alias).copied();
+        let told = AliasMove::new(alias.clone(), to, to, at, approver);
+        registered.moves.push(AliasMove { protection: Some(protection), ..told });
         Ok(())
     }
 
@@ -492,6 +573,7 @@ impl ModelRegistry for InMemoryModelRegistry {
         at: Timestamp,
         by: Option<&str>,
     ) -> Result<(), StoreError> {
+        check_stage(stage)?;
         let mut models = self.models.write();
         let registered = models.get_mut(model).ok_or_else(|| not_found(model, version))?;
         let entry =
@@ -540,13 +622,7 @@ impl Registered {
             None => self.aliases.remove(&alias),
         };
         if from != to {
-            self.moves.push(AliasMove {
-                alias,
-                from,
-                to,
-                at,
-                approver: approver.map(str::to_owned),
-            });
+            self.moves.push(AliasMove::new(alias, from, to, at, approver));
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The storage trait, and what can be done with any store.
 
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 
 use mlp_core::{ModelName, RecordId, StoreError};
 
-use crate::chain::{ChainEntry, ChainFault, Deployment, Event, Head, verify_chain};
+use crate::chain::{ChainEntry, ChainFault, ChainWalk, Deployment, Event, Head};
 use crate::graph::{LineageGraph, Node};
 use crate::record::Record;
 
@@ -57,6 +58,21 @@ pub trait LineageStore: Debug + Send + Sync {
     /// [`StoreError::NotFound`] if there is no such record.
     fn deployments_of(&self, record: RecordId) -> Result<Vec<Deployment>, StoreError>;
 
+    /// Follows the chain and names its first fault, or none; see [`verify_chain`](crate::verify_chain). An entry that cannot be read at all is
+    /// an altered one.
+    ///
+    /// # Errors
+    /// As the backend says.
+    fn verify_chain(&self, anchor: Option<Head>) -> Result<Option<ChainFault>, StoreError> {
+        let mut walk = ChainWalk::new(anchor);
+        let mut fault = None;
+        each_entry(self, |entry| {
+            fault = walk.step(&entry)?;
+            Ok(if fault.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(fault.or_else(|| walk.end()))
+    }
+
     /// What a node was made from, directly and indirectly, in the order in which it became known; empty for a node that is not known.
     ///
     /// # Errors
@@ -98,21 +114,36 @@ pub trait LineageStoreExt: LineageStore {
     /// As [`LineageStore::entries`].
     fn all_entries(&self) -> Result<Vec<ChainEntry>, StoreError> {
         let mut entries = Vec::new();
-        loop {
-            let page = self.entries(entries.len() as u64, MAX_ENTRIES_READ)?;
-            if page.is_empty() {
-                return Ok(entries);
-            }
-            entries.extend(page);
-        }
+        self.for_each_entry(|entry| entries.push(entry))?;
+        Ok(entries)
     }
 
-    /// Follows the chain and names its first fault, or none; see [`verify_chain`].
+    /// Reads the whole chain in pieces, in order.
     ///
     /// # Errors
     /// As [`LineageStore::entries`].
-    fn verify_chain(&self, anchor: Option<Head>) -> Result<Option<ChainFault>, StoreError> {
-        verify_chain(&self.all_entries()?, anchor)
+    fn for_each_entry(&self, mut look: impl FnMut(ChainEntry)) -> Result<(), StoreError> {
+        each_entry(self, |entry| {
+            look(entry);
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// Reads the records that say that they correct this one, in the order of appending. Questions to the graph are answered by records as
+    /// they were written: whoever asks for what came of a dataset asks for the corrections of what was found, too.
+    ///
+    /// # Errors
+    /// As [`LineageStore::entries`].
+    fn corrections_of(&self, id: RecordId) -> Result<Vec<Record>, StoreError> {
+        let mut found = Vec::new();
+        self.for_each_entry(|entry| {
+            if let Event::Recorded(record) = entry.event
+                && record.corrects == Some(id)
+            {
+                found.push(*record);
+            }
+        })?;
+        Ok(found)
     }
 
     /// What was made from what.
@@ -120,7 +151,34 @@ pub trait LineageStoreExt: LineageStore {
     /// # Errors
     /// As [`LineageStore::entries`].
     fn graph(&self) -> Result<LineageGraph, StoreError> {
-        Ok(LineageGraph::of(&self.all_entries()?))
+        let mut graph = LineageGraph::default();
+        self.for_each_entry(|entry| graph.add(&entry.event))?;
+        Ok(graph)
+    }
+}
+
+/// The most entries that are held at a time while a chain is read as a whole.
+const PIECE: usize = 1_000;
+
+fn each_entry<S: LineageStore + ?Sized>(
+    store: &S,
+    mut look: impl FnMut(ChainEntry) -> Result<ControlFlow<()>, StoreError>,
+) -> Result<(), StoreError> {
+    let mut from = 0;
+    loop {
+        let piece = store.entries(from, PIECE)?;
+        let Some(last) = piece.last() else { return Ok(()) };
+        // By its number: a chain with a gap has fewer entries than that. A number that is not greater would be read for ever.
+        let next = last.sequence.saturating_add(1);
+        for entry in piece {
+            if look(entry)?.is_break() {
+                return Ok(());
+            }
+        }
+        if next <= from {
+            return Ok(());
+        }
+        from = next;
     }
 }
 

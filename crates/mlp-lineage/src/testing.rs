@@ -6,7 +6,7 @@ use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlp_core::{
-    ContentHash, DatasetRef, ModelName, RecordId, StoreError, Timestamp, VersionNumber,
+    ContentHash, DatasetRef, ModelName, ParamValue, RecordId, StoreError, Timestamp, VersionNumber,
 };
 
 use crate::artifact::{ArtifactStore, ArtifactStoreExt};
@@ -30,6 +30,8 @@ pub fn check_lineage<S: LineageStore>(open: impl Fn() -> S) {
     let checks: &[Check<dyn LineageStore>] = &[
         ("a_record_comes_back_as_written", a_record_comes_back_as_written),
         ("an_id_is_taken_once", an_id_is_taken_once),
+        ("what_is_taken_can_be_read_and_the_rest_is_refused", what_is_taken_can_be_read),
+        ("corrections_are_found", corrections_are_found),
         ("what_is_referred_to_is_there_already", what_is_referred_to_is_there_already),
         ("entries_form_a_chain_without_gaps", entries_form_a_chain_without_gaps),
         ("deployments_are_told_in_order", deployments_are_told_in_order),
@@ -46,6 +48,7 @@ pub fn check_artifacts<S: ArtifactStore>(open: impl Fn() -> S) {
         ("the_same_content_is_one_artifact", the_same_content_is_one_artifact),
         ("a_failed_put_leaves_nothing", a_failed_put_leaves_nothing),
         ("a_removed_artifact_is_gone", a_removed_artifact_is_gone),
+        ("only_what_is_old_is_removed_by_age", only_what_is_old_is_removed_by_age),
     ];
     run(checks, |check| check(&open()));
 }
@@ -99,6 +102,38 @@ fn an_id_is_taken_once(store: &dyn LineageStore) {
     assert!(matches!(again, Err(StoreError::Conflict { .. })));
     assert_eq!(store.get(first.id).unwrap(), first);
     assert_eq!(store.head().unwrap(), Some(head));
+}
+
+fn what_is_taken_can_be_read(store: &dyn LineageStore) {
+    let nested = |depth: usize| {
+        (0..depth).fold(ParamValue::List(Vec::new()), |inner, _| ParamValue::List(vec![inner]))
+    };
+    let refused = store.record(record().with_parameter("nested", nested(200)));
+    assert!(matches!(refused, Err(StoreError::Invalid { .. })), "{refused:?}");
+    assert_eq!(store.head().unwrap(), None);
+    let mut taken = record().with_parameter("nested", nested(20)).with_parameter("nan", f64::NAN);
+    taken.created_at = Timestamp::from_micros(i64::MAX);
+    store.record(taken.clone()).unwrap();
+    let far = Deployment {
+        record: taken.id,
+        target: "eu".into(),
+        at: Timestamp::from_micros(i64::MIN),
+        by: None,
+    };
+    store.deployed(far.clone()).unwrap();
+    assert_eq!(store.get(taken.id).unwrap().to_json().unwrap(), taken.to_json().unwrap());
+    assert_eq!(store.deployments_of(taken.id).unwrap(), [far]);
+    assert_eq!(store.verify_chain(None).unwrap(), None);
+}
+
+fn corrections_are_found(store: &dyn LineageStore) {
+    let wrong = record();
+    let right = record().correcting(wrong.id).with_author("ann");
+    for record in [&wrong, &right] {
+        store.record(record.clone()).unwrap();
+    }
+    assert_eq!(store.corrections_of(wrong.id).unwrap(), std::slice::from_ref(&right));
+    assert_eq!(store.corrections_of(right.id).unwrap(), []);
 }
 
 fn what_is_referred_to_is_there_already(store: &dyn LineageStore) {
@@ -239,6 +274,20 @@ fn a_removed_artifact_is_gone(store: &dyn ArtifactStore) {
     assert_eq!(store.list().unwrap(), []);
 }
 
+fn only_what_is_old_is_removed_by_age(store: &dyn ArtifactStore) {
+    let (old, missing) = (store.put_bytes(b"old").unwrap(), ContentHash::from_bytes([9; 32]));
+    let stored_at = store.list().unwrap()[0].stored_at;
+    let later = stored_at.after(std::time::Duration::from_secs(1));
+    assert!(
+        !store.remove_stored_before(old.hash, stored_at).unwrap(),
+        "it is not older than itself"
+    );
+    assert!(!store.remove_stored_before(missing, later).unwrap());
+    assert_eq!(store.read(old.hash).unwrap(), b"old");
+    assert!(store.remove_stored_before(old.hash, later).unwrap());
+    assert_eq!(store.list().unwrap(), []);
+}
+
 fn register(registry: &dyn ModelRegistry) -> VersionNumber {
     registry.register(&name("wine"), RecordId::generate(), at(1)).unwrap()
 }
@@ -246,9 +295,9 @@ fn register(registry: &dyn ModelRegistry) -> VersionNumber {
 fn a_number_is_never_reused(registry: &dyn ModelRegistry) {
     let numbers = [register(registry), register(registry)];
     assert_eq!(numbers, [VersionNumber(1), VersionNumber(2)]);
-    registry.delete_version(&name("wine"), numbers[1], at(2)).unwrap();
+    registry.delete_version(&name("wine"), numbers[1], at(2), None).unwrap();
     assert!(registry.version(&name("wine"), numbers[1]).is_err());
-    assert!(registry.delete_version(&name("wine"), numbers[1], at(2)).is_err());
+    assert!(registry.delete_version(&name("wine"), numbers[1], at(2), None).is_err());
     assert_eq!(register(registry), VersionNumber(3));
     let left: Vec<_> =
         registry.versions(&name("wine")).unwrap().iter().map(|v| v.version).collect();
@@ -275,27 +324,47 @@ fn a_deleted_version_takes_its_aliases_along(registry: &dyn ModelRegistry) {
     let (one, two) = (register(registry), register(registry));
     registry.set_alias(&wine, &"old".parse().unwrap(), Some(one), at(1), None).unwrap();
     registry.set_alias(&wine, &"new".parse().unwrap(), Some(two), at(1), None).unwrap();
-    registry.delete_version(&wine, one, at(2)).unwrap();
+    registry.delete_version(&wine, one, at(2), Some("ann")).unwrap();
     let left: Vec<_> = registry.aliases(&wine).unwrap().into_keys().collect();
     assert_eq!(left, ["new".parse().unwrap()]);
+    let told = registry.transitions(&wine).unwrap();
+    assert_eq!(
+        (told[0].version, told[0].to, told[0].by.as_deref()),
+        (one, VersionStage::Deleted, Some("ann"))
+    );
+    let refused = registry.set_stage(&wine, two, VersionStage::Deleted, at(3), None);
+    assert!(matches!(refused, Err(StoreError::Invalid { .. })));
 }
 
 fn a_protected_alias_needs_an_approver(registry: &dyn ModelRegistry) {
     let (wine, champion): (_, Alias) = (name("wine"), "champion".parse().unwrap());
-    assert!(registry.protect(&wine, &champion, Protection::Protected).is_err(), "no such model");
+    let protect = |protection, by| registry.protect(&wine, &champion, protection, at(3), by);
+    assert!(protect(Protection::Protected, None).is_err(), "no such model");
     let one = register(registry);
-    registry.protect(&wine, &champion, Protection::Protected).unwrap();
+    protect(Protection::Protected, None).unwrap();
+    protect(Protection::Protected, None).unwrap();
     for nobody in [None, Some(""), Some(" ")] {
         let refused = registry.set_alias(&wine, &champion, Some(one), at(1), nobody);
         assert!(matches!(refused, Err(StoreError::Conflict { .. })));
     }
     registry.set_alias(&wine, &champion, Some(one), at(1), Some("ann")).unwrap();
-    assert_eq!(registry.moves(&wine).unwrap()[0].approver.as_deref(), Some("ann"));
+    assert_eq!(registry.moves(&wine).unwrap()[1].approver.as_deref(), Some("ann"));
     assert!(registry.set_alias(&wine, &champion, None, at(1), None).is_err());
-    let deleted = registry.delete_version(&wine, one, at(2));
+    let deleted = registry.delete_version(&wine, one, at(2), Some("ann"));
     assert!(matches!(deleted, Err(StoreError::Conflict { .. })));
-    registry.protect(&wine, &champion, Protection::Open).unwrap();
-    registry.delete_version(&wine, one, at(2)).unwrap();
+    for nobody in [None, Some(" ")] {
+        assert!(matches!(protect(Protection::Open, nobody), Err(StoreError::Conflict { .. })));
+    }
+    protect(Protection::Open, Some("bob")).unwrap();
+    let moves = registry.moves(&wine).unwrap();
+    let told: Vec<_> = moves.iter().map(|m| (m.protection, m.to, m.approver.as_deref())).collect();
+    let expected = [
+        (Some(Protection::Protected), None, None),
+        (None, Some(one), Some("ann")),
+        (Some(Protection::Open), Some(one), Some("bob")),
+    ];
+    assert_eq!(told, expected);
+    registry.delete_version(&wine, one, at(2), Some("ann")).unwrap();
 }
 
 fn a_stage_is_changed(registry: &dyn ModelRegistry) {
@@ -344,7 +413,7 @@ fn names_resolve(registry: &dyn ModelRegistry) {
     for (text, version) in [("latest", two), ("v1", one), ("champion", one)] {
         assert_eq!(registry.resolve(&wine, text).unwrap().version, version, "{text}");
     }
-    for text in ["Champion", "v9", "v", "", "../etc"] {
+    for text in ["Champion", "v9", "v", "v+1", "", "../etc"] {
         assert!(registry.resolve(&wine, text).is_err(), "{text}");
     }
     for reserved in ["latest", "Latest", "v1", "V007", "", "a b", "a/b", "..\\"] {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mlp_core::{ContentHash, ManualClock, ModelName, StoreError, Timestamp};
 use mlp_lineage::{
-    Artifact, ArtifactStore, ArtifactStoreExt, FileArtifactStore, GarbageMode,
+    Artifact, ArtifactInfo, ArtifactStore, ArtifactStoreExt, FileArtifactStore, GarbageMode,
     InMemoryArtifactStore, InMemoryLineageStore, LineageStoreExt, Record, collect_garbage,
     verify_artifacts,
 };
@@ -43,6 +43,7 @@ fn every_flipped_byte_is_seen_on_read() {
     for position in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[position] ^= 1 << (position % 8);
+        store.put_bytes(&bytes).unwrap();
         overwrite(&path, &changed);
         let read = store.read(artifact.hash);
         assert!(matches!(read, Err(StoreError::Corrupt { .. })), "byte {position}");
@@ -167,7 +168,7 @@ fn garbage_is_what_no_record_uses_and_a_dry_run_removes_nothing() {
     lineage.record(record().with_artifact("model", used)).unwrap();
 
     let collect = |mode| -> Vec<_> {
-        let garbage = collect_garbage(&lineage, &store, moment, mode).unwrap();
+        let garbage = collect_garbage(&lineage, &store, None, moment, mode).unwrap();
         garbage.into_iter().map(|info| info.artifact).collect()
     };
     assert_eq!(collect(GarbageMode::DryRun), [unused]);
@@ -185,7 +186,8 @@ fn garbage_of_files_is_collected_and_a_put_beside_it_is_never_lost() {
     lineage.record(record().with_artifact("model", used)).unwrap();
     let garbage: Vec<_> = (0..20_u8).map(|k| store.put_bytes(&[k; 100]).unwrap()).collect();
     let far = mlp_core::Clock::now(&mlp_core::SystemClock::new()).after(Duration::from_secs(60));
-    let collect = |before, mode| collect_garbage(&lineage, &store, before, mode).unwrap().len();
+    let collect =
+        |before, mode| collect_garbage(&lineage, &store, None, before, mode).unwrap().len();
     assert_eq!(collect(Timestamp::UNIX_EPOCH, GarbageMode::Remove), 0, "all of it is young");
     assert_eq!(collect(far, GarbageMode::DryRun), garbage.len());
     assert_eq!(store.list().unwrap().len(), 21);
@@ -211,6 +213,165 @@ fn garbage_of_files_is_collected_and_a_put_beside_it_is_never_lost() {
     });
     assert!(garbage.iter().all(|artifact| store.read(artifact.hash).is_err()));
     assert_eq!(store.read(used.hash).unwrap(), b"used");
+}
+
+#[test]
+fn garbage_is_not_collected_by_the_word_of_a_chain_that_is_not_whole() {
+    let (_folder, store) = open();
+    let used = store.put_bytes(b"used").unwrap();
+    let far = Timestamp::from_micros(i64::MAX);
+    let other = InMemoryLineageStore::new();
+    let refused = collect_garbage(&other, &store, None, far, GarbageMode::Remove);
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "an empty chain: {refused:?}");
+    assert_eq!(collect_garbage(&other, &store, None, far, GarbageMode::DryRun).unwrap().len(), 1);
+    // The head that was kept elsewhere says that this is not the chain, or not all of it.
+    let lineage = InMemoryLineageStore::new();
+    let head = lineage.record(record().with_artifact("model", used)).unwrap();
+    other.record(record()).unwrap();
+    let refused = collect_garbage(&other, &store, Some(head), far, GarbageMode::Remove);
+    assert!(matches!(refused, Err(StoreError::Corrupt { .. })), "{refused:?}");
+    assert_eq!(store.read(used.hash).unwrap(), b"used");
+    assert_eq!(
+        collect_garbage(&lineage, &store, Some(head), far, GarbageMode::Remove).unwrap(),
+        []
+    );
+}
+
+/// Puts the same content again just before it would be removed.
+#[derive(Debug)]
+struct PutsAgain(FileArtifactStore);
+
+impl ArtifactStore for PutsAgain {
+    fn put(&self, content: &mut dyn std::io::Read) -> Result<Artifact, StoreError> {
+        self.0.put(content)
+    }
+
+    fn copy_to(&self, hash: ContentHash, out: &mut dyn std::io::Write) -> Result<u64, StoreError> {
+        self.0.copy_to(hash, out)
+    }
+
+    fn list(&self) -> Result<Vec<ArtifactInfo>, StoreError> {
+        self.0.list()
+    }
+
+    fn remove(&self, hash: ContentHash) -> Result<(), StoreError> {
+        self.0.remove(hash)
+    }
+
+    fn remove_stored_before(
+        &self,
+        hash: ContentHash,
+        moment: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.0.put_bytes(b"old, and wanted again")?;
+        self.0.remove_stored_before(hash, moment)
+    }
+}
+
+#[test]
+fn what_is_put_again_while_garbage_is_collected_stays() {
+    let (folder, store) = open();
+    let lineage = InMemoryLineageStore::new();
+    lineage.record(record()).unwrap();
+    let old = store.put_bytes(b"old, and wanted again").unwrap();
+    let now = std::time::SystemTime::now();
+    let file = fs::File::open(file_of(folder.path(), old)).unwrap();
+    file.set_modified(now - Duration::from_secs(7_200)).unwrap();
+    let hour_ago = Timestamp::from(now).before(Duration::from_secs(3_600));
+    let store = PutsAgain(store);
+    assert_eq!(
+        collect_garbage(&lineage, &store, None, hour_ago, GarbageMode::DryRun).unwrap().len(),
+        1
+    );
+    assert_eq!(collect_garbage(&lineage, &store, None, hour_ago, GarbageMode::Remove).unwrap(), []);
+    assert!(store.read(old.hash).is_ok());
+}
+
+#[test]
+fn puts_and_collections_of_the_same_content_from_many_threads_leave_it_there() {
+    let (folder, store) = open();
+    let lineage = InMemoryLineageStore::new();
+    lineage.record(record()).unwrap();
+    for _ in 0..50 {
+        let artifact = store.put_bytes(b"the same").unwrap();
+        let two_hours_ago = std::time::SystemTime::now() - Duration::from_secs(7_200);
+        fs::File::open(file_of(folder.path(), artifact))
+            .unwrap()
+            .set_modified(two_hours_ago)
+            .unwrap();
+        let hour_ago = Timestamp::from(two_hours_ago).after(Duration::from_secs(3_600));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                collect_garbage(&lineage, &store, None, hour_ago, GarbageMode::Remove).unwrap()
+            });
+            scope.spawn(|| store.put_bytes(b"the same").unwrap());
+        });
+        assert!(store.read(artifact.hash).is_ok(), "its put had returned");
+    }
+}
+
+#[test]
+fn altered_bytes_go_to_quarantine_and_stay_corrupt_until_they_are_put_again() {
+    let (folder, store) = open();
+    let artifact = store.put_bytes(b"weights").unwrap();
+    overwrite(&file_of(folder.path(), artifact), b"wEights");
+    for _ in 0..2 {
+        assert!(matches!(store.read(artifact.hash), Err(StoreError::Corrupt { .. })));
+    }
+    assert!(!file_of(folder.path(), artifact).exists());
+    assert!(folder.path().join("quarantine").join(artifact.hash.to_string()).exists());
+    store.put_bytes(b"weights").unwrap();
+    assert_eq!(store.read(artifact.hash).unwrap(), b"weights");
+    store.remove(artifact.hash).unwrap();
+    assert!(matches!(store.read(artifact.hash), Err(StoreError::NotFound { .. })));
+}
+
+#[test]
+fn an_artifact_above_the_limit_is_refused_and_leaves_nothing() {
+    let (folder, store) = open();
+    let store = store.with_max_size(10);
+    store.put_bytes(&[7; 10]).unwrap();
+    let refused = store.put_bytes(&[7; 1_000_000]);
+    assert!(matches!(refused, Err(StoreError::LimitExceeded { limit: 10, .. })), "{refused:?}");
+    let endless = store.put(&mut std::io::repeat(7));
+    assert!(matches!(endless, Err(StoreError::LimitExceeded { .. })));
+    assert_eq!(store.list().unwrap().len(), 1);
+    assert_eq!(fs::read_dir(folder.path().join("temporary")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_a_crash_left_behind_is_swept_when_it_is_a_day_old() {
+    let (folder, store) = open();
+    drop(store);
+    for (name, hours) in [("old", 25), ("young", 23)] {
+        let path = folder.path().join("temporary").join(name);
+        fs::write(&path, "half").unwrap();
+        let then = std::time::SystemTime::now() - Duration::from_secs(3_600 * hours);
+        fs::File::options().append(true).open(&path).unwrap().set_modified(then).unwrap();
+    }
+    FileArtifactStore::open(folder.path()).unwrap();
+    let left: Vec<_> = fs::read_dir(folder.path().join("temporary"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["young"]);
+}
+
+#[test]
+fn a_stranger_among_the_artifacts_fails_no_list() {
+    let (folder, store) = open();
+    let artifact = store.put_bytes(b"weights").unwrap();
+    let shard = file_of(folder.path(), artifact).parent().unwrap().to_owned();
+    let planted = shard.join(format!("{}{}", &artifact.hash.to_string()[..2], "0".repeat(62)));
+    let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
+    fs::rename(folder.path().join("s"), &planted).unwrap();
+    let locked = shard.join(format!("{}{}", &artifact.hash.to_string()[..2], "1".repeat(62)));
+    fs::write(&locked, "x").unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
+    fs::write(folder.path().join("objects").join("README"), "x").unwrap();
+    let hashes: Vec<_> = store.list().unwrap().iter().map(|info| info.artifact.hash).collect();
+    assert_eq!(hashes.len(), 2);
+    assert!(hashes.contains(&artifact.hash));
 }
 
 /// The memory that the process has, in bytes; 0 where the system does not tell.

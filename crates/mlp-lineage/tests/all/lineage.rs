@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use mlp_core::{ContentHash, DatasetRef, ModelName, RecordId, Timestamp};
+use mlp_core::{ContentHash, DatasetRef, ModelName, ParamValue, RecordId, Timestamp};
 use mlp_lineage::{
     ChainEntry, ChainFault, Code, Deployment, Event, FaultKind, InMemoryLineageStore, LineageGraph,
     LineageStoreExt, Node, Record, Section, Tree, capture_code, diff, model_card, verify_chain,
@@ -143,6 +143,45 @@ fn a_diff_names_the_section_and_field_of_every_change() {
 }
 
 #[test]
+fn a_diff_tells_empty_from_absent_and_names_apart() {
+    let empty = ParamValue::List(Vec::new());
+    let before = record(0)
+        .with_parameter("a", ParamValue::List(vec![1.into()]))
+        .with_parameter("lr", f64::NAN);
+    let mut after = before
+        .clone()
+        .with_parameter("layers", empty)
+        .with_parameter("a[0]", 2)
+        .with_parameter("lr.float", 3);
+    after.configuration.insert("a", ParamValue::List(vec![2.into()]));
+    let told: Vec<String> = diff(&before, &after).iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    for expected in [
+        "configuration: configuration.\"a[0]\" was absent, is 2",
+        "configuration: configuration.\"lr.float\" was absent, is 3",
+        "configuration: configuration.a was [1], is [2]",
+        "configuration: configuration.layers was absent, is []",
+    ] {
+        assert!(told.iter().any(|told| told == expected), "{expected} in {told:?}");
+    }
+}
+
+#[test]
+fn as_of_a_moment_what_was_used_is_there_whatever_its_author_s_clock_said() {
+    let store = InMemoryLineageStore::new();
+    let parent = record(10).with_dataset("training", dataset(1));
+    let child = record(5).with_parent(parent.id);
+    let later = record(10).with_dataset("training", dataset(2));
+    for record in [&parent, &child, &later] {
+        store.record(record.clone()).unwrap();
+    }
+    let graph = LineageGraph::as_of(&store.all_entries().unwrap(), at(5));
+    let source = Node::Dataset(dataset(1).fingerprint);
+    assert_eq!(graph.ancestors(&Node::Record(child.id)), [Node::Record(parent.id), source]);
+    assert_eq!(graph.nodes().count(), 3, "and what was not used is not");
+}
+
+#[test]
 fn a_record_survives_json_and_equal_records_give_equal_bytes() {
     let written = record(0).with_parameter("nan", f64::NEG_INFINITY).with_dataset("t", dataset(3));
     let text = written.to_json().unwrap();
@@ -239,11 +278,50 @@ fn a_hundred_thousand_nodes_are_walked_and_as_of_a_record_is_what_was_known_then
 fn a_model_card_says_what_is_known_and_what_is_not() {
     let card =
         model_card(&record(0).with_dataset("training", dataset(1)).with_description("Good wine."));
-    for expected in
-        ["# wine", "Good wine.", "training: wine@1", "author: not recorded", "code: unknown"]
-    {
+    for expected in [
+        "# wine",
+        "Good wine.",
+        "* training: wine@1",
+        "* author: not recorded",
+        "* unknown: not captured",
+    ] {
         assert!(card.contains(expected), "{expected:?} is not in\n{card}");
     }
+    for section in ["Known limits", "Environment", "Training and scores", "Artifacts"] {
+        assert!(card.contains(&format!("## {section}\n\nnot recorded\n")), "{section} in\n{card}");
+    }
+    let parent = record(0);
+    let full = record(1)
+        .with_parent(parent.id)
+        .correcting(parent.id)
+        .with_limit("Not for white wine.")
+        .with_parameter("trees", 100)
+        .with_seed("split", 7);
+    let card = model_card(&full);
+    for expected in [
+        "## Known limits\n\n* Not for white wine.",
+        "* trees: 100",
+        "* seed of split: 7",
+        "* builds on record: ",
+        "* corrects record: ",
+    ] {
+        assert!(card.contains(expected), "{expected:?} is not in\n{card}");
+    }
+}
+
+#[test]
+fn nothing_that_a_record_says_can_forge_a_part_of_its_card() {
+    let forged = record(0)
+        .with_author("ann\n\n## Scores\n\n* accuracy: 1.0")
+        .with_description("[click](https://evil) <script>")
+        .with_parameter("a\n# b", "c\n# d");
+    let card = model_card(&forged);
+    let headings = card.lines().filter(|line| line.starts_with('#')).count();
+    assert_eq!(
+        headings,
+        model_card(&record(0)).lines().filter(|line| line.starts_with('#')).count()
+    );
+    assert!(!card.contains("[click](") && !card.contains("<script>"), "{card}");
 }
 
 fn git(folder: &Path, arguments: &[&str]) {
@@ -292,6 +370,45 @@ fn code_is_captured_with_what_is_not_committed() {
     assert!(one.diff.unwrap().contains("-one\n+two"));
     std::fs::write(folder.join("a.rs"), "three\n").unwrap();
     assert_ne!(state(folder).diff_hash, one.diff_hash);
+}
+
+#[test]
+fn what_is_not_committed_is_seen_wherever_it_is_and_however_diffs_are_liked() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    git(folder, &["init", "-q", "-b", "main"]);
+    std::fs::write(folder.join("a.rs"), "one\n").unwrap();
+    git(folder, &["add", "a.rs"]);
+    std::fs::write(folder.join("a.rs"), "two\n").unwrap();
+    let early = state(folder);
+    assert!(
+        early.diff.unwrap().contains("+two"),
+        "what ran, not what was staged, before the first commit"
+    );
+    git(folder, &["commit", "-q", "-a", "-m", "first"]);
+
+    // The content of untracked files counts, from a folder below as well.
+    std::fs::create_dir(folder.join("src")).unwrap();
+    std::fs::write(folder.join("src/new.rs"), "x").unwrap();
+    let one = state(folder);
+    assert_eq!(state(&folder.join("src")).untracked_hash, one.untracked_hash);
+    assert_eq!((one.untracked_unread, one.untracked_count), (0, 1));
+    std::fs::write(folder.join("src/new.rs"), "y").unwrap();
+    assert_ne!(state(folder).untracked_hash, one.untracked_hash);
+    // A repository within is not read, and that is said.
+    std::fs::create_dir(folder.join("nested")).unwrap();
+    git(&folder.join("nested"), &["init", "-q"]);
+    std::fs::write(folder.join("nested/b.rs"), "x").unwrap();
+    assert_eq!(state(folder).untracked_unread, 1);
+
+    std::fs::write(folder.join("a.rs"), "three\n").unwrap();
+    let plain = state(folder);
+    assert_eq!(plain.diff_size, plain.diff.as_ref().unwrap().len() as u64);
+    for setting in ["diff.noprefix", "diff.mnemonicPrefix", "diff.relative"] {
+        git(folder, &["config", setting, "true"]);
+    }
+    git(folder, &["config", "diff.context", "0"]);
+    assert_eq!(state(&folder.join("src")).diff_hash, plain.diff_hash);
 }
 
 #[test]
