@@ -4,11 +4,12 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use mlp_core::{Direction, Timestamp};
+use mlp_core::{ContentHash, DatasetRef, Direction, ModelName, RecordId, Timestamp};
 use mlp_eval::{
     Batch, EvalStore, EvalStoreExt, Field, Filter, Keys, NewEvaluation, Operator, Order,
     Projection, Query, Stage,
 };
+use mlp_lineage::{LineageStore, LineageStoreExt, Node, Record};
 use mlp_sqlite::{Database, Durability, Options};
 
 fn run(k: i64) -> NewEvaluation {
@@ -92,5 +93,57 @@ fn reading(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, writing, reading);
+/// A record of 50 datasets and its version, in one group commit; and a chain of 20,000 records whose graph is walked by the database.
+fn lineage(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("lineage.db")).unwrap();
+    let model: ModelName = "wine".parse().unwrap();
+    let mut seconds = 0;
+    criterion.bench_function("lineage/record_with_50_datasets", |bencher| {
+        bencher.iter(|| {
+            seconds += 1;
+            let at = Timestamp::from_micros(seconds);
+            let mut record = Record::new(model.clone(), at);
+            for k in 0..50_u8 {
+                let fingerprint = ContentHash::from_bytes([k; 32]);
+                let dataset =
+                    DatasetRef { name: k.to_string(), version: "1".to_owned(), fingerprint };
+                record = record.with_dataset(k.to_string(), dataset);
+            }
+            database.record_version(record, at).unwrap()
+        });
+    });
+    let layers: Vec<Vec<RecordId>> =
+        (0..200).map(|_| (0..100).map(|_| RecordId::generate()).collect()).collect();
+    for (number, layer) in layers.iter().enumerate() {
+        // As many threads as records: they share their commits.
+        std::thread::scope(|scope| {
+            for (k, id) in layer.iter().enumerate() {
+                let (database, model, layers) = (&database, &model, &layers);
+                scope.spawn(move || {
+                    let mut record = Record::new(model.clone(), Timestamp::UNIX_EPOCH);
+                    record.id = *id;
+                    if number > 0 {
+                        let before = &layers[number - 1];
+                        record = record.with_parent(before[k]).with_parent(before[(k + 1) % 100]);
+                    }
+                    database.record(record).unwrap();
+                });
+            }
+        });
+    }
+    let last = Node::Record(layers[199][99]);
+    criterion.bench_function("lineage/ancestors_over_20000", |bencher| {
+        bencher.iter(|| database.ancestors(&last).unwrap().len());
+    });
+    criterion.bench_function("lineage/verify_chain_20000", |bencher| {
+        bencher.iter(|| database.verify_chain(None).unwrap());
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20);
+    targets = writing, reading, lineage
+}
 criterion_main!(benches);

@@ -1,13 +1,25 @@
 //! Copying the write-ahead log into the file, beside the writer: whoever waits for a commit does not wait for this.
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded};
 use mlp_core::StoreError;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 
 /// After how many changed records the log is worth copying: some megabytes.
 const CHANGES: u64 = 4_000;
+
+/// How the last copy went.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Checkpoints(Arc<Mutex<Option<String>>>);
+
+impl Checkpoints {
+    pub(crate) fn error(&self) -> Option<String> {
+        self.0.lock().clone()
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
@@ -18,14 +30,19 @@ pub(crate) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
+    pub(crate) fn start(
+        connection: Connection,
+        checkpoints: Checkpoints,
+    ) -> Result<Self, StoreError> {
         let (wake, woken) = bounded(1);
         let thread = std::thread::Builder::new()
             .name("mlp-sqlite-checkpoint".to_owned())
             .spawn(move || {
                 while woken.recv().is_ok() {
-                    // What cannot be copied now is copied next time, or by the writer, who reports what is wrong with the disk.
-                    let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                    // What cannot be copied now is copied next time.
+                    let copied =
+                        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                    *checkpoints.0.lock() = copied.err().map(|error| error.to_string());
                 }
             })
             .map_err(StoreError::backend)?;

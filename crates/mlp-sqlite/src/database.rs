@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use mlp_core::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::checkpoint::Checkpointer;
+use crate::checkpoint::{Checkpointer, Checkpoints};
 use crate::error::store;
 use crate::network;
 use crate::readers::Readers;
 use crate::schema;
 use crate::session::Session;
+use crate::turns::Turns;
 use crate::verify::{Report, verify};
 use crate::writer::Writer;
 
@@ -92,6 +93,7 @@ struct Inner {
     // In this order: the last connection to close cleans up, and the writer is the one that may.
     readers: Readers,
     writer: Writer,
+    checkpoints: Checkpoints,
 }
 
 impl Database {
@@ -122,9 +124,14 @@ impl Database {
             let (path, timeout) = (path.clone(), options.busy_timeout);
             move || reading(&path, timeout)
         };
-        let checkpointer = Checkpointer::start(writing()?)?;
-        let writer = Writer::start(writing()?, Box::new(writing), checkpointer)?;
-        Ok(Self { inner: Arc::new(Inner { path, readers: Readers::new(reading), writer }) })
+        let checkpoints = Checkpoints::default();
+        let checkpointer = Checkpointer::start(writing()?, checkpoints.clone())?;
+        let turns = Turns::open(&path)?;
+        let patience = options.busy_timeout;
+        let writer = Writer::start(writing()?, Box::new(writing), checkpointer, turns, patience)?;
+        Ok(Self {
+            inner: Arc::new(Inner { path, readers: Readers::new(reading), writer, checkpoints }),
+        })
     }
 
     /// Where it is.
@@ -140,6 +147,12 @@ impl Database {
     /// If the file is so damaged that it cannot be read at all.
     pub fn verify(&self) -> Result<Report, StoreError> {
         self.read(verify)
+    }
+
+    /// Why the write-ahead log could not be copied into the file last time, if it could not. Nothing is lost, but the log grows until it can.
+    #[must_use]
+    pub fn checkpoint_error(&self) -> Option<String> {
+        self.inner.checkpoints.error()
     }
 
     /// Brings what the query planner knows up to date; worth it after a large import.
@@ -171,6 +184,8 @@ fn writing(path: &Path, options: &Options) -> Result<Connection, StoreError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(store)?;
     prepare(&connection, options.busy_timeout)?;
+    // Before anything is changed: it may be somebody else's.
+    schema::version(&connection)?;
     become_wal(&connection, options.busy_timeout)?;
     let synchronous = match options.durability {
         Durability::Full => "FULL",
@@ -226,6 +241,30 @@ fn prepare(connection: &Connection, timeout: Duration) -> Result<(), StoreError>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_that_meets_a_fault_of_the_disk_gets_a_new_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("mlp.db")).unwrap();
+        let mark = |session: &Session<'_>| {
+            session.connection.execute_batch("CREATE TEMP TABLE mark (a)").map_err(store)
+        };
+        let is_marked = |session: &Session<'_>| {
+            Ok(session.connection.prepare("SELECT a FROM temp.mark").is_ok())
+        };
+        database.write(mark).unwrap();
+        assert!(
+            database.write(is_marked).unwrap(),
+            "a temporary table lasts as long as its connection"
+        );
+        let other: Result<(), _> = database.write(|_| Err(StoreError::StorageFull));
+        assert!(other.is_err() && database.write(is_marked).unwrap());
+        let fault = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+        let failed: Result<(), _> =
+            database.write(move |_| Err(store(rusqlite::Error::SqliteFailure(fault, None))));
+        assert!(failed.is_err());
+        assert!(!database.write(is_marked).unwrap(), "the connection was used again");
+    }
 
     #[test]
     fn a_write_that_fails_before_it_changes_anything_leaves_the_totals_alone() {

@@ -33,6 +33,30 @@ pub(crate) fn is_disk_fault(error: &rusqlite::Error) -> bool {
     )
 }
 
+/// As [`is_disk_fault`], of an error that was made of SQLite's.
+pub(crate) fn is_broken(error: &StoreError) -> bool {
+    let source = std::error::Error::source(error);
+    source.and_then(|source| source.downcast_ref()).is_some_and(is_disk_fault)
+}
+
+/// An error for everybody who is concerned by it; the source of one from SQLite remains as its text.
+pub(crate) fn copy(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Busy { reason } => StoreError::Busy { reason: reason.clone() },
+        StoreError::StorageFull => StoreError::StorageFull,
+        StoreError::Corrupt { what, reason } => corrupt(what, reason),
+        StoreError::NewerSchema { found, supported } => {
+            StoreError::NewerSchema { found: *found, supported: *supported }
+        }
+        StoreError::Invalid { field, reason } => StoreError::invalid(field, reason),
+        error => {
+            let source = std::error::Error::source(error);
+            let reason = source.map_or_else(|| error.to_string(), ToString::to_string);
+            StoreError::backend(std::io::Error::other(reason))
+        }
+    }
+}
+
 pub(crate) fn corrupt(what: impl Into<String>, reason: impl Into<String>) -> StoreError {
     StoreError::Corrupt { what: what.into(), reason: reason.into() }
 }

@@ -29,8 +29,11 @@
 //! * A write is there as a whole or not at all, for every reader.
 //! * Readers have connections of their own and wait for nobody.
 //! * Every record carries a checksum of its content, verified when it is read; every table has a count and a digest that
-//!   [`Database::verify`] compares. SQLite alone does not notice a flipped bit.
-//! * Several processes may have the file open. A file of a newer library, of another program, or on a network file system is refused.
+//!   [`Database::verify`] compares, and so does what is derived from the chain of lineage. SQLite alone does not notice a flipped bit. What a
+//!   query finds is verified, and so is its place in the order; what a filter passes over, and the edges that walks over the graph of lineage
+//!   go by, only `verify` compares.
+//! * Several processes may have the file open, and take turns in writing. A file of a newer library, of another program, or on a network file
+//!   system is refused, and left as it is.
 //! * After an error of the disk the writer's connection is closed, and the next write opens another one; what was not acknowledged is not
 //!   there. A full disk is [`StoreError::StorageFull`](mlp_core::StoreError::StorageFull); reads go on.
 //!
@@ -40,13 +43,14 @@
 //! | --- | --- |
 //! | `eval` (default) | [`Database`] implements `mlp_eval::EvalStore` |
 //! | `lineage` (default) | [`Database`] implements `mlp_lineage::LineageStore` and `mlp_lineage::ModelRegistry` |
+//! | `monitor` (default) | [`Database`] implements `mlp_monitor::AlertStore` |
 //!
 //! # What it does not do
 //!
 //! It holds no rules of the domain: what a filter means or which key is allowed is decided by the crate of the trait. It encrypts nothing.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 #![cfg_attr(
-    not(all(feature = "eval", feature = "lineage")),
+    not(all(feature = "eval", feature = "lineage", feature = "monitor")),
     allow(dead_code, reason = "what the stores share is not used by each of them")
 )]
 
@@ -56,13 +60,16 @@ mod database;
 mod error;
 mod network;
 mod readers;
-#[cfg(feature = "lineage")]
+#[cfg(any(feature = "lineage", feature = "monitor"))]
 mod records;
 mod schema;
 mod session;
+mod turns;
 mod verify;
 mod writer;
 
+#[cfg(feature = "monitor")]
+mod alerts;
 #[cfg(feature = "eval")]
 mod eval;
 #[cfg(feature = "lineage")]

@@ -64,25 +64,48 @@ pub(crate) fn read<T>(
     table: &'static str,
     rest: &str,
     bound: Record,
-    mut use_one: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+    use_one: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
+    let mut whole = Vec::new();
+    for (_, record) in read_each(connection, table, rest, bound, use_one)? {
+        whole.push(record?);
+    }
+    Ok(whole)
+}
+
+/// A record that was read, or what is wrong with it, under its first column.
+pub(crate) type Numbered<T> = (Option<i64>, Result<T, StoreError>);
+
+/// As [`read`], with what is wrong with a record beside those that are whole.
+pub(crate) fn read_each<T>(
+    connection: &Connection,
+    table: &'static str,
+    rest: &str,
+    bound: Record,
+    mut use_one: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<Numbered<T>>, StoreError> {
     let sql = format!("SELECT * FROM {table} {rest}");
     let mut statement = connection.prepare_cached(&sql).map_err(store)?;
     let columns = statement.column_count() - 1;
     let mut rows = statement.query(params_from_iter(bound)).map_err(store)?;
     let mut read = Vec::new();
     while let Some(row) = rows.next().map_err(store)? {
-        let stored: i64 = row.get(columns).map_err(store)?;
-        if sum_of(table, row, columns).map_err(store)? != stored {
-            let what = format!("{table} {}", name_of(row).map_err(store)?);
-            return Err(corrupt(what, "its checksum does not fit"));
-        }
-        read.push(use_one(row)?);
+        let number = row.get_ref(0).ok().and_then(|first| first.as_i64().ok());
+        read.push((number, is_whole(table, row, columns).and_then(|()| use_one(row))));
     }
     Ok(read)
 }
 
-fn sum_of(table: &str, row: &Row<'_>, columns: usize) -> Sql<i64> {
+fn is_whole(table: &str, row: &Row<'_>, columns: usize) -> Result<(), StoreError> {
+    let stored: i64 = row.get(columns).map_err(store)?;
+    if sum_of(table, row, columns).map_err(store)? == stored {
+        return Ok(());
+    }
+    let what = format!("{table} {}", name_of(row).map_err(store)?);
+    Err(corrupt(what, "its checksum does not fit"))
+}
+
+pub(crate) fn sum_of(table: &str, row: &Row<'_>, columns: usize) -> Sql<i64> {
     let values: Sql<Vec<ValueRef<'_>>> = (0..columns).map(|column| row.get_ref(column)).collect();
     Ok(checksum(table, values?.into_iter()))
 }

@@ -9,7 +9,8 @@ use crate::error::{corrupt, store};
 const APPLICATION_ID: i64 = 0x6d6c_7031;
 
 /// The k-th entry leads from version k to version k + 1. A released entry never changes; `tests/fixtures` holds a file of each version.
-const VERSIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const VERSIONS: &[&str] =
+    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The version that this library writes.
 pub(crate) const LATEST: i64 = VERSIONS.len() as i64;
@@ -31,8 +32,8 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     transaction.commit().map_err(store)
 }
 
-/// The version of a file; 0 for one that holds nothing yet.
-fn version(connection: &Connection) -> Result<i64, StoreError> {
+/// The version of a file, 0 for one that holds nothing yet; refuses one that is not ours or newer.
+pub(crate) fn version(connection: &Connection) -> Result<i64, StoreError> {
     let read = |name: &str| -> Result<i64, StoreError> {
         connection.pragma_query_value(None, name, |row| row.get(0)).map_err(store)
     };

@@ -1,6 +1,6 @@
 //! One write transaction, and what it adds to the totals of each table.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::Connection;
@@ -48,11 +48,13 @@ pub(crate) struct Session<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) known: &'a Known,
     changes: RefCell<Changes>,
+    /// A write met a fault of the disk, so that the connection must not be used any more.
+    pub(crate) is_broken: Cell<bool>,
 }
 
 impl<'a> Session<'a> {
     pub(crate) fn new(connection: &'a Connection, known: &'a Known) -> Self {
-        Self { connection, known, changes: RefCell::default() }
+        Self { connection, known, changes: RefCell::default(), is_broken: Cell::new(false) }
     }
 
     /// A record with this checksum is new.

@@ -48,7 +48,7 @@ impl Report {
         self.findings.is_empty()
     }
 
-    fn add(&mut self, what: impl Into<String>, reason: impl Into<String>) {
+    pub(crate) fn add(&mut self, what: impl Into<String>, reason: impl Into<String>) {
         if self.findings.len() < MOST_FINDINGS {
             self.findings.push(Finding { what: what.into(), reason: reason.into() });
         }
@@ -79,12 +79,16 @@ pub(crate) fn verify(connection: &Connection) -> Result<Report, StoreError> {
             report.add(table.table, error.to_string());
         }
     }
+    #[cfg(feature = "lineage")]
+    if let Err(error) = crate::lineage::verify(connection, &mut report) {
+        report.add("lineage chain", error.to_string());
+    }
     Ok(report)
 }
 
 fn tables() -> Vec<Checked> {
     #[cfg_attr(
-        not(any(feature = "eval", feature = "lineage")),
+        not(any(feature = "eval", feature = "lineage", feature = "monitor")),
         allow(unused_mut, reason = "no table is known")
     )]
     let mut tables = Vec::new();
@@ -92,6 +96,8 @@ fn tables() -> Vec<Checked> {
     tables.extend(crate::eval::tables());
     #[cfg(feature = "lineage")]
     tables.extend(crate::lineage::tables());
+    #[cfg(feature = "monitor")]
+    tables.extend(crate::alerts::tables());
     tables
 }
 

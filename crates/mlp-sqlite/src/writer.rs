@@ -9,13 +9,17 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::checkpoint::Checkpointer;
-use crate::error::{Sql, is_disk_fault, store};
+use crate::error::{Sql, copy, is_broken, is_disk_fault, store};
 use crate::session::{Known, Session};
+use crate::turns::Turns;
 
 /// How many writes may wait; more wait for a place.
 const QUEUE: usize = 1_024;
 /// A group is committed once it has been worked on for so long, so that nobody waits much longer than for one disk sync.
 const GROUP_TIME: Duration = Duration::from_millis(5);
+
+/// How long SQLite itself waits for the write lock before it is asked again; its pauses grow with the time it has.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// One write that somebody waits for.
 trait Task: Send {
@@ -36,6 +40,9 @@ impl<T: Send, F: FnMut(&Session<'_>) -> Result<T, StoreError> + Send> Task for W
         self.result = catch_panic(|| (self.work)(session)).unwrap_or_else(|panicked| {
             Err(StoreError::backend(std::io::Error::other(panicked.message)))
         });
+        if self.result.as_ref().is_err_and(is_broken) {
+            session.is_broken.set(true);
+        }
         self.result.is_ok()
     }
 
@@ -55,35 +62,33 @@ type Open = Box<dyn Fn() -> Result<Connection, StoreError> + Send>;
 /// Why a whole group failed.
 #[derive(Debug)]
 enum Fault {
-    Open(String),
-    Begin(rusqlite::Error),
+    /// Before any work was done.
+    Begin(StoreError),
     Sql(rusqlite::Error),
 }
 
 impl Fault {
     fn to_error(&self) -> StoreError {
-        let other = |reason: String| StoreError::backend(std::io::Error::other(reason));
         match self {
-            Self::Open(reason) => other(reason.clone()),
+            Self::Begin(error) => copy(error),
             // The error itself cannot be copied; its code decides what it is, its text says why.
-            Self::Begin(rusqlite::Error::SqliteFailure(code, text))
-            | Self::Sql(rusqlite::Error::SqliteFailure(code, text)) => {
+            Self::Sql(rusqlite::Error::SqliteFailure(code, text)) => {
                 store(rusqlite::Error::SqliteFailure(*code, text.clone()))
             }
-            Self::Begin(error) | Self::Sql(error) => other(error.to_string()),
+            Self::Sql(error) => StoreError::backend(std::io::Error::other(error.to_string())),
         }
     }
 
     /// Whether no work was done at all, so that this is the answer to all.
     fn comes_first(&self) -> bool {
-        matches!(self, Self::Open(_) | Self::Begin(_))
+        matches!(self, Self::Begin(_))
     }
 
     /// Whether the connection must not be used any more.
     fn closes(&self) -> bool {
         match self {
-            Self::Open(_) => true,
-            Self::Begin(error) | Self::Sql(error) => is_disk_fault(error),
+            Self::Begin(error) => !matches!(error, StoreError::Busy { .. }),
+            Self::Sql(error) => is_disk_fault(error),
         }
     }
 }
@@ -100,6 +105,8 @@ impl Writer {
         connection: Connection,
         open: Open,
         checkpointer: Checkpointer,
+        turns: Turns,
+        patience: Duration,
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = bounded(QUEUE);
         let thread = std::thread::Builder::new()
@@ -111,6 +118,8 @@ impl Writer {
                     queue,
                     known: Known::default(),
                     checkpointer,
+                    turns,
+                    patience,
                     last: (0, Duration::ZERO),
                 }
                 .run()
@@ -148,6 +157,9 @@ struct Work {
     queue: Receiver<Job>,
     known: Known,
     checkpointer: Checkpointer,
+    turns: Turns,
+    /// How long other processes that write are waited for.
+    patience: Duration,
     /// How many writes the last group had, and how long its commit took: as many are waited for, a quarter as long.
     last: (usize, Duration),
 }
@@ -178,10 +190,10 @@ impl Work {
     ) -> Result<bool, Fault> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => (self.open)().map_err(|error| Fault::Open(error.to_string()))?,
+            None => (self.open)().map_err(Fault::Begin)?,
         };
-        let result = execute(&connection, "BEGIN IMMEDIATE").map_err(Fault::Begin).and_then(|()| {
-            let session = Session::new(&connection, &self.known);
+        let session = Session::new(&connection, &self.known);
+        let result = self.begin(&connection).map_err(Fault::Begin).and_then(|()| {
             if !work(self, &session) {
                 return Ok(false);
             }
@@ -196,10 +208,27 @@ impl Work {
             self.known.forget();
         }
         self.checkpointer.changed(connection.total_changes());
-        if connection.is_autocommit() && !result.as_ref().is_err_and(Fault::closes) {
+        let is_broken = session.is_broken.get() || result.as_ref().is_err_and(Fault::closes);
+        if connection.is_autocommit() && !is_broken {
             self.connection = Some(connection);
         }
         result
+    }
+
+    /// Begins a transaction when it is this process's turn.
+    fn begin(&self, connection: &Connection) -> Result<(), StoreError> {
+        let deadline = Instant::now() + self.patience;
+        let _turn = self.turns.take(deadline)?;
+        // Nobody else waits for the lock now: it is looked at often.
+        connection.busy_timeout(LOOK).map_err(store)?;
+        let begun = loop {
+            match execute(connection, "BEGIN IMMEDIATE").map_err(store) {
+                Err(StoreError::Busy { .. }) if Instant::now() < deadline => {}
+                begun => break begun,
+            }
+        };
+        connection.busy_timeout(self.patience).map_err(store)?;
+        begun
     }
 
     /// Works on what waits until nothing does; `false` if a write failed after it had changed something, and all was taken back.

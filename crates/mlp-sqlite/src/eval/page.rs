@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 use super::filter::{Condition, Place, condition, place};
 use super::rows::{self, Bin, id_from};
 use super::{experiments, load, series};
-use crate::error::{Sql, store};
+use crate::error::{Sql, corrupt, store};
 
 /// An evaluation on a page: its number, and where it stands.
 type Found = (i64, Position);
@@ -38,7 +38,9 @@ pub(super) fn count(connection: &Connection, filter: &Filter) -> Result<u64, Sto
 
 pub(super) fn read(connection: &Connection, query: &Query) -> Result<Page, StoreError> {
     let mut found = match &query.order[..] {
-        [] => by_start(connection, query)?,
+        [] | [Order { field: Field::StartedAt, sorting: Sorting::Descending }] => {
+            by_start(connection, query)?
+        }
         [Order { field: Field::Metric(metric, Statistic::Last), sorting }] => {
             by_metric(connection, query, metric, *sorting)?
         }
@@ -49,9 +51,15 @@ pub(super) fn read(connection: &Connection, query: &Query) -> Result<Page, Store
     // What the order reads is needed for the token, and taken out again.
     let wider = query.projection.with_order(&query.order);
     let mut evaluations = Vec::with_capacity(found.len());
-    for (n, _) in &found {
+    for (n, position) in &found {
         let row = rows::by_number(connection, *n)?;
-        evaluations.push(load::evaluation(connection, &row, &wider)?);
+        let evaluation = load::evaluation(connection, &row, &wider)?;
+        // What an index says carries no checksum; what was loaded does.
+        if query.compare(&query.position(&evaluation), position).is_ne() {
+            let what = format!("evaluation {}", evaluation.id);
+            return Err(corrupt(what, "an index names another place in the order"));
+        }
+        evaluations.push(evaluation);
     }
     let next = evaluations.last().filter(|_| more).map(|last| PageToken::new(query, last));
     evaluations.iter_mut().for_each(|evaluation| query.projection.apply(evaluation));
@@ -132,7 +140,10 @@ fn limit(query: &Query) -> Bound {
 
 fn by_start(connection: &Connection, query: &Query) -> Result<Vec<Found>, StoreError> {
     let parts = parts_by_start(connection, query)?;
-    merged(connection, query, parts, |_| Ok(Vec::new()))
+    merged(connection, query, parts, |row| {
+        let started_at = Value::Time(Timestamp::from_micros(row.get(1)?));
+        Ok(query.order.iter().map(|_| Some(started_at.clone())).collect())
+    })
 }
 
 fn parts_by_start(connection: &Connection, query: &Query) -> Result<Vec<Condition>, StoreError> {
@@ -186,7 +197,7 @@ fn by_metric(
     };
     let mut found: Vec<Found> = Vec::new();
     for phase in [Phase::Numbers, Phase::Nan, Phase::Missing] {
-        if phase < first || found.len() > query.limit {
+        if phase < first || found.len() > query.limit || excludes(&query.filter, metric, phase) {
             continue;
         }
         // A token says where to go on in its own phase only.
@@ -281,6 +292,21 @@ fn parts_by_metric(
         }
     }
     Ok(parts)
+}
+
+/// Whether a filter passes over a phase as a whole: a comparison never matches a missing metric, and only `!=` matches NaN.
+fn excludes(filter: &Filter, metric: &str, phase: Phase) -> bool {
+    match filter {
+        Filter::All(filters) => filters.iter().any(|filter| excludes(filter, metric, phase)),
+        Filter::Present(Field::Metric(name, Statistic::Last)) => {
+            name == metric && phase == Phase::Missing
+        }
+        Filter::Compare(Field::Metric(name, Statistic::Last), operator, Value::Number(number)) => {
+            let takes_nan = *operator == Operator::NotEqual || number.is_nan();
+            name == metric && (phase == Phase::Missing || (phase == Phase::Nan && !takes_nan))
+        }
+        _ => false,
+    }
 }
 
 /// What the filter asks of the very number that is sorted by: bounds for the walk along the index.
@@ -387,10 +413,12 @@ fn sorted_statement(connection: &Connection, query: &Query) -> Result<Condition,
     bound.extend(filter.bound);
     let sql = format!(
         "SELECT e.n, e.started_at, e.id{columns} FROM evaluation e \
-         WHERE {which}e.bin IN ({}) AND {} ORDER BY {terms}e.started_at DESC, e.id",
+         WHERE {which}e.bin IN ({}) AND {} ORDER BY {terms}e.started_at DESC, e.id LIMIT ?",
         bins.join(", "),
         filter.sql
     );
+    // What a token passes over is read, and may be everything.
+    bound.push(if query.after.is_none() { limit(query) } else { Bound::Integer(-1) });
     Ok(Condition::new(sql, bound))
 }
 

@@ -1,7 +1,9 @@
 //! Writing evaluations.
 
+use std::collections::BTreeMap;
+
 use mlp_core::{EvaluationId, StoreError};
-use mlp_eval::{Batch, MetricPoint, NewEvaluation, SeriesKey};
+use mlp_eval::{Batch, MetricPoint, NewEvaluation, SeriesKey, hold_of};
 
 use super::rows::{self, Bin, EvaluationRow};
 use super::{KIND, experiments, series};
@@ -44,6 +46,9 @@ pub(super) fn batch(
 ) -> Result<(), StoreError> {
     let mut row = rows::by_id(session.connection, id)?;
     let conflict = |reason: String| Err(StoreError::conflict(KIND, id, reason));
+    if batch.only_holds() {
+        return parts(session, &row, false, batch, &[]);
+    }
     if row.bin != Bin::InUse {
         return conflict("it is deleted".to_owned());
     }
@@ -122,8 +127,12 @@ pub(super) fn purge(session: &Session<'_>, id: EvaluationId) -> Result<(), Store
     remove(session, &row)
 }
 
-/// Removes an evaluation with everything it has.
+/// Removes an evaluation with everything it has, unless somebody holds it.
 pub(super) fn remove(session: &Session<'_>, row: &EvaluationRow) -> Result<(), StoreError> {
+    let tags: BTreeMap<_, _> = rows::tags(session.connection, row.n)?.into_iter().collect();
+    if let Some(reason) = hold_of(|name| tags.get(name).map(String::as_str)) {
+        return Err(StoreError::conflict(KIND, row.id, reason));
+    }
     for table in ["param", "tag", "series", "point"] {
         rows::remove_all(session, table, row.n)?;
     }

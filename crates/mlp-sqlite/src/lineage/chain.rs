@@ -2,7 +2,8 @@
 
 use mlp_core::{ContentHash, ModelName, RecordId, StoreError};
 use mlp_lineage::{
-    ChainEntry, Deployment, Event, Head, LineageStore, MAX_ENTRIES_READ, Node, Record, links,
+    ChainEntry, ChainFault, Deployment, Event, Head, LineageStore, MAX_ENTRIES_READ, Node, Record,
+    links,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
@@ -12,6 +13,8 @@ use crate::database::Database;
 use crate::error::{corrupt, store};
 use crate::records;
 use crate::session::Session;
+
+use super::proof::walk;
 
 pub(super) const TABLES: &[&str] = &["lineage_entry", "lineage_node", "lineage_edge"];
 const KIND: &str = "record";
@@ -37,10 +40,15 @@ impl LineageStore for Database {
         self.read(|connection| {
             let entry = record_entry(connection, id)?.ok_or_else(|| missing(id))?;
             match whole(entry)?.event {
-                Event::Recorded(record) => Ok(*record),
-                _ => Err(corrupt(format!("record {id}"), "its entry is about something else")),
+                Event::Recorded(record) if record.id == id => Ok(*record),
+                _ => Err(elsewhere(&format!("record {id}"))),
             }
         })
+    }
+
+    /// Row by row: one that cannot be read is an altered entry, not the end of the walk.
+    fn verify_chain(&self, anchor: Option<Head>) -> Result<Option<ChainFault>, StoreError> {
+        self.read(|connection| walk(connection, anchor, |_| Ok(())))
     }
 
     fn records_of(&self, model: &ModelName) -> Result<Vec<Record>, StoreError> {
@@ -50,8 +58,9 @@ impl LineageStore for Database {
             self.read(|connection| records::read(connection, "lineage_entry", rest, bound, entry))?;
         let mut of_model = Vec::with_capacity(entries.len());
         for entry in entries {
-            if let Event::Recorded(record) = whole(entry)?.event {
-                of_model.push(*record);
+            match whole(entry)?.event {
+                Event::Recorded(record) if record.model == *model => of_model.push(*record),
+                _ => return Err(elsewhere(&format!("a record of {model}"))),
             }
         }
         Ok(of_model)
@@ -67,8 +76,9 @@ impl LineageStore for Database {
         })?;
         let mut deployments = Vec::with_capacity(entries.len());
         for entry in entries {
-            if let Event::Deployed(deployment) = whole(entry)?.event {
-                deployments.push(deployment);
+            match whole(entry)?.event {
+                Event::Deployed(it) if it.record == record => deployments.push(it),
+                _ => return Err(elsewhere(&format!("a deployment of {record}"))),
             }
         }
         Ok(deployments)
@@ -85,6 +95,11 @@ impl LineageStore for Database {
 
 fn blob(bytes: &[u8]) -> Value {
     Value::Blob(bytes.to_vec())
+}
+
+/// A row that stands under another name than its entry.
+fn elsewhere(what: &str) -> StoreError {
+    corrupt(what, "the entry that is kept for it is about something else")
 }
 
 fn missing(id: RecordId) -> StoreError {
@@ -116,13 +131,13 @@ pub(super) fn append(session: &Session<'_>, event: &Event) -> Result<Head, Store
 
 /// The id of a record is taken once, and what an entry refers to is there.
 fn check(connection: &Connection, event: &Event) -> Result<(), StoreError> {
-    let known = |id: &RecordId| match record_entry(connection, *id)? {
-        Some(_) => Ok(()),
-        None => Err(missing(*id)),
+    let known = |id: &RecordId| match is_known(connection, *id)? {
+        true => Ok(()),
+        false => Err(missing(*id)),
     };
     match event {
         Event::Recorded(record) => {
-            if record_entry(connection, record.id)?.is_some() {
+            if is_known(connection, record.id)? {
                 return Err(StoreError::conflict(KIND, record.id, "the id is taken"));
             }
             record.parents.iter().chain(&record.corrects).try_for_each(known)
@@ -138,6 +153,12 @@ fn head(connection: &Connection) -> Result<Option<Head>, StoreError> {
         Ok(Head { sequence: sequence(row)?, hash: hash(row, 2)? })
     })?;
     Ok(last.into_iter().next())
+}
+
+fn is_known(connection: &Connection, id: RecordId) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM lineage_entry WHERE record = ?1 AND is_record = 1";
+    let mut statement = connection.prepare_cached(sql).map_err(store)?;
+    statement.exists([blob(id.as_bytes())]).map_err(store)
 }
 
 fn record_entry(connection: &Connection, id: RecordId) -> Result<Option<ChainEntry>, StoreError> {
@@ -164,7 +185,7 @@ fn hash(row: &Row<'_>, column: usize) -> Result<ContentHash, StoreError> {
     Ok(ContentHash::from_bytes(bytes))
 }
 
-fn entry(row: &Row<'_>) -> Result<ChainEntry, StoreError> {
+pub(super) fn entry(row: &Row<'_>) -> Result<ChainEntry, StoreError> {
     let sequence = sequence(row)?;
     let previous: Option<[u8; 32]> = row.get(1).map_err(store)?;
     Ok(ChainEntry {

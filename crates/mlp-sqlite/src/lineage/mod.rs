@@ -1,7 +1,10 @@
 //! The lineage store and the model registry of `mlp-lineage`.
 
 mod chain;
+mod proof;
 mod registry;
+#[cfg(test)]
+mod tests;
 
 use mlp_core::{StoreError, Timestamp, VersionNumber};
 use mlp_lineage::{Event, Head, Record};
@@ -13,6 +16,8 @@ use crate::database::Database;
 use crate::error::{corrupt, store};
 use crate::records;
 use crate::verify::Checked;
+
+pub(crate) use proof::verify;
 
 impl Database {
     /// Appends a record to the chain and registers it as the next version of its model, both or neither.

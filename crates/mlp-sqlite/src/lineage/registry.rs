@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use mlp_core::{ModelName, RecordId, StoreError, Timestamp, VersionNumber};
 use mlp_lineage::{
-    Alias, AliasMove, ModelRegistry, ModelVersion, Protection, StageMove, VersionStage, check_tag,
+    Alias, AliasMove, ModelRegistry, ModelVersion, Protection, StageMove, VersionStage,
+    check_approver, check_stage, check_tag,
 };
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -54,14 +55,25 @@ impl ModelRegistry for Database {
         })
     }
 
+    fn latest(&self, model: &ModelName) -> Result<Option<ModelVersion>, StoreError> {
+        let rest = "WHERE model = ?1 ORDER BY version DESC LIMIT 1";
+        let found = self.read(|connection| {
+            records::read(connection, "model_version", rest, vec![name(model)], |row| {
+                from_json(row, 2, "a version of a model")
+            })
+        })?;
+        Ok(found.into_iter().next())
+    }
+
     fn delete_version(
         &self,
         model: &ModelName,
         version: VersionNumber,
         at: Timestamp,
+        by: Option<&str>,
     ) -> Result<(), StoreError> {
-        let model = model.clone();
-        self.write(move |session| delete(session, &model, version, at))
+        let (model, by) = (model.clone(), by.map(str::to_owned));
+        self.write(move |session| delete(session, &model, version, at, by.clone()))
     }
 
     fn set_alias(
@@ -78,12 +90,10 @@ impl ModelRegistry for Database {
                 Some(version) => drop(self::version(session.connection, &model, version)?),
                 None => is_registered(session.connection, &model)?,
             }
-            let named = approver.as_ref().is_some_and(|name| !name.trim().is_empty());
-            if is_protected(session.connection, &model, &alias)? && !named {
-                let reason = "it is protected: name who approves the move";
-                return Err(StoreError::conflict("alias", &alias, reason));
+            if is_protected(session.connection, &model, &alias)? {
+                check_approver(&alias, approver.as_deref())?;
             }
-            point(session, &model, &alias, version, at, approver.clone())
+            point(session, &model, &alias, version, at, approver.as_deref())
         })
     }
 
@@ -92,10 +102,23 @@ impl ModelRegistry for Database {
         model: &ModelName,
         alias: &Alias,
         protection: Protection,
+        at: Timestamp,
+        approver: Option<&str>,
     ) -> Result<(), StoreError> {
-        let (model, alias) = (model.clone(), alias.clone());
+        let (model, alias, approver) = (model.clone(), alias.clone(), approver.map(str::to_owned));
         self.write(move |session| {
             is_registered(session.connection, &model)?;
+            let was = is_protected(session.connection, &model, &alias)?;
+            if was == (protection == Protection::Protected) {
+                return Ok(());
+            }
+            if was {
+                check_approver(&alias, approver.as_deref())?;
+            }
+            let to = pointed_at(session.connection, &model, &alias)?;
+            let told = AliasMove::new(alias.clone(), to, to, at, approver.as_deref());
+            let told = AliasMove { protection: Some(protection), ..told };
+            tell(session, "alias_move", &model, &told)?;
             let key = vec![name(&model), text(alias.to_string())];
             let condition = "model = ?1 AND alias = ?2";
             records::remove(session, "protected_alias", condition, key.clone())?;
@@ -131,6 +154,7 @@ impl ModelRegistry for Database {
         at: Timestamp,
         by: Option<&str>,
     ) -> Result<(), StoreError> {
+        check_stage(stage)?;
         let (model, by) = (model.clone(), by.map(str::to_owned));
         self.write(move |session| {
             let mut entry = self::version(session.connection, &model, version)?;
@@ -263,10 +287,9 @@ fn point(
     alias: &Alias,
     to: Option<VersionNumber>,
     at: Timestamp,
-    approver: Option<String>,
+    approver: Option<&str>,
 ) -> Result<(), StoreError> {
-    let all = aliases(session.connection, model)?;
-    let from = all.into_iter().find(|(other, _)| other == alias).map(|(_, version)| version);
+    let from = pointed_at(session.connection, model, alias)?;
     if from == to {
         return Ok(());
     }
@@ -277,7 +300,16 @@ fn point(
         values.push(number(version));
         records::insert(session, "model_alias", values)?;
     }
-    tell(session, "alias_move", model, &AliasMove { alias: alias.clone(), from, to, at, approver })
+    tell(session, "alias_move", model, &AliasMove::new(alias.clone(), from, to, at, approver))
+}
+
+fn pointed_at(
+    connection: &Connection,
+    model: &ModelName,
+    alias: &Alias,
+) -> Result<Option<VersionNumber>, StoreError> {
+    let all = aliases(connection, model)?;
+    Ok(all.into_iter().find(|(other, _)| other == alias).map(|(_, version)| version))
 }
 
 fn delete(
@@ -285,8 +317,9 @@ fn delete(
     model: &ModelName,
     version: VersionNumber,
     at: Timestamp,
+    by: Option<String>,
 ) -> Result<(), StoreError> {
-    self::version(session.connection, model, version)?;
+    let gone = self::version(session.connection, model, version)?;
     let all = aliases(session.connection, model)?;
     let pointing: Vec<Alias> =
         all.into_iter().filter(|(_, to)| *to == version).map(|(alias, _)| alias).collect();
@@ -302,7 +335,8 @@ fn delete(
     }
     let key = vec![name(model), number(version)];
     records::remove(session, "model_version", "model = ?1 AND version = ?2", key)?;
-    Ok(())
+    let told = StageMove { version, from: gone.stage, to: VersionStage::Deleted, at, by };
+    tell(session, "stage_move", model, &told)
 }
 
 /// Adds to what is told of a model, in order.

@@ -1,5 +1,6 @@
 //! The tests of the whole crate, in one binary.
 
+mod alerts;
 mod contract;
 mod damage;
 mod disk;

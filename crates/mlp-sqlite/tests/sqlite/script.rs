@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use mlp_core::{EvaluationId, ModelName, RecordId, StoreError, Timestamp};
 use mlp_eval::{Batch, EvalStore, Evaluation, Filter, NewEvaluation, Query, Stage, Status};
-use mlp_lineage::{LineageStore, LineageStoreExt, ModelRegistry, Record};
+use mlp_lineage::{LineageStore, ModelRegistry, Record};
 use mlp_sqlite::{Database, Durability, Options};
 
 /// Where a child finds its database.
