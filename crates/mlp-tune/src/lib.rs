@@ -33,7 +33,7 @@
 //! | --- | --- |
 //! | a search | [`Study`], [`Trial`], [`Budget`], [`TrialRecord`], [`TrialObserver`] |
 //! | who proposes | [`Sampler`]: [`TpeSampler`] (the default), [`RandomSampler`], [`GridSampler`] |
-//! | who stops early | [`Pruner`]: [`PercentilePruner`] (median), [`HalvingPruner`], [`HyperbandPruner`], [`PatientPruner`], [`ThresholdPruner`] |
+//! | who stops early | [`Pruner`]: [`PercentilePruner`] (median), [`HalvingPruner`], [`HyperbandPruner`], [`WilcoxonPruner`] for folds, [`PatientPruner`], [`ThresholdPruner`] |
 //! | where studies live | [`StudyStore`]: [`MemoryStore`], [`Journal`] |
 //!
 //! # Features
@@ -73,7 +73,7 @@ pub use objective::{Scores, TrialError};
 pub use observer::TrialObserver;
 pub use pruner::{
     Decision, HalvingPruner, HyperbandPruner, NoPruner, Patience, PatientPruner, PercentilePruner,
-    PruneRequest, Pruner, ThresholdPruner, Verdict,
+    PruneRequest, Pruner, ThresholdPruner, Verdict, WilcoxonPruner,
 };
 pub use sampler::grid::GridSampler;
 pub use sampler::random::RandomSampler;

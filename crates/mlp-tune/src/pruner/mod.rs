@@ -3,10 +3,12 @@
 mod halving;
 mod patient;
 mod percentile;
+mod wilcoxon;
 
 pub use halving::{HalvingPruner, HyperbandPruner};
 pub use patient::{PatientPruner, ThresholdPruner};
 pub use percentile::{Patience, PercentilePruner};
+pub use wilcoxon::WilcoxonPruner;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

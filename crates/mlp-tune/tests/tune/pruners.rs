@@ -3,7 +3,7 @@
 use mlp_core::{Dimension, Direction, SearchSpace};
 use mlp_tune::{
     Budget, HalvingPruner, HyperbandPruner, Patience, PatientPruner, PercentilePruner, Pruner,
-    RandomSampler, Study, ThresholdPruner, TrialError, TrialState,
+    RandomSampler, Study, ThresholdPruner, TrialError, TrialState, WilcoxonPruner,
 };
 
 fn study(direction: Direction, pruner: impl Pruner + 'static) -> Study {
@@ -183,4 +183,30 @@ fn a_threshold_stops_nan_and_what_lies_outside() {
     let reports = [(0, 5.0), (1, 0.5), (2, 1.5), (3, -0.5), (4, f64::NAN), (5, 1.0)];
     assert_eq!(stops(&study, &reports), [2, 3, 4]);
     assert!(ThresholdPruner::new(1.0, 0.0).is_err());
+}
+
+#[test]
+fn folds_worse_than_the_best_trials_are_stopped_by_wilcoxons_test() {
+    let values = [-1.0, 1.0, 2.0, 3.0, 4.0, 5.0, -2.0, -3.0];
+    for (direction, sign) in [(Minimize, 1.0), (Maximize, -1.0)] {
+        let pruner = WilcoxonPruner::new(0.2).unwrap().with_startup_steps(0);
+        let study = study(direction, pruner);
+        let best: Vec<(i64, f64)> = (0..10).map(|step| (step, 0.0)).collect();
+        assert_eq!(stops(&study, &best), NONE);
+        let reports: Vec<_> = (0..).zip(values.map(|value| sign * value)).collect();
+        assert_eq!(stops(&study, &reports), [3, 4, 5, 6, 7]);
+    }
+}
+
+#[test]
+fn a_trial_whose_average_is_best_is_never_stopped_nor_one_without_numbers() {
+    let study = study(Minimize, WilcoxonPruner::new(0.9).unwrap());
+    stops(&study, &[(0, 1.0), (1, 1.0), (2, 1.0), (3, 1.0)]);
+    // Worse at three of four steps, and far better at one.
+    assert_eq!(stops(&study, &[(0, -100.0), (1, 1.1), (2, 1.2), (3, 1.3)]), NONE);
+    let trial = study.ask().unwrap();
+    trial.fail("makes room").unwrap();
+    assert_eq!(stops(&study, &[(0, f64::NAN), (1, 900.0), (2, 900.0)]), NONE);
+    assert_eq!(stops(&study, &[(7, 900.0), (8, 900.0), (9, 900.0)]), NONE, "no common steps");
+    assert!(WilcoxonPruner::new(1.1).is_err() && WilcoxonPruner::new(f64::NAN).is_err());
 }
