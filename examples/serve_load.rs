@@ -82,6 +82,82 @@ fn main() -> Result<(), ServeError> {
     measure(
         "up to 200 µs for more to come",
         16,
-        greedy.with_batch_delay(Duration::from_micros(200)),
-    )
+        greedy.clone().with_batch_delay(Duration::from_micros(200)),
+    )?;
+    swap_under_load(greedy)?;
+    memory()
+}
+
+/// Sixteen callers keep a model of 50 µs busy for four seconds; half-way another version takes over.
+fn swap_under_load(options: ServeOptions) -> Result<(), ServeError> {
+    let version = || VersionSource::shared(Arc::new(PerBatch(Duration::from_micros(50))));
+    let builder = Server::builder().with_options(options).with_warm_up([0]);
+    let server = builder.fixed(VersionNumber(1), version())?;
+    let started = Instant::now();
+    let (requests, swapped) = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..16_u64)
+            .map(|caller| {
+                let server = &server;
+                scope.spawn(move || {
+                    let mut requests = Vec::new();
+                    while started.elapsed() < Duration::from_secs(4) {
+                        let asked = Instant::now();
+                        let is_right =
+                            server.predict(caller).is_ok_and(|answer| answer.output == caller + 1);
+                        requests.push((asked.duration_since(started), asked.elapsed(), is_right));
+                    }
+                    requests
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_secs(2));
+        let swapped = server.swap(VersionNumber(2), version());
+        let requests: Vec<_> = callers
+            .into_iter()
+            .flat_map(|caller| caller.join().expect("no caller panics"))
+            .collect();
+        (requests, swapped)
+    });
+    swapped?;
+    let p99 = |from: f64, to: f64| {
+        let span = Duration::from_secs_f64(from)..Duration::from_secs_f64(to);
+        let within = requests.iter().filter(|(asked, ..)| span.contains(asked));
+        let mut latencies: Vec<Duration> = within.map(|(_, latency, _)| *latency).collect();
+        latencies.sort_unstable();
+        latencies.get(latencies.len() * 99 / 100).map_or(0, Duration::as_micros)
+    };
+    let failed = requests.iter().filter(|(.., is_right)| !is_right).count();
+    println!(
+        "\na swap under 16 callers: {} requests, {failed} failed; p99 of the second before {} µs, around the swap {} µs, after {} µs",
+        requests.len(),
+        p99(0.5, 1.5),
+        p99(1.5, 2.5),
+        p99(2.5, 3.5)
+    );
+    Ok(())
+}
+
+/// A million requests and a hundred reloads; what the process holds before and after, where Linux tells.
+fn memory() -> Result<(), ServeError> {
+    let version = || VersionSource::shared(Arc::new(PerBatch(Duration::ZERO)));
+    let options = ServeOptions::default().with_cache_entries(1_000);
+    let builder = Server::builder().with_options(options).with_warm_up([0]);
+    let server = builder.fixed(VersionNumber(0), version())?;
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    let mut report = Vec::new();
+    for part in 1..=10 {
+        for request in 0..100_000 {
+            server.predict(request % 5_000)?;
+        }
+        for reload in 1..=10 {
+            server.swap(VersionNumber(10 * part + reload), version())?;
+        }
+        report.push(resident().map_or_else(|| "?".to_owned(), |kb| kb.to_string()));
+    }
+    println!("memory after each 100,000 requests and 10 reloads, in KiB: {}", report.join(", "));
+    Ok(())
 }

@@ -118,7 +118,10 @@ fn look_up(c: &mut Criterion) {
     let mut group = c.benchmark_group("cache_look_up_16_features");
     let key: Vec<u8> = (0..16).flat_map(|n| f64::from(n).to_le_bytes()).collect();
     let ours = QuickCache::new(1_000);
-    ours.insert(Box::from(&key[..]), Remembered { output: 1.0, replica: 0, expires: None });
+    ours.insert(
+        Box::from(&key[..]),
+        Remembered { output: 1.0, replica: 0, expires: None, bytes: 200 },
+    );
     group.bench_function("key_compared_in_full", |b| {
         b.iter(|| ours.get(black_box(&key)).unwrap().output)
     });

@@ -1,8 +1,11 @@
 //! Answers that are remembered.
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::options::{CachePolicy, ServeOptions};
 use crate::sync::Mutex;
 
 /// Remembers the answers of one version.
@@ -21,8 +24,14 @@ pub trait PredictionCache<O>: Debug + Send + Sync {
     /// Keeps an answer.
     fn insert(&self, key: Box<[u8]>, answer: Remembered<O>);
 
+    /// Forgets the answer to this key.
+    fn remove(&self, key: &[u8]);
+
     /// Forgets all.
     fn clear(&self);
+
+    /// How many answers were forgotten to take new ones.
+    fn evictions(&self) -> u64;
 
     /// How many answers are kept.
     fn len(&self) -> usize;
@@ -42,78 +51,204 @@ pub struct Remembered<O> {
     pub replica: usize,
     /// When it expires, in the server's monotonic time.
     pub expires: Option<Duration>,
+    /// How many bytes it takes with its key, about: what a bound in bytes counts.
+    pub bytes: usize,
+}
+
+/// The cache that the options ask for.
+pub(crate) fn of<O: Clone + Send + Sync + 'static>(
+    options: &ServeOptions,
+) -> Option<Box<dyn PredictionCache<O>>> {
+    let bytes = options.cache_bytes.unwrap_or(usize::MAX);
+    match (options.cache_entries, options.cache_policy) {
+        (0, _) => None,
+        (entries, CachePolicy::Quick) => Some(Box::new(QuickCache::bounded(entries, bytes))),
+        (entries, CachePolicy::LeastRecentlyUsed) => {
+            Some(Box::new(LruCache::bounded(entries, bytes)))
+        }
+    }
 }
 
 /// Forgets the least recently used answer when it is full.
-pub struct LruCache<O>(Mutex<lru::LruCache<Box<[u8]>, Remembered<O>, std::hash::RandomState>>);
+pub struct LruCache<O> {
+    held: Mutex<Held<O>>,
+    max_bytes: usize,
+}
+
+struct Held<O> {
+    answers: lru::LruCache<Box<[u8]>, Remembered<O>, std::hash::RandomState>,
+    bytes: usize,
+    evictions: u64,
+}
 
 impl<O> LruCache<O> {
     /// A cache for so many answers, at least one.
     #[must_use]
     pub fn new(entries: usize) -> Self {
+        Self::bounded(entries, usize::MAX)
+    }
+
+    /// A cache for so many answers, at least one, that take so many bytes together at most. A larger answer is not kept.
+    #[must_use]
+    pub fn bounded(entries: usize, max_bytes: usize) -> Self {
         let entries = std::num::NonZero::new(entries).unwrap_or(std::num::NonZero::<usize>::MIN);
-        Self(Mutex::new(lru::LruCache::with_hasher(entries, std::hash::RandomState::new())))
+        let answers = lru::LruCache::with_hasher(entries, std::hash::RandomState::new());
+        Self { held: Mutex::new(Held { answers, bytes: 0, evictions: 0 }), max_bytes }
     }
 }
 
 impl<O> Debug for LruCache<O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let cache = self.0.lock();
-        write!(f, "LruCache({} of {})", cache.len(), cache.cap())
+        let held = self.held.lock();
+        write!(
+            f,
+            "LruCache({} of {}, {} bytes)",
+            held.answers.len(),
+            held.answers.cap(),
+            held.bytes
+        )
     }
 }
 
 impl<O: Clone + Send + Sync> PredictionCache<O> for LruCache<O> {
     fn get(&self, key: &[u8]) -> Option<Remembered<O>> {
-        self.0.lock().get(key).cloned()
+        self.held.lock().answers.get(key).cloned()
     }
 
     fn insert(&self, key: Box<[u8]>, answer: Remembered<O>) {
-        self.0.lock().put(key, answer);
+        if answer.bytes > self.max_bytes {
+            return;
+        }
+        let held = &mut *self.held.lock();
+        held.bytes += answer.bytes;
+        let is_known = held.answers.contains(&key);
+        if let Some((_, gone)) = held.answers.push(key, answer) {
+            held.bytes -= gone.bytes;
+            held.evictions += u64::from(!is_known);
+        }
+        while held.bytes > self.max_bytes {
+            let Some((_, gone)) = held.answers.pop_lru() else { break };
+            held.bytes -= gone.bytes;
+            held.evictions += 1;
+        }
+    }
+
+    fn remove(&self, key: &[u8]) {
+        let held = &mut *self.held.lock();
+        if let Some(gone) = held.answers.pop(key) {
+            held.bytes -= gone.bytes;
+        }
     }
 
     fn clear(&self) {
-        self.0.lock().clear();
+        let held = &mut *self.held.lock();
+        held.answers.clear();
+        held.bytes = 0;
+    }
+
+    fn evictions(&self) -> u64 {
+        self.held.lock().evictions
     }
 
     fn len(&self) -> usize {
-        self.0.lock().len()
+        self.held.lock().answers.len()
     }
 }
 
 /// Forgets what was used neither often nor lately when it is full (S3-FIFO, by the quick_cache library): on skewed traffic it keeps more of
 /// what will be asked again than [`LruCache`], and readers do not wait for each other.
-pub struct QuickCache<O>(quick_cache::sync::Cache<Box<[u8]>, Remembered<O>>);
+pub struct QuickCache<O> {
+    answers: quick_cache::sync::Cache<
+        Box<[u8]>,
+        Remembered<O>,
+        Weight,
+        quick_cache::DefaultHashBuilder,
+        Evictions,
+    >,
+    evictions: Arc<AtomicU64>,
+}
+
+/// What an answer without a bound in bytes weighs; one that takes more than its share of the bytes weighs more.
+const UNIT: u64 = 1_024;
+
+/// Weighs an answer by the bound that it uses up sooner.
+#[derive(Debug, Clone)]
+struct Weight {
+    /// How many bytes an answer of weight [`UNIT`] has.
+    share: f64,
+}
+
+impl<O> quick_cache::Weighter<Box<[u8]>, Remembered<O>> for Weight {
+    fn weight(&self, _: &Box<[u8]>, answer: &Remembered<O>) -> u64 {
+        let by_bytes = answer.bytes as f64 / self.share * UNIT as f64;
+        (by_bytes.ceil() as u64).max(UNIT)
+    }
+}
+
+/// Counts what is forgotten.
+#[derive(Debug, Clone)]
+struct Evictions(Arc<AtomicU64>);
+
+impl<O> quick_cache::Lifecycle<Box<[u8]>, Remembered<O>> for Evictions {
+    type RequestState = ();
+
+    fn begin_request(&self) {}
+
+    fn on_evict(&self, (): &mut (), _: Box<[u8]>, _: Remembered<O>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 impl<O: Clone> QuickCache<O> {
     /// A cache for about so many answers.
     #[must_use]
     pub fn new(entries: usize) -> Self {
-        Self(quick_cache::sync::Cache::new(entries))
+        Self::bounded(entries, usize::MAX)
+    }
+
+    /// A cache for about so many answers that take so many bytes together at most. A much larger answer is not kept.
+    #[must_use]
+    pub fn bounded(entries: usize, max_bytes: usize) -> Self {
+        let entries = entries.max(1);
+        let weight = Weight { share: (max_bytes.max(1) as f64) / entries as f64 };
+        let evictions = Arc::new(AtomicU64::new(0));
+        let counter = Evictions(Arc::clone(&evictions));
+        let capacity = (entries as u64).saturating_mul(UNIT);
+        let hasher = quick_cache::DefaultHashBuilder::default();
+        let answers = quick_cache::sync::Cache::with(entries, capacity, weight, hasher, counter);
+        Self { answers, evictions }
     }
 }
 
 impl<O: Clone> Debug for QuickCache<O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "QuickCache({} of {})", self.0.len(), self.0.capacity())
+        write!(f, "QuickCache({} of {})", self.answers.len(), self.answers.capacity() / UNIT)
     }
 }
 
 impl<O: Clone + Send + Sync> PredictionCache<O> for QuickCache<O> {
     fn get(&self, key: &[u8]) -> Option<Remembered<O>> {
-        self.0.get(key)
+        self.answers.get(key)
     }
 
     fn insert(&self, key: Box<[u8]>, answer: Remembered<O>) {
-        self.0.insert(key, answer);
+        self.answers.insert(key, answer);
+    }
+
+    fn remove(&self, key: &[u8]) {
+        self.answers.remove(key);
     }
 
     fn clear(&self) {
-        self.0.clear();
+        self.answers.clear();
+    }
+
+    fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
     }
 
     fn len(&self) -> usize {
-        self.0.len()
+        self.answers.len()
     }
 }
 
@@ -122,7 +257,7 @@ mod tests {
     use super::*;
 
     fn remembered(output: u8) -> Remembered<u8> {
-        Remembered { output, replica: 0, expires: None }
+        Remembered { output, replica: 0, expires: None, bytes: 64 }
     }
 
     #[test]
@@ -138,15 +273,15 @@ mod tests {
         assert_eq!(cache.len(), 2);
     }
 
-    /// The share of requests that a cache of 1,000 answers remembers when 100,000 keys are asked for by Zipf's law with exponent 0.9.
-    fn hit_ratio(cache: &dyn PredictionCache<u8>) -> f64 {
-        let mut shares: Vec<f64> = (1..=100_000).map(|rank| f64::from(rank).powf(-0.9)).collect();
+    /// The share of requests that a cache remembers when so many keys are asked for by Zipf's law with exponent 0.9.
+    fn hit_ratio(cache: &dyn PredictionCache<u8>, keys: u32) -> f64 {
+        let mut shares: Vec<f64> = (1..=keys).map(|rank| f64::from(rank).powf(-0.9)).collect();
         for place in 1..shares.len() {
             shares[place] += shares[place - 1];
         }
         let total = shares[shares.len() - 1];
         let mut random = mlp_core::random::stream(1, 0);
-        let hits = (0..300_000).filter(|_| {
+        let mut ask = || {
             let drawn = mlp_core::random::uniform(&mut random) * total;
             let key = shares.partition_point(|share| *share < drawn).to_le_bytes();
             let is_hit = cache.get(&key).is_some();
@@ -154,13 +289,18 @@ mod tests {
                 cache.insert(Box::from(&key[..]), remembered(0));
             }
             is_hit
-        });
-        hits.count() as f64 / 300_000.0
+        };
+        // What an empty cache misses does not count.
+        let _ = (0..300_000).filter(|_| ask()).count();
+        (0..300_000).filter(|_| ask()).count() as f64 / 300_000.0
     }
 
     #[test]
     fn the_default_policy_remembers_more_of_skewed_traffic_than_lru() {
-        let (quick, lru) = (hit_ratio(&QuickCache::new(1_000)), hit_ratio(&LruCache::new(1_000)));
+        let (quick, lru) = (
+            hit_ratio(&QuickCache::new(1_000), 100_000),
+            hit_ratio(&LruCache::new(1_000), 100_000),
+        );
         assert!(quick > lru + 0.05, "quick {quick}, lru {lru}");
     }
 
@@ -173,8 +313,35 @@ mod tests {
                 cache.insert(Box::from(&key.to_le_bytes()[..]), remembered(0));
             }
             assert!((50..=100).contains(&cache.len()), "{cache:?}");
+            assert!((9_000..=9_999).contains(&cache.evictions()), "{}", cache.evictions());
             cache.clear();
             assert!(cache.is_empty());
         }
+    }
+
+    #[test]
+    fn a_bound_in_bytes_is_kept_and_an_answer_beyond_it_is_not_remembered() {
+        let caches: [Box<dyn PredictionCache<u8>>; 2] = [
+            Box::new(QuickCache::bounded(10_000, 64_000)),
+            Box::new(LruCache::bounded(10_000, 64_000)),
+        ];
+        for cache in caches {
+            for key in 0..5_000_u32 {
+                cache.insert(Box::from(&key.to_le_bytes()[..]), remembered(0));
+            }
+            assert!((500..=1_000).contains(&cache.len()), "{cache:?}");
+            let large = Remembered { bytes: 100_000, ..remembered(1) };
+            cache.insert(Box::from(&b"large"[..]), large);
+            assert_eq!(cache.get(b"large"), None, "{cache:?}");
+            cache.insert(Box::from(&b"small"[..]), remembered(1));
+            cache.remove(b"small");
+            assert_eq!(cache.get(b"small"), None, "{cache:?}");
+        }
+    }
+
+    #[test]
+    fn of_skewed_traffic_a_hundredth_of_the_keys_is_nearly_half_of_the_requests() {
+        let ratio = hit_ratio(&QuickCache::new(10_000), 1_000_000);
+        assert!(ratio >= 0.45, "{ratio}");
     }
 }

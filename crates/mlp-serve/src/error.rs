@@ -1,5 +1,7 @@
 //! What can go wrong between a request and its answer.
 
+use std::time::Duration;
+
 use mlp_core::{HostError, ModelError, VersionNumber};
 
 /// A request was not answered, or a server could not be set up.
@@ -8,12 +10,12 @@ use mlp_core::{HostError, ModelError, VersionNumber};
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The queue of the version is full: trying again later may succeed.
-    #[error("{version} is overloaded: {waiting} rows wait, at most {limit} may")]
+    /// The queue of the version is full, or too many requests are in flight: trying again later may succeed.
+    #[error("{version} is overloaded: {waiting} are under way, at most {limit} may be")]
     Overloaded {
         /// The version.
         version: VersionNumber,
-        /// How many rows wait.
+        /// How many rows wait; or how many requests are in flight, if that is what is too much.
         waiting: usize,
         /// How many may.
         limit: usize,
@@ -27,9 +29,9 @@ pub enum ServeError {
     /// The server is shutting down.
     #[error("the server is draining and takes no new requests")]
     Draining,
-    /// No version can answer: none is loaded, or the one asked for is not there.
+    /// No version can answer: none is loaded, or the one asked for is not there or has no replica that is well.
     #[error("the server is not ready: {}", match .version {
-        Some(version) => format!("{version} is not loaded"),
+        Some(version) => format!("{version} is not loaded, or has no replica that is well"),
         None => "no version is loaded".to_owned(),
     })]
     NotReady {
@@ -70,6 +72,16 @@ pub enum ServeError {
         #[source]
         source: ModelError,
     },
+    /// The replica did not come back from the model within the limit, and was given up.
+    #[error("replica {replica} of {version} is stuck: it did not come back within {limit:?}")]
+    ReplicaStuck {
+        /// The version.
+        version: VersionNumber,
+        /// The replica.
+        replica: usize,
+        /// The limit.
+        limit: Duration,
+    },
     /// An option is out of its range.
     #[error("option {option} is {given}, allowed is {allowed}")]
     InvalidOption {
@@ -99,7 +111,10 @@ impl ServeError {
     pub fn is_temporary(&self) -> bool {
         matches!(
             self,
-            Self::Overloaded { .. } | Self::DeadlineExceeded { .. } | Self::NotReady { .. }
+            Self::Overloaded { .. }
+                | Self::DeadlineExceeded { .. }
+                | Self::NotReady { .. }
+                | Self::ReplicaStuck { .. }
         )
     }
 }

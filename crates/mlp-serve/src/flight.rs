@@ -8,7 +8,8 @@ use crate::error::ServeError;
 use crate::ledger::count;
 use crate::queue::{Job, Mirror, Request, Task};
 use crate::request::Priority;
-use crate::version::{Version, pass_on};
+use crate::shadow::pass_on;
+use crate::version::Version;
 
 /// The keys that are being computed, and who waits for each besides the one whose request is in the queue.
 pub(crate) struct Flights<M: ?Sized + Servable> {

@@ -34,4 +34,6 @@ pub struct ReplicaHealth {
     pub replica: usize,
     /// How many requests it has served, errors among them.
     pub requests: u64,
+    /// Whether it can answer: it is neither waiting to be built anew nor stuck.
+    pub is_well: bool,
 }

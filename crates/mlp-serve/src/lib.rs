@@ -40,7 +40,7 @@
 //! | --- | --- |
 //! | serving | [`Server`], [`Request`], [`Answer`], [`Ticket`], [`ServeError`] |
 //! | setting up | [`ServerBuilder`], [`ServeOptions`] |
-//! | versions | [`Server::swap`], [`Server::host`] (an [`mlp_core::Host`] for a deployment), [`mlp_core::Router`] |
+//! | versions | [`Server::swap`], [`Server::roll`], [`Server::scale_to`], [`Server::host`] (an [`mlp_core::Host`] for a deployment), [`mlp_core::Router`] |
 //! | remembering answers | [`PredictionCache`], [`QuickCache`] (the default), [`LruCache`] |
 //! | several servers | [`Balanced`], [`Balancer`]: [`RoundRobin`], [`LeastOutstanding`], [`PowerOfTwoChoices`], [`ConsistentHashing`] |
 //! | watching | [`ServerHealth`], [`Numbers`], [`mlp_core::PredictionLog`] |
@@ -51,6 +51,9 @@
 //!   takes less. A free replica takes what waits, up to `max_batch_rows`, at once.
 //! * If a replica is idle and the model known to be cheap, the caller runs the model in its own thread: no hand-over, no batching tax.
 //! * A batch that fails or panics is halved until the input to blame is alone; the others are answered.
+//! * A replica that fails again and again is checked on the warm-up inputs and built anew, after longer and longer pauses while that does not help; one that
+//!   panicked is built anew at once; one that hangs is replaced (`stuck_after`). A version is ready while a quorum of its replicas is well.
+//! * With a `latency_target`, batches hold as many rows as a fit of `cost = a + b · rows` allows, or as trial finds where no line fits.
 //! * With a cache, identical inputs under way are computed once, and a failure is shared but never remembered.
 //! * A deadline is checked when a request enters, when a batch is formed, and when the answer is there; a late answer is an error. A
 //!   request whose ticket was dropped or whose deadline passed in the queue never reaches the model.
@@ -61,7 +64,8 @@
 //! # What it does not do
 //!
 //! It speaks no network protocol and owns no process: a stack overflow, running out of memory, or a build with `panic = "abort"` ends the
-//! application. A thread that hangs inside a model cannot be killed; dropping the server waits for it.
+//! application. A thread that hangs inside a model cannot be killed: with `stuck_after` another one takes its place and nobody waits for it,
+//! without it dropping the server does.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
 mod error;
@@ -75,9 +79,14 @@ mod numbers;
 mod server;
 mod ticket;
 
+mod admission;
+mod answers;
 mod bisect;
 mod prepare;
 mod queue;
+mod replicas;
+mod roster;
+mod shadow;
 mod shared;
 mod slot;
 mod version;
@@ -90,6 +99,10 @@ mod gate;
 mod identity;
 mod ledger;
 mod sync;
+mod threads;
+
+#[cfg(all(test, mlp_loom))]
+mod models;
 mod time;
 
 pub use balance::{

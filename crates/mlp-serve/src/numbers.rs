@@ -34,6 +34,8 @@ pub struct VersionNumbers {
     pub coalesced: u64,
     /// Look-ups that found nothing.
     pub cache_misses: u64,
+    /// Remembered answers that made room for others.
+    pub cache_evictions: u64,
     /// Answers that are remembered now.
     pub cache_entries: u64,
     /// Copies that the version saw as a shadow.
@@ -44,6 +46,10 @@ pub struct VersionNumbers {
     pub batches: u64,
     /// Calls in which the model panicked.
     pub panics: u64,
+    /// Replicas that were built anew, because they failed or panicked.
+    pub restarts: u64,
+    /// Replicas that were given up, because they did not come back from the model.
+    pub stuck: u64,
     /// Calls in which a router or a log panicked.
     pub listener_panics: u64,
     /// Rows that wait now.
@@ -113,11 +119,14 @@ impl VersionNumbers {
             ("mlp_serve_refused_total", self.refused),
             ("mlp_serve_coalesced_total", self.coalesced),
             ("mlp_serve_cache_misses_total", self.cache_misses),
+            ("mlp_serve_cache_evictions_total", self.cache_evictions),
             ("mlp_serve_cache_entries", self.cache_entries),
             ("mlp_serve_mirrored_total", self.mirrored),
             ("mlp_serve_mirrors_left_out_total", self.mirrors_left_out),
             ("mlp_serve_batches_total", self.batches),
             ("mlp_serve_panics_total", self.panics),
+            ("mlp_serve_restarts_total", self.restarts),
+            ("mlp_serve_stuck_total", self.stuck),
             ("mlp_serve_listener_panics_total", self.listener_panics),
             ("mlp_serve_queue_rows", self.queue_rows),
             ("mlp_serve_in_flight", self.in_flight),

@@ -24,6 +24,12 @@ pub struct ServeOptions {
     /// How many rows may wait for a version before requests are refused, from 1. Default: 1,024, which even a model of a millisecond a row
     /// on two replicas works off in half a second; a longer queue only makes every answer late.
     pub queue_rows: usize,
+    /// How many requests may wait or run for a version before further ones are refused, from 1. Default: any number, since what waits is bounded
+    /// in rows.
+    pub max_in_flight: Option<usize>,
+    /// One of how many predictions the log hears of, from 1: chosen by identity, so that all versions that saw a request are heard or
+    /// none. Default: 1, all of them.
+    pub log_one_in: u64,
     /// The most rows of one batch, from 1. Default: 64, beyond which tabular models gain little from a larger batch.
     pub max_batch_rows: usize,
     /// How long a batch waits for more rows, and only if recent traffic shows that more callers can arrive. Default: 0: whatever waits is
@@ -34,8 +40,22 @@ pub struct ServeOptions {
     /// costs more than it saves. 0: never. Default: 200 µs.
     #[serde(with = "seconds")]
     pub inline_below: Duration,
+    /// How long a batch should take at most: batches hold only as many rows as do, by what calls have cost so far. Default: any time.
+    #[serde(with = "optional_seconds")]
+    pub latency_target: Option<Duration>,
+    /// After how many batches in a row that came to nothing but failures a replica is checked on the warm-up inputs, and built anew if it fails
+    /// those too, or if there are none. Give warm-up inputs, so that bad inputs are not taken for a bad replica. 0: never. Default: 16.
+    pub restart_after: u32,
+    /// After how long a batch counts as stuck: its callers are told, and another replica and thread take the place of the one that does not come
+    /// back, for as many as there are replicas. No caller runs the model itself then. Default: never.
+    #[serde(with = "optional_seconds")]
+    pub stuck_after: Option<Duration>,
+    /// Which share of its replicas must be well for a version to be ready, above 0 and at most 1. Default: 0.5.
+    pub quorum: f64,
     /// How many answers each version remembers; 0: none. Default: 0, since a look-up costs as much as many a model.
     pub cache_entries: usize,
+    /// How many bytes the remembered answers of a version may take, with their keys, about. Default: any number.
+    pub cache_bytes: Option<usize>,
     /// Which answers make room for new ones. Default: those that are asked for seldom, which keeps more of what will be asked again.
     pub cache_policy: CachePolicy,
     /// How long a remembered answer is valid. Default: as long as its version.
@@ -60,10 +80,17 @@ impl Default for ServeOptions {
                 .map_or(1, NonZero::get)
                 .min(MAX_REPLICAS),
             queue_rows: 1_024,
+            max_in_flight: None,
+            log_one_in: 1,
             max_batch_rows: 64,
             batch_delay: Duration::ZERO,
             inline_below: Duration::from_micros(200),
+            latency_target: None,
+            restart_after: 16,
+            stuck_after: None,
+            quorum: 0.5,
             cache_entries: 0,
+            cache_bytes: None,
             cache_policy: CachePolicy::default(),
             cache_ttl: None,
             timeout: None,
@@ -106,14 +133,28 @@ impl ServeOptions {
         with_replicas: replicas, usize;
         /// Sets how many rows may wait for a version.
         with_queue_rows: queue_rows, usize;
+        /// Sets how many requests may wait or run for a version.
+        with_max_in_flight: max_in_flight, Option<usize>;
+        /// Sets one of how many predictions the log hears of.
+        with_log_one_in: log_one_in, u64;
         /// Sets the most rows of one batch.
         with_max_batch_rows: max_batch_rows, usize;
         /// Sets how long a batch waits for more rows.
         with_batch_delay: batch_delay, Duration;
         /// Sets the cost below which a caller runs the model itself.
         with_inline_below: inline_below, Duration;
+        /// Sets how long a batch should take at most.
+        with_latency_target: latency_target, Option<Duration>;
+        /// Sets after how many failed batches in a row a replica is checked and built anew.
+        with_restart_after: restart_after, u32;
+        /// Sets after how long a batch counts as stuck.
+        with_stuck_after: stuck_after, Option<Duration>;
+        /// Sets which share of the replicas must be well.
+        with_quorum: quorum, f64;
         /// Sets how many answers each version remembers.
         with_cache_entries: cache_entries, usize;
+        /// Sets how many bytes the remembered answers of a version may take.
+        with_cache_bytes: cache_bytes, Option<usize>;
         /// Sets which answers make room for new ones.
         with_cache_policy: cache_policy, CachePolicy;
         /// Sets how long a remembered answer is valid.
@@ -139,7 +180,23 @@ impl ServeOptions {
         range("replicas", self.replicas, MAX_REPLICAS, "1 to 1,024")?;
         range("queue_rows", self.queue_rows, usize::MAX, "1 or more")?;
         range("max_batch_rows", self.max_batch_rows, usize::MAX, "1 or more")?;
-        range("max_versions", self.max_versions, usize::MAX, "1 or more")
+        range("max_versions", self.max_versions, usize::MAX, "1 or more")?;
+        range("max_in_flight", self.max_in_flight.unwrap_or(1), usize::MAX, "1 or more, or none")?;
+        range("log_one_in", self.log_one_in.min(1) as usize, 1, "1 or more")?;
+        let option = |option, given: String, allowed| {
+            Err(ServeError::InvalidOption { option, given, allowed })
+        };
+        if !(self.quorum > 0.0 && self.quorum <= 1.0) {
+            return option("quorum", self.quorum.to_string(), "above 0 and at most 1");
+        }
+        for (name, span) in
+            [("stuck_after", self.stuck_after), ("latency_target", self.latency_target)]
+        {
+            if span.is_some_and(|span| span.is_zero()) {
+                return option(name, "0".to_owned(), "above 0, or none");
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,70 +1,112 @@
 //! Building a version and warming it, off the path of requests.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use mlp_core::{HostError, ModelError, Servable, VersionSource};
+use mlp_core::{HostError, ModelError, Servable, VersionNumber, VersionSource};
 
 use crate::bisect;
-use crate::cache::{LruCache, PredictionCache, QuickCache};
+use crate::cache;
 use crate::cost::Cost;
 use crate::gate::Gate;
 use crate::ledger::Ledger;
-use crate::options::{CachePolicy, ServeOptions};
+use crate::options::ServeOptions;
 use crate::queue::{Queue, Replica};
 use crate::sync::{Condvar, Mutex};
+use crate::threads::Threads;
 use crate::version::Version;
 use crate::worker;
 
 /// Builds the replicas of a version and warms them.
 pub(crate) fn build<M: ?Sized + Servable>(
     ledger: Ledger,
-    source: &VersionSource<M>,
-    options: &ServeOptions,
-    warm_up: &Mutex<Vec<M::Input>>,
-    gate: &Arc<Gate>,
+    source: VersionSource<M>,
+    replicas: usize,
+    context: Context<M>,
 ) -> Result<Arc<Version<M>>, HostError> {
+    let Context { options, warm_up, gate, threads } = context;
     let version = ledger.version;
-    let mut replicas = (0..options.replicas)
-        .map(|index| {
-            let model = source.build().map_err(|source| HostError::Build { version, source })?;
-            Ok(Replica {
-                index,
-                model,
-                served: Arc::default(),
-                out: Vec::new(),
-                results: Vec::new(),
-            })
-        })
-        .collect::<Result<Vec<_>, HostError>>()?;
+    let mut replicas = build_replicas(version, &source, 0..replicas)?;
     let mut cost = Cost::default();
-    warm(&mut replicas, &warm_up.lock(), options, &ledger, &mut cost)
+    warm(&mut replicas, &warm_up.lock(), &options, &ledger, &mut cost)
         .map_err(|source| HostError::WarmUp { version, source })?;
-    let cache: Option<Box<dyn PredictionCache<M::Output>>> =
-        match (options.cache_entries, options.cache_policy) {
-            (0, _) => None,
-            (entries, CachePolicy::Quick) => Some(Box::new(QuickCache::new(entries))),
-            (entries, CachePolicy::LeastRecentlyUsed) => Some(Box::new(LruCache::new(entries))),
-        };
-    let served = replicas.iter().map(|replica| Arc::clone(&replica.served)).collect();
     // The first replica is taken first.
     replicas.reverse();
     Ok(Arc::new(Version {
         ledger: Arc::new(ledger),
         model: Arc::clone(&replicas[replicas.len() - 1].model),
-        options: options.clone(),
-        cache,
+        cache: cache::of(&options),
+        options,
         queue: Mutex::new(Queue::new(replicas, cost)),
         work: Condvar::new(),
         quiet: Condvar::new(),
-        served,
-        gate: Arc::clone(gate),
+        gate,
+        source,
+        warm_up,
+        threads,
+        scaling: Mutex::new(()),
     }))
 }
 
-/// Runs each replica on the warm-up inputs: it must answer them all, and as the first one does.
+/// What all versions of a server share.
+pub(crate) struct Context<M: ?Sized + Servable> {
+    pub(crate) options: ServeOptions,
+    pub(crate) warm_up: Arc<Mutex<Vec<M::Input>>>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) threads: Arc<Threads>,
+}
+
+fn build_replicas<M: ?Sized + Servable>(
+    version: VersionNumber,
+    source: &VersionSource<M>,
+    indices: impl Iterator<Item = usize>,
+) -> Result<Vec<Box<Replica<M>>>, HostError> {
+    indices
+        .map(|index| {
+            let model = source.build().map_err(|source| HostError::Build { version, source })?;
+            Ok(Replica::new(index, model, Arc::default()))
+        })
+        .collect()
+}
+
+/// Builds more replicas of a version and warms them: they must answer as the first one does.
+pub(crate) fn more<M: ?Sized + Servable>(
+    version: &Version<M>,
+    indices: impl Iterator<Item = usize>,
+) -> Result<Vec<Box<Replica<M>>>, HostError> {
+    let number = version.ledger.version;
+    let mut replicas = vec![Replica::new(0, Arc::clone(&version.model), Arc::default())];
+    replicas.extend(build_replicas(number, &version.source, indices)?);
+    let mut cost = Cost::default();
+    warm(&mut replicas, &version.warm_up.lock(), &version.options, &version.ledger, &mut cost)
+        .map_err(|source| HostError::WarmUp { version: number, source })?;
+    replicas.remove(0);
+    Ok(replicas)
+}
+
+/// What a replica answers to the warm-up inputs; `ran` hears of each batch before it is looked at, with its rows, and is to tell its cost.
+pub(crate) fn answers<M: ?Sized + Servable>(
+    replica: &mut Replica<M>,
+    inputs: &[M::Input],
+    cap: usize,
+    mut ran: impl FnMut(usize, bool),
+) -> Result<Vec<M::Output>, ModelError> {
+    let mut answers = Vec::with_capacity(inputs.len());
+    for batch in batches(&*replica.model, inputs, cap) {
+        let rows = batch.iter().map(|input| replica.model.rows(input)).sum();
+        ran(rows, false);
+        replica.results.clear();
+        bisect::run(&*replica.model, batch, &mut replica.out, &mut replica.results);
+        ran(rows, true);
+        for result in replica.results.drain(..) {
+            answers.push(result?);
+        }
+    }
+    Ok(answers)
+}
+
+/// Runs each replica on the warm-up inputs, one after another: it must answer them all, and as the first one does.
 fn warm<M: ?Sized + Servable>(
-    replicas: &mut [Replica<M>],
+    replicas: &mut [Box<Replica<M>>],
     inputs: &[M::Input],
     options: &ServeOptions,
     ledger: &Ledger,
@@ -72,16 +114,14 @@ fn warm<M: ?Sized + Servable>(
 ) -> Result<(), ModelError> {
     let mut first: Vec<M::Output> = Vec::new();
     for replica in replicas {
-        let mut answers = Vec::with_capacity(inputs.len());
-        for batch in batches(&*replica.model, inputs, options.max_batch_rows) {
-            let started = ledger.time.monotonic();
-            bisect::run(&*replica.model, batch, &mut replica.out, &mut replica.results);
-            let rows = batch.iter().map(|input| replica.model.rows(input)).sum();
-            cost.observe(rows, ledger.time.monotonic().saturating_sub(started));
-            for result in replica.results.drain(..) {
-                answers.push(result?);
+        let mut started = ledger.time.monotonic();
+        let answers = answers(replica, inputs, options.max_batch_rows, |rows, is_done| {
+            let now = ledger.time.monotonic();
+            if is_done {
+                cost.observe(rows, now.saturating_sub(started), options);
             }
-        }
+            started = now;
+        })?;
         if first.is_empty() {
             first = answers;
         } else if let Some(input) =
@@ -129,23 +169,26 @@ fn differ<M: ?Sized + Servable>(model: &M, one: &M::Output, other: &M::Output) -
     }
 }
 
-/// Starts a thread for each replica.
+/// Starts a thread for each replica, and a watchdog if there is to be one.
 pub(crate) fn start<M: ?Sized + Servable + 'static>(
     version: &Arc<Version<M>>,
-) -> Result<Vec<JoinHandle<()>>, HostError> {
-    let mut threads = Vec::with_capacity(version.served.len());
-    for index in 0..version.served.len() {
-        let name = format!("mlp-serve {}.{index}", version.ledger.version);
-        let worker = Arc::clone(version);
-        match std::thread::Builder::new().name(name).spawn(move || worker::work(worker)) {
-            Ok(thread) => threads.push(thread),
-            Err(error) => {
-                version.close();
-                threads.into_iter().for_each(|thread| drop(thread.join()));
-                let source = ModelError::failed(error);
-                return Err(HostError::Build { version: version.ledger.version, source });
-            }
-        }
-    }
-    Ok(threads)
+) -> Result<(), HostError> {
+    let indices: Vec<usize> = version.replica_health().iter().map(|it| it.replica).collect();
+    let started = indices.into_iter().try_for_each(|index| {
+        version.queue.lock().roster.enlist();
+        let own = Arc::clone(version);
+        let name = worker::name(version, index);
+        version.threads.spawn(name, move |thread| worker::work(own, thread))
+    });
+    let watched = started.and_then(|()| {
+        let Some(limit) = version.options.stuck_after else { return Ok(()) };
+        let own = Arc::clone(version);
+        let name = format!("mlp-serve {} watch", version.ledger.version);
+        version.threads.spawn(name, move |_| own.keep_watch(limit))
+    });
+    watched.map_err(|error| {
+        version.close();
+        let source = ModelError::failed(error);
+        HostError::Build { version: version.ledger.version, source }
+    })
 }

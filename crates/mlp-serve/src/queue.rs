@@ -13,6 +13,7 @@ use crate::gate::Pass;
 use crate::ledger::Call;
 use crate::numbers::Counted;
 use crate::request::Priority;
+use crate::roster::Roster;
 use crate::slot::Slot;
 use crate::version::Version;
 
@@ -51,13 +52,38 @@ pub(crate) struct Mirror<M: ?Sized + Servable> {
     pub(crate) pass: Pass,
 }
 
-/// A replica that is not at work. Whoever takes it out of the queue is the only one to use it.
+/// A replica that is not at work. Whoever takes it out of the queue is the only one to use it. It lives in a box, since it changes hands twice a
+/// request.
 pub(crate) struct Replica<M: ?Sized + Servable> {
     pub(crate) index: usize,
     pub(crate) model: Arc<M>,
     pub(crate) served: Arc<AtomicU64>,
     pub(crate) out: Vec<M::Output>,
     pub(crate) results: Vec<Result<M::Output, ModelError>>,
+    /// How many batches in a row came to nothing but failures.
+    pub(crate) failures: u32,
+    /// How long it pauses when it is taken out of service the next time.
+    pub(crate) pause: Duration,
+    /// Whether it panicked in its last batch.
+    pub(crate) has_panicked: bool,
+    /// When it was built anew, if it was.
+    pub(crate) built: Option<Duration>,
+}
+
+impl<M: ?Sized + Servable> Replica<M> {
+    pub(crate) fn new(index: usize, model: Arc<M>, served: Arc<AtomicU64>) -> Box<Self> {
+        Box::new(Self {
+            index,
+            model,
+            served,
+            out: Vec::new(),
+            results: Vec::new(),
+            failures: 0,
+            pause: Duration::ZERO,
+            has_panicked: false,
+            built: None,
+        })
+    }
 }
 
 /// One lane a priority, the copies for shadows behind them all, and the idle replicas. Bounds are counted in rows.
@@ -66,7 +92,8 @@ pub(crate) struct Queue<M: ?Sized + Servable> {
     mirrors: VecDeque<Job<M>>,
     rows: usize,
     mirror_rows: usize,
-    pub(crate) idle: Vec<Replica<M>>,
+    pub(crate) idle: Vec<Box<Replica<M>>>,
+    pub(crate) roster: Roster<M>,
     pub(crate) cost: Cost,
     pub(crate) is_closed: bool,
     /// Requests that were accepted and are not settled yet.
@@ -82,12 +109,13 @@ pub(crate) struct Queue<M: ?Sized + Servable> {
 }
 
 impl<M: ?Sized + Servable> Queue<M> {
-    pub(crate) fn new(idle: Vec<Replica<M>>, cost: Cost) -> Self {
+    pub(crate) fn new(idle: Vec<Box<Replica<M>>>, cost: Cost) -> Self {
         Self {
             lanes: [VecDeque::new(), VecDeque::new(), VecDeque::new()],
             mirrors: VecDeque::new(),
             rows: 0,
             mirror_rows: 0,
+            roster: Roster::new(&idle),
             idle,
             cost,
             is_closed: false,
@@ -143,7 +171,9 @@ impl<M: ?Sized + Servable> Queue<M> {
         batch: &mut Vec<Job<M>>,
         dead: &mut Vec<Job<M>>,
     ) {
-        let mut room = cap;
+        // An input with more rows than the cap that the cost suggests goes by itself.
+        let first = self.lanes.iter().find_map(VecDeque::front).map_or(0, |job| job.rows);
+        let mut room = cap.max(first);
         for lane in &mut self.lanes {
             while let Some(job) = lane.pop_front_if(|job| job.rows <= room || !job.is_wanted(now)) {
                 self.rows -= job.rows;

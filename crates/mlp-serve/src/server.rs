@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mlp_core::{Host, HostError, Router, Servable, VersionNumber, VersionSource};
 
+use crate::admission::{Admitted, Place};
 use crate::builder::ServerBuilder;
 use crate::error::ServeError;
 use crate::health::ServerHealth;
@@ -13,7 +14,6 @@ use crate::numbers::Numbers;
 use crate::request::{Answer, Request};
 use crate::shared::Shared;
 use crate::ticket::Ticket;
-use crate::version::{Admitted, Place};
 
 /// Serves predictions from replicas of one or more versions of a model.
 ///
@@ -100,6 +100,56 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
     /// If the version is already there, cannot be built, or fails its warm-up.
     pub fn swap(&self, version: VersionNumber, source: VersionSource<M>) -> Result<(), ServeError> {
         self.shared.swap(version, source).map_err(ServeError::from)
+    }
+
+    /// Replaces the version as [`swap`](Self::swap) does, but replica by replica: the new version begins with one, and each time it gets another one
+    /// and its share of the requests grows, the old version loses one. So there is at most one replica more than usual, and no
+    /// moment at which all of them are cold. After each step it rests for `pause`; if the new version is not well then, the old one takes over
+    /// again and the new one is retired. Blocks until all is done.
+    ///
+    /// ```
+    /// # use mlp_core::{ModelError, Servable, VersionNumber, VersionSource};
+    /// # use std::{sync::Arc, time::Duration};
+    /// # #[derive(Debug)] struct Add(i64);
+    /// # impl Servable for Add {
+    /// #     type Input = i64;
+    /// #     type Output = i64;
+    /// #     fn run(&self, batch: &[i64], out: &mut Vec<i64>) -> Result<(), ModelError> { out.extend(batch.iter().map(|x| x + self.0)); Ok(()) }
+    /// # }
+    /// let server = mlp_serve::Server::fixed(VersionNumber(1), VersionSource::shared(Arc::new(Add(1))))?;
+    /// server.roll(VersionNumber(2), VersionSource::shared(Arc::new(Add(2))), Duration::from_millis(5))?;
+    /// assert_eq!(server.predict(40)?.output, 42);
+    /// # Ok::<(), mlp_serve::ServeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`swap`](Self::swap); if the new version does not stay well; if the server drains meanwhile.
+    pub fn roll(
+        &self,
+        version: VersionNumber,
+        source: VersionSource<M>,
+        pause: Duration,
+    ) -> Result<(), ServeError> {
+        self.shared.roll(version, source, pause).map_err(ServeError::from)
+    }
+
+    /// Sets how many replicas each version has, while it serves. New ones are built and warmed one after another, and must answer the warm-up as
+    /// those do that are there; those that go finish their batch first.
+    ///
+    /// # Errors
+    /// If the number is out of range, or a replica cannot be built or fails its warm-up.
+    pub fn scale_to(&self, replicas: usize) -> Result<(), ServeError> {
+        self.shared.scale_to(replicas)
+    }
+
+    /// Forgets what the versions remember of this input. An answer that is being computed is remembered afterwards all the same.
+    pub fn forget(&self, input: &M::Input) {
+        self.shared.forget(Some(input));
+    }
+
+    /// Forgets all remembered answers.
+    pub fn forget_all(&self) {
+        self.shared.forget(None);
     }
 
     /// The server as a host of versions, for a deployment to steer. It lives as long as any handle, so a deployment may hold it weakly.

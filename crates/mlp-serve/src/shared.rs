@@ -1,43 +1,46 @@
 //! What all handles of a server share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mlp_core::{
-    Health, Host, HostError, Lifecycle, PredictionId, PredictionLog, Role, Route, Router, Servable,
-    VersionNumber, VersionSource,
+    Health, Host, HostError, Lifecycle, ModelError, PredictionId, PredictionLog, Role, Route,
+    Router, Servable, VersionNumber, VersionSource,
 };
 
+use crate::admission::{Admitted, Place};
 use crate::builder::ServerBuilder;
 use crate::error::ServeError;
 use crate::gate::Gate;
-use crate::health::{ReplicaHealth, ServerHealth, VersionHealth};
+use crate::health::{ServerHealth, VersionHealth};
 use crate::identity::Identities;
-use crate::ledger::{Call, Counters, Ledger};
-use crate::numbers::{Counted, Numbers};
+use crate::ledger::{Call, Counters, Ledger, Tally};
+use crate::numbers::Numbers;
 use crate::options::ServeOptions;
-use crate::prepare;
+use crate::prepare::{self, Context};
 use crate::queue::Shadows;
 use crate::request::Request;
 use crate::server::{Drained, Settled};
 use crate::sync::Mutex;
+use crate::threads::Threads;
 use crate::time::Time;
-use crate::version::{Admitted, Place, Version};
+use crate::version::Version;
 
 pub(crate) struct Shared<M: ?Sized + Servable> {
     options: ServeOptions,
     time: Time,
     router: Option<Arc<dyn Router>>,
     log: Option<Arc<dyn PredictionLog>>,
-    warm_up: Mutex<Vec<M::Input>>,
+    warm_up: Arc<Mutex<Vec<M::Input>>>,
+    /// How many replicas a version gets.
+    replicas: AtomicUsize,
+    threads: Arc<Threads>,
     table: ArcSwap<Table<M>>,
     changes: Mutex<Changes<M>>,
     identities: Identities,
-    sequence: AtomicU64,
     is_draining: AtomicBool,
     shadows: Arc<Gate>,
 }
@@ -46,15 +49,31 @@ pub(crate) struct Shared<M: ?Sized + Servable> {
 struct Table<M: ?Sized + Servable> {
     /// Which one answers when there is no router.
     current: Option<VersionNumber>,
+    /// Which version takes over from it, and how far that is.
+    rolling: Option<Rolling>,
     generation: u64,
     versions: Vec<Arc<Version<M>>>,
+}
+
+/// A version that takes over, replica by replica.
+#[derive(Debug, Clone, Copy)]
+struct Rolling {
+    to: VersionNumber,
+    /// How many of so many requests it gets.
+    share: u64,
+    of: u64,
+}
+
+impl Rolling {
+    fn takes(&self, sequence: u64) -> bool {
+        sequence % self.of < self.share
+    }
 }
 
 /// What changes of the table need to know.
 struct Changes<M: ?Sized + Servable> {
     warming: Vec<VersionNumber>,
     leaving: Vec<Weak<Version<M>>>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 impl<M: ?Sized + Servable> Table<M> {
@@ -66,24 +85,23 @@ impl<M: ?Sized + Servable> Table<M> {
 impl<M: ?Sized + Servable + 'static> Shared<M> {
     pub(crate) fn new(builder: ServerBuilder<M>) -> Self {
         let ServerBuilder { options, time, log, router, warm_up } = builder;
+        let replicas = options.replicas;
         Self {
             options,
             identities: Identities::new(&time),
             time,
             router,
             log,
-            warm_up: Mutex::new(warm_up),
+            warm_up: Arc::new(Mutex::new(warm_up)),
+            replicas: AtomicUsize::new(replicas),
+            threads: Arc::default(),
             table: ArcSwap::from_pointee(Table {
                 current: None,
+                rolling: None,
                 generation: 0,
                 versions: Vec::new(),
             }),
-            changes: Mutex::new(Changes {
-                warming: Vec::new(),
-                leaving: Vec::new(),
-                threads: Vec::new(),
-            }),
-            sequence: AtomicU64::new(0),
+            changes: Mutex::new(Changes { warming: Vec::new(), leaving: Vec::new() }),
             is_draining: AtomicBool::new(false),
             shadows: Arc::default(),
         }
@@ -98,9 +116,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         mut input: M::Input,
     ) -> (PredictionId, Admitted<M::Output>) {
         let entered = self.time.monotonic();
-        let id = self.identities.next(entered);
-        let sequence =
-            request.sequence.unwrap_or_else(|| self.sequence.fetch_add(1, Ordering::Relaxed));
+        let (id, sequence) = self.identities.next(entered, request.sequence);
         let timeout = request.timeout.or(self.options.timeout);
         let deadline = timeout.map(|timeout| entered.saturating_add(timeout));
         let mut missing = None;
@@ -135,7 +151,11 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         match (&self.router, request.pin) {
             (Some(router), _) => Some(router.route(&request.key(sequence))),
             (None, Some(version)) => Some(Route::new(version, Role::Pinned, table.generation)),
-            (None, None) => Some(Route::new(table.current?, Role::Active, table.generation)),
+            (None, None) => {
+                let rolling = table.rolling.filter(|rolling| rolling.takes(sequence));
+                let version = rolling.map(|rolling| rolling.to).or(table.current)?;
+                Some(Route::new(version, Role::Active, table.generation))
+            }
         }
     }
 
@@ -144,14 +164,116 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         version: VersionNumber,
         source: VersionSource<M>,
     ) -> Result<(), HostError> {
-        self.build(version, source, Use::Current)?;
+        self.build(version, source, self.replicas.load(Ordering::Relaxed), Use::Current)
+    }
+
+    /// Replaces the current version replica by replica.
+    pub(crate) fn roll(
+        &self,
+        number: VersionNumber,
+        source: VersionSource<M>,
+        pause: Duration,
+    ) -> Result<(), HostError> {
+        let replicas = self.replicas.load(Ordering::Relaxed);
+        let table = self.table.load_full();
+        let Some(old) = table.current.and_then(|current| table.find(current)).cloned() else {
+            return self.swap(number, source);
+        };
+        if table.rolling.is_some() {
+            return Err(HostError::AlreadyPresent { version: number });
+        }
+        self.build(number, source, 1, Use::Named)?;
+        let rolled = self.roll_on(&old, number, replicas, pause);
+        let (current, gone) = match rolled {
+            Ok(()) => (number, old.ledger.version),
+            Err(_) => (old.ledger.version, number),
+        };
+        self.change(|table| table.rolling = None);
+        if rolled.is_ok() {
+            self.change(|table| table.current = Some(current));
+        } else {
+            // What it had given up; if even that fails, it serves on with fewer.
+            let _ = old.scale_to(replicas);
+        }
+        self.retire(gone);
+        rolled
+    }
+
+    fn roll_on(
+        &self,
+        old: &Arc<Version<M>>,
+        number: VersionNumber,
+        replicas: usize,
+        pause: Duration,
+    ) -> Result<(), HostError> {
+        for done in 1..=replicas {
+            let table = self.table.load_full();
+            let Some(new) = table.find(number) else { return Err(HostError::ShuttingDown) };
+            new.scale_to(done)?;
+            let (share, of) = (done as u64, replicas as u64);
+            self.change(|table| table.rolling = Some(Rolling { to: number, share, of }));
+            if done < replicas {
+                old.scale_to(replicas - done)?;
+            }
+            self.rest(pause)?;
+            if !new.health().is_ready() {
+                let source = ModelError::failed("it did not stay well while it took over");
+                return Err(HostError::WarmUp { version: number, source });
+            }
+        }
         Ok(())
+    }
+
+    /// Waits for so long, unless the server drains.
+    fn rest(&self, pause: Duration) -> Result<(), HostError> {
+        let until = self.time.monotonic().saturating_add(pause);
+        loop {
+            if self.is_draining.load(Ordering::Acquire) {
+                return Err(HostError::ShuttingDown);
+            }
+            let left = until.saturating_sub(self.time.monotonic());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(Duration::from_millis(1)));
+        }
+    }
+
+    /// Puts a changed table in the place of the present one.
+    fn change(&self, change: impl FnOnce(&mut Table<M>)) {
+        let _changes = self.changes.lock();
+        let table = self.table.load();
+        let mut changed = Table {
+            current: table.current,
+            rolling: table.rolling,
+            generation: table.generation + 1,
+            versions: table.versions.clone(),
+        };
+        change(&mut changed);
+        self.table.store(Arc::new(changed));
+    }
+
+    /// Sets how many replicas each version has, those to come among them.
+    pub(crate) fn scale_to(&self, replicas: usize) -> Result<(), ServeError> {
+        let options = ServeOptions { replicas, ..self.options.clone() };
+        options.check()?;
+        self.replicas.store(replicas, Ordering::Relaxed);
+        let versions = self.table.load().versions.clone();
+        for version in versions {
+            version.scale_to(replicas)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn forget(&self, input: Option<&M::Input>) {
+        self.table.load().versions.iter().for_each(|version| version.forget(input));
     }
 
     fn build(
         &self,
         number: VersionNumber,
         source: VersionSource<M>,
+        replicas: usize,
         in_use: Use,
     ) -> Result<(), HostError> {
         self.reserve(number)?;
@@ -160,15 +282,21 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             time: self.time.clone(),
             router: self.router.clone(),
             log: self.log.clone(),
+            log_one_in: self.options.log_one_in,
             counters: Counters::default(),
-            latencies: Mutex::new(Counted::new()),
+            tally: Mutex::new(Tally::new()),
         };
-        let built = prepare::build(ledger, &source, &self.options, &self.warm_up, &self.shadows)
-            .and_then(|version| prepare::start(&version).map(|threads| (version, threads)));
+        let context = Context {
+            options: self.options.clone(),
+            warm_up: Arc::clone(&self.warm_up),
+            gate: Arc::clone(&self.shadows),
+            threads: Arc::clone(&self.threads),
+        };
+        let built = prepare::build(ledger, source, replicas, context)
+            .and_then(|version| prepare::start(&version).map(|()| version));
         let mut changes = self.changes.lock();
         changes.warming.retain(|warming| *warming != number);
-        let (version, threads) = built?;
-        changes.threads.extend(threads);
+        let version = built?;
         if self.is_draining.load(Ordering::Acquire) {
             version.close();
             return Err(HostError::ShuttingDown);
@@ -179,7 +307,8 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         versions.push(version);
         versions.sort_by_key(|version| version.ledger.version);
         let current = if in_use == Use::Current { Some(number) } else { table.current };
-        self.table.store(Arc::new(Table { current, generation: table.generation + 1, versions }));
+        let (rolling, generation) = (table.rolling, table.generation + 1);
+        self.table.store(Arc::new(Table { current, rolling, generation, versions }));
         drop(table);
         drop(changes);
         before.inspect(|before| self.retire(*before));
@@ -190,6 +319,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
     fn reserve(&self, version: VersionNumber) -> Result<(), HostError> {
         let mut changes = self.changes.lock();
         changes.reap();
+        self.threads.reap();
         let table = self.table.load();
         if self.is_draining.load(Ordering::Acquire) {
             return Err(HostError::ShuttingDown);
@@ -245,7 +375,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             version,
             health: Health {
                 lifecycle: Lifecycle::Warming,
-                replicas: self.options.replicas,
+                replicas: self.replicas.load(Ordering::Relaxed),
                 ..Health::ABSENT
             },
             replicas: Vec::new(),
@@ -280,43 +410,23 @@ impl<M: ?Sized + Servable> Table<M> {
 }
 
 impl<M: ?Sized + Servable> Changes<M> {
-    /// Joins the threads that have ended, and forgets the versions that are gone.
+    /// Forgets the versions that are gone.
     fn reap(&mut self) {
-        let (ended, working) =
-            std::mem::take(&mut self.threads).into_iter().partition(|thread| thread.is_finished());
-        self.threads = working;
-        join(ended);
         self.leaving.retain(|version| version.strong_count() > 0);
     }
 }
 
-/// Waits for threads to end; a thread does not wait for itself.
-fn join(threads: Vec<JoinHandle<()>>) {
-    for thread in threads {
-        if thread.thread().id() != std::thread::current().id() {
-            // A panic of a replica's thread has nobody left to tell: its callers were told when their requests were dropped.
-            let _ = thread.join();
-        }
-    }
-}
-
 fn describe<M: ?Sized + Servable>(version: &Version<M>) -> VersionHealth {
-    let replicas = version.served.iter().enumerate();
     VersionHealth {
         version: version.ledger.version,
         health: version.health(),
-        replicas: replicas
-            .map(|(replica, served)| ReplicaHealth {
-                replica,
-                requests: served.load(Ordering::Relaxed),
-            })
-            .collect(),
+        replicas: version.replica_health(),
     }
 }
 
 impl<M: ?Sized + Servable + 'static> Host<M> for Shared<M> {
     fn prepare(&self, version: VersionNumber, source: VersionSource<M>) -> Result<(), HostError> {
-        self.build(version, source, Use::Named)
+        self.build(version, source, self.replicas.load(Ordering::Relaxed), Use::Named)
     }
 
     fn health(&self, version: VersionNumber) -> Health {
@@ -341,6 +451,7 @@ impl<M: ?Sized + Servable + 'static> Host<M> for Shared<M> {
             let current = table.current.filter(|current| *current != version);
             self.table.store(Arc::new(Table {
                 current,
+                rolling: table.rolling.filter(|rolling| rolling.to != version),
                 generation: table.generation + 1,
                 versions,
             }));
@@ -348,6 +459,8 @@ impl<M: ?Sized + Servable + 'static> Host<M> for Shared<M> {
             retired.close();
         }
         changes.reap();
+        drop(changes);
+        self.threads.reap();
     }
 }
 
@@ -362,7 +475,7 @@ impl<M: ?Sized + Servable> Drop for Shared<M> {
             version.wait_until_quiet(until);
             version.abort();
         }
-        join(std::mem::take(&mut changes.threads));
+        self.threads.join_all();
     }
 }
 

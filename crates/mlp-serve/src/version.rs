@@ -1,24 +1,24 @@
 //! One version at work: its replicas, its queue, its cache.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mlp_core::{Health, Lifecycle, ModelError, OutcomeStatus, Role, Servable, catch_panic};
+use mlp_core::{ModelError, OutcomeStatus, Servable, VersionSource};
 
+use crate::answers::Origin;
 use crate::bisect;
-use crate::cache::{PredictionCache, Remembered};
+use crate::cache::PredictionCache;
 use crate::error::ServeError;
 use crate::gate::Gate;
-use crate::ledger::{Call, Ledger, count};
+use crate::ledger::{Call, Ledger};
 use crate::numbers::{NANOSECOND, VersionNumbers};
 use crate::options::ServeOptions;
-use crate::queue::{Job, Mirror, Queue, Replica, Request, Shadows, Task};
-use crate::request::{Answer, Priority};
-use crate::slot::{Reply, Slot};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::queue::{Queue, Replica, Shadows, Task};
+use crate::slot::Reply;
+use crate::sync::{Condvar, Mutex};
+use crate::threads::Threads;
 
 pub(crate) struct Version<M: ?Sized + Servable> {
     pub(crate) ledger: Arc<Ledger>,
@@ -31,227 +31,19 @@ pub(crate) struct Version<M: ?Sized + Servable> {
     pub(crate) work: Condvar,
     /// Nothing is open any more.
     pub(crate) quiet: Condvar,
-    pub(crate) served: Vec<Arc<AtomicU64>>,
     pub(crate) gate: Arc<Gate>,
-}
-
-/// Where a request may be run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// By its caller, if that is cheaper.
-    Caller,
-    /// By a replica's thread.
-    Replica,
-}
-
-/// What came of handing a request in.
-pub(crate) enum Admitted<O> {
-    Settled(Reply<O>),
-    Waiting(Arc<Slot<O>>),
-}
-
-thread_local! {
-    /// Where the cache key of a request is written.
-    static KEY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    pub(crate) source: VersionSource<M>,
+    pub(crate) warm_up: Arc<Mutex<Vec<M::Input>>>,
+    pub(crate) threads: Arc<Threads>,
+    /// Held by whoever changes the number of replicas.
+    pub(crate) scaling: Mutex<()>,
 }
 
 impl<M: ?Sized + Servable> Version<M> {
-    /// Takes a request in; gives its input back if this version takes no more.
-    pub(crate) fn admit(
-        &self,
-        call: Call,
-        priority: Priority,
-        place: Place,
-        input: M::Input,
-        shadows: Shadows<M>,
-    ) -> Result<Admitted<M::Output>, M::Input> {
-        let rows = match self.inspect(&input) {
-            Ok(rows) => rows,
-            Err(error) => return Ok(Admitted::Settled(Err(self.refuse(&call, error)))),
-        };
-        if self.cache.is_none() {
-            return self.enqueue(call, priority, place, input, rows, None, shadows);
-        }
-        let mut key = KEY.take();
-        key.clear();
-        let is_cacheable = catch_panic(|| self.model.cache_key(&input, &mut key)).unwrap_or(false);
-        let remembered = is_cacheable.then(|| self.recall(&key, call.entered)).flatten();
-        let admitted = match remembered {
-            Some(remembered) => {
-                Ok(Admitted::Settled(Ok(self.repeat_and_mirror(&call, input, remembered, shadows))))
-            }
-            None => {
-                count(&self.ledger.counters.cache_misses);
-                let key = is_cacheable.then(|| Box::from(&key[..]));
-                self.enqueue(call, priority, place, input, rows, key, shadows)
-            }
-        };
-        KEY.set(key);
-        admitted
-    }
-
-    /// How many rows the input has, if this version can take it.
-    fn inspect(&self, input: &M::Input) -> Result<usize, ServeError> {
-        let version = self.ledger.version;
-        let rows = catch_panic(|| self.model.check(input).map(|()| self.model.rows(input).max(1)))
-            .map_err(|panicked| ServeError::of_model(version, panicked.into()))?
-            .map_err(|source| ServeError::InvalidInput { version, source })?;
-        let limit = self.options.max_batch_rows;
-        if rows > limit { Err(ServeError::TooManyRows { given: rows, limit }) } else { Ok(rows) }
-    }
-
-    /// Reports that a request was refused.
-    fn refuse(&self, call: &Call, error: ServeError) -> ServeError {
-        self.ledger.report(call, OutcomeStatus::Refused, self.ledger.time.monotonic());
-        error
-    }
-
-    fn recall(&self, key: &[u8], now: Duration) -> Option<Remembered<M::Output>> {
-        let remembered = self.cache.as_ref()?.get(key)?;
-        remembered.expires.is_none_or(|expires| now < expires).then_some(remembered)
-    }
-
-    /// Answers with what the model said to an identical input.
-    pub(crate) fn repeat(
+    pub(crate) fn run_here(
         &self,
         call: &Call,
-        input: &M::Input,
-        output: M::Output,
-        replica: usize,
-        now: Duration,
-    ) -> Answer<M::Output> {
-        let answer = self.answer(call, output, replica, now, Origin::Cache);
-        let (role, model) = (call.route.role, &*self.model);
-        self.ledger.record(call, role, model, input, &answer.output, answer.latency);
-        self.ledger.report_cached(call, now);
-        answer
-    }
-
-    fn repeat_and_mirror(
-        &self,
-        call: &Call,
-        input: M::Input,
-        remembered: Remembered<M::Output>,
-        shadows: Shadows<M>,
-    ) -> Answer<M::Output> {
-        let now = self.ledger.time.monotonic();
-        let answer = self.repeat(call, &input, remembered.output, remembered.replica, now);
-        if !shadows.is_empty() {
-            self.mirror(*call, input, Some(answer.output.clone()), shadows);
-        }
-        answer
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a request, none of which is kept here"
-    )]
-    fn enqueue(
-        &self,
-        call: Call,
-        priority: Priority,
-        place: Place,
-        input: M::Input,
-        rows: usize,
-        key: Option<Box<[u8]>>,
-        shadows: Shadows<M>,
-    ) -> Result<Admitted<M::Output>, M::Input> {
-        if call.is_late(call.entered) {
-            // The model was never asked: no evidence against the version.
-            self.ledger.report(&call, OutcomeStatus::Refused, call.entered);
-            return Ok(Admitted::Settled(Err(ServeError::DeadlineExceeded {
-                version: self.ledger.version,
-            })));
-        }
-        let mut queue = self.queue.lock();
-        if queue.is_closed {
-            return Err(input);
-        }
-        if let Some(key) = &key {
-            if queue.flights.contains(key) {
-                return Ok(self.follow(queue, key, call, input, rows, shadows));
-            }
-            // The one that led may have come to its end since the cache was asked.
-            if let Some(remembered) = self.recall(key, call.entered) {
-                drop(queue);
-                let answer = self.repeat_and_mirror(&call, input, remembered, shadows);
-                return Ok(Admitted::Settled(Ok(answer)));
-            }
-        }
-        if place == Place::Caller
-            && self.is_cheap(&queue, rows, &call)
-            && let Some(replica) = queue.idle.pop()
-        {
-            queue.open();
-            key.iter().for_each(|key| queue.flights.lead(key.clone()));
-            drop(queue);
-            return Ok(Admitted::Settled(self.run_here(&call, replica, input, rows, key, shadows)));
-        }
-        if queue.rows() > self.options.queue_rows.saturating_sub(rows) {
-            let (waiting, limit) = (queue.rows(), self.options.queue_rows);
-            drop(queue);
-            let error = ServeError::Overloaded { version: self.ledger.version, waiting, limit };
-            return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
-        }
-        let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
-        let was_empty = !queue.has_requests();
-        queue.open();
-        key.iter().for_each(|key| queue.flights.lead(key.clone()));
-        let task = Task::Answer(Request { slot: Arc::clone(&slot), key, shadows });
-        queue.push(priority, Job { input, rows, entered: call.entered, task });
-        // While a batch waits for more rows, its replica is woken only by what ends the wait.
-        let is_news = self.options.batch_delay.is_zero()
-            || was_empty
-            || call.deadline.is_some()
-            || queue.is_complete(self.options.max_batch_rows);
-        drop(queue);
-        if is_news {
-            self.work.notify_one();
-        }
-        Ok(Admitted::Waiting(slot))
-    }
-
-    /// Lets a request wait for an identical one, unless as many do as may wait in the queue.
-    fn follow(
-        &self,
-        mut queue: MutexGuard<'_, Queue<M>>,
-        key: &[u8],
-        call: Call,
-        input: M::Input,
-        rows: usize,
-        shadows: Shadows<M>,
-    ) -> Admitted<M::Output> {
-        let (waiting, limit) = (queue.flights.followers(), self.options.queue_rows);
-        if waiting >= limit {
-            drop(queue);
-            let error = ServeError::Overloaded { version: self.ledger.version, waiting, limit };
-            return Admitted::Settled(Err(self.refuse(&call, error)));
-        }
-        let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
-        let task = Task::Answer(Request { slot: Arc::clone(&slot), key: None, shadows });
-        queue.open += 1;
-        queue.flights.follow(key, Job { input, rows, entered: call.entered, task });
-        Admitted::Waiting(slot)
-    }
-
-    /// Whether the caller should run the model itself: nothing waits, and the call is known to be short.
-    fn is_cheap(&self, queue: &Queue<M>, rows: usize, call: &Call) -> bool {
-        let limit = self.options.inline_below;
-        if limit.is_zero() || queue.has_requests() {
-            return false;
-        }
-        let Some(expected) = queue.cost.expected(rows) else { return false };
-        // A call in the caller's own thread cannot be left at its deadline.
-        expected < limit
-            && call
-                .deadline
-                .is_none_or(|deadline| deadline.saturating_sub(call.entered) >= expected * 4)
-    }
-
-    fn run_here(
-        &self,
-        call: &Call,
-        mut replica: Replica<M>,
+        mut replica: Box<Replica<M>>,
         input: M::Input,
         rows: usize,
         key: Option<Box<[u8]>>,
@@ -272,7 +64,13 @@ impl<M: ?Sized + Servable> Version<M> {
         // What came before the model on this path is too short to be told from it.
         self.put_back(
             replica,
-            Work { requests: 1, settled: 1, rows, span: now.saturating_sub(call.entered) },
+            Work {
+                requests: 1,
+                settled: 1,
+                rows,
+                span: now.saturating_sub(call.entered),
+                ended: now,
+            },
         );
         reply
     }
@@ -285,8 +83,10 @@ impl<M: ?Sized + Servable> Version<M> {
     ) -> &'r mut Vec<Result<M::Output, ModelError>> {
         replica.results.clear();
         let panics = bisect::run(&*replica.model, batch, &mut replica.out, &mut replica.results);
-        replica.served.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        count(&self.ledger.counters.batches);
+        // Whoever holds the replica is the only one to write.
+        let served = replica.served.load(Ordering::Relaxed) + batch.len() as u64;
+        replica.served.store(served, Ordering::Relaxed);
+        replica.note(panics);
         if panics > 0 {
             self.ledger.counters.panics.fetch_add(panics, Ordering::Relaxed);
         }
@@ -294,17 +94,22 @@ impl<M: ?Sized + Servable> Version<M> {
     }
 
     /// Makes a replica idle again.
-    pub(crate) fn put_back(&self, replica: Replica<M>, work: Work) {
+    pub(crate) fn put_back(&self, replica: Box<Replica<M>>, work: Work) {
+        let is_suspect = replica.failures > 0 || replica.has_panicked;
         let mut queue = self.queue.lock();
         queue.active -= work.requests;
         queue.open -= work.settled;
-        queue.cost.observe(work.rows, work.span);
+        queue.cost.observe(work.rows, work.span, &self.options);
         queue.spans.add_span(work.span);
         queue.batches.add(work.rows as u64);
-        queue.idle.push(replica);
+        queue.take_back(replica, &self.options, work.ended);
         let (has_work, is_quiet) = (!queue.is_empty(), queue.is_closed && queue.open == 0);
+        let is_changed = is_suspect || queue.roster.has_idle_hands();
         drop(queue);
-        if has_work {
+        if is_suspect {
+            self.refuse_if_down();
+        }
+        if has_work || is_changed {
             self.work.notify_one();
         }
         if is_quiet {
@@ -351,98 +156,6 @@ impl<M: ?Sized + Servable> Version<M> {
         Ok(answer)
     }
 
-    pub(crate) fn remember(
-        &self,
-        key: Option<Box<[u8]>>,
-        output: &M::Output,
-        replica: usize,
-        now: Duration,
-    ) {
-        if let (Some(cache), Some(key)) = (&self.cache, key) {
-            let expires = self.options.cache_ttl.map(|ttl| now.saturating_add(ttl));
-            cache.insert(key, Remembered { output: output.clone(), replica, expires });
-        }
-    }
-
-    fn answer(
-        &self,
-        call: &Call,
-        output: M::Output,
-        replica: usize,
-        now: Duration,
-        origin: Origin,
-    ) -> Answer<M::Output> {
-        Answer {
-            output,
-            version: self.ledger.version,
-            role: call.route.role,
-            replica,
-            cached: origin == Origin::Cache,
-            id: call.id,
-            latency: now.saturating_sub(call.entered),
-        }
-    }
-
-    /// Hands an input that was answered to the shadows.
-    pub(crate) fn mirror(
-        &self,
-        call: Call,
-        input: M::Input,
-        primary: Option<M::Output>,
-        shadows: Shadows<M>,
-    ) {
-        let pass = self.gate.enter();
-        pass_on(input, Box::new(Mirror { call, primary, shadows, pass }));
-    }
-
-    /// Takes a copy in, or gives it back.
-    fn admit_mirror(
-        &self,
-        input: M::Input,
-        rows: usize,
-        mirror: Box<Mirror<M>>,
-    ) -> Result<(), (M::Input, Box<Mirror<M>>)> {
-        let entered = self.ledger.time.monotonic();
-        let mut queue = self.queue.lock();
-        let room = self.options.shadow_queue_rows.saturating_sub(queue.mirror_rows());
-        if queue.is_closed || rows > room {
-            count(&self.ledger.counters.mirrors_left_out);
-            return Err((input, mirror));
-        }
-        queue.push_mirror(Job { input, rows, entered, task: Task::Mirror(mirror) });
-        drop(queue);
-        self.work.notify_one();
-        Ok(())
-    }
-
-    /// Reports what this version, as a shadow, made of a copy.
-    pub(crate) fn settle_mirror(
-        &self,
-        mirror: &Mirror<M>,
-        input: &M::Input,
-        result: &Result<M::Output, ModelError>,
-        latency: Duration,
-    ) {
-        let (status, agreement) = match result {
-            Err(_) => (OutcomeStatus::Failed, None),
-            Ok(output) => {
-                self.ledger.record(
-                    &mirror.call,
-                    Role::Shadow,
-                    &*self.model,
-                    input,
-                    output,
-                    latency,
-                );
-                let agreement = mirror.primary.as_ref().and_then(|primary| {
-                    catch_panic(|| self.model.agreement(primary, output)).unwrap_or(None)
-                });
-                (OutcomeStatus::Answered, agreement)
-            }
-        };
-        self.ledger.report_mirror(&mirror.call, status, latency, agreement);
-    }
-
     /// Takes nothing new from now on; what was accepted is answered, copies for shadows are dropped.
     pub(crate) fn close(&self) {
         let mut queue = self.queue.lock();
@@ -482,37 +195,33 @@ impl<M: ?Sized + Servable> Version<M> {
         let counters = &self.ledger.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let queue = self.queue.lock();
+        let batch_rows = queue.batches.distribution(1.0);
+        let tally = self.ledger.tally.lock();
         VersionNumbers {
             version: self.ledger.version,
-            answered: read(&counters.answered),
-            cached: read(&counters.cached),
-            failed: read(&counters.failed),
-            timed_out: read(&counters.timed_out),
-            refused: read(&counters.refused),
+            answered: tally.answered,
+            cached: tally.cached,
+            failed: tally.failed,
+            timed_out: tally.timed_out,
+            refused: tally.refused,
             coalesced: read(&counters.coalesced),
             cache_misses: read(&counters.cache_misses),
+            cache_evictions: self.cache.as_ref().map_or(0, |cache| cache.evictions()),
             cache_entries: self.cache.as_ref().map_or(0, |cache| cache.len() as u64),
             mirrored: read(&counters.mirrored),
             mirrors_left_out: read(&counters.mirrors_left_out),
-            batches: read(&counters.batches),
+            batches: batch_rows.count,
             panics: read(&counters.panics),
+            restarts: queue.roster.restarts,
+            stuck: queue.roster.stuck,
             listener_panics: read(&counters.listener_panics),
             queue_rows: queue.rows() as u64,
             in_flight: queue.active as u64,
-            request_seconds: self.ledger.latencies.lock().distribution(NANOSECOND),
+            request_seconds: tally.latencies.distribution(NANOSECOND),
             queue_seconds: queue.waits.distribution(NANOSECOND),
             predict_seconds: queue.spans.distribution(NANOSECOND),
-            batch_rows: queue.batches.distribution(1.0),
+            batch_rows,
         }
-    }
-
-    pub(crate) fn health(&self) -> Health {
-        let queue = self.queue.lock();
-        let lifecycle = if queue.is_closed { Lifecycle::Draining } else { Lifecycle::Ready };
-        let replicas = self.served.len();
-        drop(queue);
-        let requests = self.served.iter().map(|served| served.load(Ordering::Relaxed)).sum();
-        Health { lifecycle, ready_replicas: replicas, replicas, requests }
     }
 }
 
@@ -524,28 +233,8 @@ pub(crate) struct Work {
     pub(crate) settled: usize,
     pub(crate) rows: usize,
     pub(crate) span: Duration,
-}
-
-/// Where an answer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Model,
-    Cache,
-}
-
-/// Gives a copy to the next shadow that takes it.
-pub(crate) fn pass_on<M: ?Sized + Servable>(mut input: M::Input, mut mirror: Box<Mirror<M>>) {
-    while let Some(shadow) = mirror.shadows.pop() {
-        let Ok(rows) = shadow.inspect(&input) else {
-            let status = OutcomeStatus::Refused;
-            shadow.ledger.report_mirror(&mirror.call, status, Duration::ZERO, None);
-            continue;
-        };
-        match shadow.admit_mirror(input, rows, mirror) {
-            Ok(()) => return,
-            Err(returned) => (input, mirror) = returned,
-        }
-    }
+    /// When it was done.
+    pub(crate) ended: Duration,
 }
 
 impl<M: ?Sized + Servable> fmt::Debug for Version<M> {

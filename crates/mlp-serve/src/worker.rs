@@ -6,11 +6,15 @@ use mlp_core::{ModelError, Servable};
 
 use crate::ledger::Call;
 use crate::queue::{Job, Mirror, Replica, Request, Task};
-use crate::version::{Version, Work, pass_on};
+use crate::roster::Sick;
+use crate::shadow::pass_on;
+use crate::threads::Abandoned;
+use crate::version::{Version, Work};
 
 /// The buffers of a thread, kept from batch to batch.
 struct Worker<M: ?Sized + Servable> {
     version: Arc<Version<M>>,
+    thread: Abandoned,
     batch: Vec<Job<M>>,
     dead: Vec<Job<M>>,
     inputs: Vec<M::Input>,
@@ -18,10 +22,16 @@ struct Worker<M: ?Sized + Servable> {
     results: Vec<Result<M::Output, ModelError>>,
 }
 
-/// Works until the version is closed and nothing waits.
-pub(crate) fn work<M: ?Sized + Servable>(version: Arc<Version<M>>) {
+/// The name of the thread that a replica brings with it; threads and replicas meet as they are free.
+pub(crate) fn name<M: ?Sized + Servable>(version: &Version<M>, replica: usize) -> String {
+    format!("mlp-serve {}.{replica}", version.ledger.version)
+}
+
+/// Works until the version is closed and nothing waits, there are fewer replicas, or the thread is given up.
+pub(crate) fn work<M: ?Sized + Servable>(version: Arc<Version<M>>, thread: Abandoned) {
     let mut worker = Worker {
         version,
+        thread,
         batch: Vec::new(),
         dead: Vec::new(),
         inputs: Vec::new(),
@@ -29,15 +39,31 @@ pub(crate) fn work<M: ?Sized + Servable>(version: Arc<Version<M>>) {
         results: Vec::new(),
     };
     while let Some(replica) = worker.next() {
-        worker.serve(replica);
+        if !worker.serve(replica) {
+            return;
+        }
     }
+}
+
+/// What a thread does next.
+enum Turn<M: ?Sized + Servable> {
+    Serve(Box<Replica<M>>),
+    Repair(Sick<M>),
+    Leave,
 }
 
 impl<M: ?Sized + Servable> Worker<M> {
     /// Waits for a batch and an idle replica; none when there will be no more.
-    fn next(&mut self) -> Option<Replica<M>> {
+    fn next(&mut self) -> Option<Box<Replica<M>>> {
         loop {
-            let replica = self.take()?;
+            let replica = match self.take() {
+                Turn::Serve(replica) => replica,
+                Turn::Repair(sick) => {
+                    self.version.repair(sick);
+                    continue;
+                }
+                Turn::Leave => return None,
+            };
             if !self.dead.is_empty() {
                 self.version.bury(std::mem::take(&mut self.dead));
             }
@@ -51,38 +77,48 @@ impl<M: ?Sized + Servable> Worker<M> {
         }
     }
 
-    fn take(&mut self) -> Option<Replica<M>> {
+    fn take(&mut self) -> Turn<M> {
         let version = &self.version;
         let (time, options) = (&version.ledger.time, &version.options);
         let mut queue = version.queue.lock();
         loop {
-            if queue.is_empty() && queue.is_closed {
-                return None;
-            }
-            if queue.is_empty() || queue.idle.is_empty() {
-                version.work.wait(&mut queue);
-                continue;
+            if (queue.is_empty() && queue.is_closed) || queue.roster.has_idle_hands() {
+                queue.roster.discharge();
+                return Turn::Leave;
             }
             let now = time.monotonic();
-            match queue.waits_until(options.batch_delay, options.max_batch_rows) {
+            if queue.is_closed {
+                // What was accepted is tried with what there is.
+                let queue = &mut *queue;
+                queue.idle.extend(queue.roster.take_sick());
+            } else if let Some(sick) = queue.roster.take_due(now) {
+                return Turn::Repair(sick);
+            }
+            if queue.is_empty() || queue.idle.is_empty() {
+                let until = queue.roster.next_due();
+                time.wait(&version.work, &mut queue, until);
+                continue;
+            }
+            let cap = queue.cost.cap(options);
+            match queue.waits_until(options.batch_delay, cap) {
                 Some(until) if now < until => time.wait(&version.work, &mut queue, Some(until)),
                 _ => {
-                    let replica = queue.idle.pop()?;
-                    queue.take(options.max_batch_rows, now, &mut self.batch, &mut self.dead);
+                    let Some(replica) = queue.idle.pop() else { continue };
+                    queue.take(cap, now, &mut self.batch, &mut self.dead);
                     queue.fade();
                     let has_more = !queue.is_empty() && !queue.idle.is_empty();
                     drop(queue);
                     if has_more {
                         version.work.notify_one();
                     }
-                    return Some(replica);
+                    return Turn::Serve(replica);
                 }
             }
         }
     }
 
-    /// Runs the batch, makes the replica idle, then tells the callers.
-    fn serve(&mut self, mut replica: Replica<M>) {
+    /// Runs the batch, makes the replica idle, then tells the callers. False if that took so long that the thread was given up.
+    fn serve(&mut self, mut replica: Box<Replica<M>>) -> bool {
         let version = Arc::clone(&self.version);
         let (rows, index) = (self.batch.iter().map(|job| job.rows).sum(), replica.index);
         for job in self.batch.drain(..) {
@@ -90,11 +126,18 @@ impl<M: ?Sized + Servable> Worker<M> {
             self.tasks.push(job.task);
         }
         let started = version.ledger.time.monotonic();
+        let watch = version.watch(&self.tasks, index, started, &self.thread);
         version.run(&mut replica, &self.inputs);
+        if watch.is_some_and(|ticket| !version.unwatch(ticket)) {
+            self.inputs.clear();
+            self.tasks.clear();
+            return version.come_back(&self.thread);
+        }
         std::mem::swap(&mut replica.results, &mut self.results);
-        let span = version.ledger.time.monotonic().saturating_sub(started);
+        let ended = version.ledger.time.monotonic();
+        let span = ended.saturating_sub(started);
         let requests = self.tasks.iter().filter(|task| matches!(task, Task::Answer(_))).count();
-        version.put_back(replica, Work { requests, settled: 0, rows, span });
+        version.put_back(replica, Work { requests, settled: 0, rows, span, ended });
 
         for ((input, task), result) in
             self.inputs.drain(..).zip(self.tasks.drain(..)).zip(self.results.drain(..))
@@ -110,6 +153,7 @@ impl<M: ?Sized + Servable> Worker<M> {
             }
         }
         version.close_requests(requests);
+        true
     }
 }
 

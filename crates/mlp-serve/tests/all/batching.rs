@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
+use mlp_core::Timestamp;
 use mlp_serve::{Priority, Request, ServeError};
 
 use crate::support::{Probe, V1, builder, clock, queued, serve, source};
@@ -230,4 +233,35 @@ fn a_ticket_is_awaited_without_a_runtime() {
         }
     };
     assert_eq!(reply.unwrap().output, 2);
+}
+
+#[test]
+fn no_more_requests_are_in_flight_than_may_be() {
+    let probe = Probe::new(0);
+    let server = serve(queued().with_max_in_flight(Some(3)), &probe);
+    probe.hold();
+    let mut tickets: Vec<_> = (0..5).map(|input| server.submit(input)).collect();
+    for ticket in tickets.drain(3..) {
+        let refused = ticket.wait();
+        assert!(matches!(refused, Err(ServeError::Overloaded { waiting: 3, limit: 3, .. })));
+    }
+    probe.release();
+    tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+    assert!(server.predict(9).is_ok());
+}
+
+#[test]
+fn a_clock_that_goes_backwards_changes_no_deadline() {
+    let (probe, clock) = (Probe::new(0), clock());
+    let server =
+        builder(queued()).with_clock(Arc::clone(&clock) as _).fixed(V1, source(&probe)).unwrap();
+    probe.hold();
+    let first = server.submit(1);
+    probe.wait_inside(1);
+    let request = Request::new().with_timeout(Duration::from_secs(1));
+    let ticket = server.submit_for(&request, 2);
+    clock.set_wall(Timestamp::from_micros(-1_000_000_000_000));
+    clock.advance(Duration::from_millis(999));
+    probe.release();
+    assert_eq!((first.wait().unwrap().output, ticket.wait().unwrap().output), (1, 2));
 }

@@ -189,3 +189,43 @@ fn a_least_recently_used_cache_forgets_what_was_asked_for_the_longest_ago() {
     assert!(server.predict(1).unwrap().cached && server.predict(3).unwrap().cached);
     assert!(!server.predict(2).unwrap().cached, "it was asked for the longest ago");
 }
+
+#[test]
+fn a_forgotten_answer_is_computed_anew() {
+    let probe = Probe::new(1);
+    let server = serve(queued().with_cache_entries(10), &probe);
+    let ask = |input| server.predict(input).unwrap();
+    assert!(!ask(1).cached && !ask(2).cached);
+    server.forget(&1);
+    assert!(!ask(1).cached && ask(2).cached);
+    server.forget_all();
+    assert!(!ask(1).cached && !ask(2).cached && ask(2).cached);
+    assert_eq!(probe.inputs(), [1, 2, 1, 1, 2]);
+}
+
+#[test]
+fn an_answer_larger_than_the_cache_is_served_and_not_remembered() {
+    let probe = Probe::new(1);
+    let options = queued().with_cache_entries(100).with_cache_bytes(Some(10));
+    for policy in [CachePolicy::Quick, CachePolicy::LeastRecentlyUsed] {
+        let server = serve(options.clone().with_cache_policy(policy), &probe);
+        for _ in 0..3 {
+            let answer = server.predict(1).unwrap();
+            assert!(answer.output == 2 && !answer.cached);
+        }
+        assert_eq!(server.numbers().versions[0].cache_entries, 0);
+    }
+}
+
+#[test]
+fn remembered_answers_are_bounded_in_bytes_and_what_makes_room_is_counted() {
+    let probe = Probe::new(1);
+    let options = queued().with_cache_entries(10_000).with_cache_bytes(Some(20_000));
+    let server = serve(options, &probe);
+    for input in 0..1_000 {
+        server.predict(input).unwrap();
+    }
+    let numbers = &server.numbers().versions[0];
+    assert!((50..500).contains(&numbers.cache_entries), "{}", numbers.cache_entries);
+    assert_eq!(numbers.cache_evictions, 1_000 - numbers.cache_entries);
+}

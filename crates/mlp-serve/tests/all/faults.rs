@@ -109,3 +109,41 @@ fn a_shadows_panics_and_slowness_never_reach_a_caller() {
         );
     }
 }
+
+/// The other half of `a_stack_overflow_ends_the_process`: does nothing unless that has started it.
+#[test]
+fn overflow_the_stack_when_asked_to() {
+    #[derive(Debug)]
+    struct Deep;
+    impl mlp_core::Servable for Deep {
+        type Input = u64;
+        type Output = u64;
+        fn run(&self, batch: &[u64], out: &mut Vec<u64>) -> Result<(), ModelError> {
+            fn descend(depth: u64) -> u64 {
+                let here = std::hint::black_box([depth; 512]);
+                if depth == 0 { 0 } else { descend(depth - 1) + here[0] }
+            }
+            out.extend(batch.iter().map(|depth| descend(*depth)));
+            Ok(())
+        }
+    }
+    if std::env::var_os("MLP_SERVE_OVERFLOW").is_some() {
+        let source = mlp_core::VersionSource::shared(Arc::new(Deep));
+        let server = mlp_serve::Server::fixed(V1, source).unwrap();
+        let answer = server.predict(u64::MAX);
+        println!("survived: {answer:?}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_stack_overflow_ends_the_process() {
+    use std::os::unix::process::ExitStatusExt;
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["overflow_the_stack_when_asked_to", "--nocapture"])
+        .env("MLP_SERVE_OVERFLOW", "1")
+        .output()
+        .unwrap();
+    assert_eq!(child.status.signal(), Some(6), "{child:?}");
+    assert!(String::from_utf8_lossy(&child.stderr).contains("overflowed its stack"));
+}

@@ -7,6 +7,8 @@ mod faults;
 mod models;
 mod numbers;
 mod oracle;
+mod replicas;
 mod reports;
+mod soak;
 mod support;
 mod versions;

@@ -58,6 +58,38 @@ fn rows_of_another_shape_or_with_nan_are_refused_by_name() {
     assert_eq!(source.to_string(), "a row has 1 features, the model takes 2");
 }
 
+/// Puts the given value out, whatever comes in.
+#[derive(Debug)]
+struct Always(Signature, f64);
+
+impl Model for Always {
+    fn predict_into(
+        &self,
+        _: ArrayView2<'_, f64>,
+        mut out: ArrayViewMut2<'_, f64>,
+        _: &mut Scratch,
+    ) -> Result<(), ModelError> {
+        out.fill(self.1);
+        Ok(())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+}
+
+#[test]
+fn what_is_not_finite_comes_out_as_the_model_said_it() {
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let model: Arc<dyn Model> = Arc::new(Always(Signature::regressor(["a"], "y"), value));
+        let server = Server::fixed(V1, VersionSource::shared(model)).unwrap();
+        let answers = server.predict_batch((0..10).map(|n| vec![f64::from(n)]));
+        for answer in answers {
+            assert_eq!(answer.unwrap().output[0].to_bits(), value.to_bits());
+        }
+    }
+}
+
 #[test]
 fn minus_zero_finds_what_zero_left_in_the_cache() {
     let server = serve(10);

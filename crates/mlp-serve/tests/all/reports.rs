@@ -1,5 +1,6 @@
 //! What routers and logs hear.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,4 +111,23 @@ fn two_runs_with_one_caller_hear_the_same_outcomes_in_the_same_order() {
         (outputs, router.statuses())
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn the_log_hears_of_one_in_so_many_and_of_all_versions_that_saw_a_request_or_none() {
+    let (notes, router) = (Arc::new(Notes::default()), Script::new(V1, &[V2]));
+    let builder = builder(queued().with_log_one_in(4)).with_log(Arc::clone(&notes) as _);
+    let server = builder.routed(router as _).unwrap();
+    for version in [V1, V2] {
+        server.host().prepare(version, source(&Probe::new(0))).unwrap();
+    }
+    for request in 0..2_000 {
+        server.predict(request).unwrap();
+    }
+    assert_eq!(server.settle_shadows(Duration::from_secs(20)).left, 0);
+    let heard = notes.0.lock();
+    let of = |version| heard.iter().filter(|(_, it, _)| *it == version).map(|it| it.0).collect();
+    let (primary, shadow): (BTreeSet<_>, BTreeSet<_>) = (of(V1), of(V2));
+    assert!((400..600).contains(&primary.len()), "{}", primary.len());
+    assert_eq!(primary, shadow);
 }

@@ -1,0 +1,204 @@
+//! How a request comes in: checked, looked up, run by its caller, or queued.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use mlp_core::{OutcomeStatus, Servable, catch_panic};
+
+use crate::error::ServeError;
+use crate::ledger::{Call, count};
+use crate::queue::{Job, Queue, Request, Shadows, Task};
+use crate::request::Priority;
+use crate::slot::{Reply, Slot};
+use crate::sync::MutexGuard;
+use crate::version::Version;
+
+/// Where a request may be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// By its caller, if that is cheaper.
+    Caller,
+    /// By a replica's thread.
+    Replica,
+}
+
+/// What came of handing a request in.
+pub(crate) enum Admitted<O> {
+    Settled(Reply<O>),
+    Waiting(Arc<Slot<O>>),
+}
+
+thread_local! {
+    /// Where the cache key of a request is written.
+    static KEY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl<M: ?Sized + Servable> Version<M> {
+    /// Takes a request in; gives its input back if this version takes no more.
+    pub(crate) fn admit(
+        &self,
+        call: Call,
+        priority: Priority,
+        place: Place,
+        input: M::Input,
+        shadows: Shadows<M>,
+    ) -> Result<Admitted<M::Output>, M::Input> {
+        let rows = match self.inspect(&input) {
+            Ok(rows) => rows,
+            Err(error) => return Ok(Admitted::Settled(Err(self.refuse(&call, error)))),
+        };
+        if self.cache.is_none() {
+            return self.enqueue(call, priority, place, input, rows, None, shadows);
+        }
+        let mut key = KEY.take();
+        key.clear();
+        let is_cacheable = catch_panic(|| self.model.cache_key(&input, &mut key)).unwrap_or(false);
+        let remembered = is_cacheable.then(|| self.recall(&key, call.entered)).flatten();
+        let admitted = match remembered {
+            Some(remembered) => {
+                Ok(Admitted::Settled(Ok(self.repeat_and_mirror(&call, input, remembered, shadows))))
+            }
+            None => {
+                count(&self.ledger.counters.cache_misses);
+                let key = is_cacheable.then(|| Box::from(&key[..]));
+                self.enqueue(call, priority, place, input, rows, key, shadows)
+            }
+        };
+        KEY.set(key);
+        admitted
+    }
+
+    /// How many rows the input has, if this version can take it.
+    pub(crate) fn inspect(&self, input: &M::Input) -> Result<usize, ServeError> {
+        let version = self.ledger.version;
+        let rows = catch_panic(|| self.model.check(input).map(|()| self.model.rows(input).max(1)))
+            .map_err(|panicked| ServeError::of_model(version, panicked.into()))?
+            .map_err(|source| ServeError::InvalidInput { version, source })?;
+        let limit = self.options.max_batch_rows;
+        if rows > limit { Err(ServeError::TooManyRows { given: rows, limit }) } else { Ok(rows) }
+    }
+
+    /// Reports that a request was refused.
+    pub(crate) fn refuse(&self, call: &Call, error: ServeError) -> ServeError {
+        self.ledger.report(call, OutcomeStatus::Refused, self.ledger.time.monotonic());
+        error
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a request, none of which is kept here"
+    )]
+    pub(crate) fn enqueue(
+        &self,
+        call: Call,
+        priority: Priority,
+        place: Place,
+        input: M::Input,
+        rows: usize,
+        key: Option<Box<[u8]>>,
+        shadows: Shadows<M>,
+    ) -> Result<Admitted<M::Output>, M::Input> {
+        if call.is_late(call.entered) {
+            // The model was never asked: no evidence against the version.
+            self.ledger.report(&call, OutcomeStatus::Refused, call.entered);
+            return Ok(Admitted::Settled(Err(ServeError::DeadlineExceeded {
+                version: self.ledger.version,
+            })));
+        }
+        let mut queue = self.queue.lock();
+        if queue.is_closed {
+            return Err(input);
+        }
+        if queue.roster.is_down() {
+            drop(queue);
+            let error = ServeError::NotReady { version: Some(self.ledger.version) };
+            return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
+        }
+        if let Some(key) = &key {
+            if queue.flights.contains(key) {
+                return Ok(self.follow(queue, key, call, input, rows, shadows));
+            }
+            // The one that led may have come to its end since the cache was asked.
+            if let Some(remembered) = self.recall(key, call.entered) {
+                drop(queue);
+                let answer = self.repeat_and_mirror(&call, input, remembered, shadows);
+                return Ok(Admitted::Settled(Ok(answer)));
+            }
+        }
+        if let Some(limit) = self.options.max_in_flight.filter(|limit| queue.active >= *limit) {
+            let waiting = queue.active;
+            drop(queue);
+            let error = ServeError::Overloaded { version: self.ledger.version, waiting, limit };
+            return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
+        }
+        if place == Place::Caller
+            && self.is_cheap(&queue, rows, &call)
+            && let Some(replica) = queue.idle.pop()
+        {
+            queue.open();
+            key.iter().for_each(|key| queue.flights.lead(key.clone()));
+            drop(queue);
+            return Ok(Admitted::Settled(self.run_here(&call, replica, input, rows, key, shadows)));
+        }
+        if queue.rows() > self.options.queue_rows.saturating_sub(rows) {
+            let (waiting, limit) = (queue.rows(), self.options.queue_rows);
+            drop(queue);
+            let error = ServeError::Overloaded { version: self.ledger.version, waiting, limit };
+            return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
+        }
+        let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
+        let was_empty = !queue.has_requests();
+        queue.open();
+        key.iter().for_each(|key| queue.flights.lead(key.clone()));
+        let task = Task::Answer(Request { slot: Arc::clone(&slot), key, shadows });
+        queue.push(priority, Job { input, rows, entered: call.entered, task });
+        // While a batch waits for more rows, its replica is woken only by what ends the wait.
+        let is_news = self.options.batch_delay.is_zero()
+            || was_empty
+            || call.deadline.is_some()
+            || queue.is_complete(queue.cost.cap(&self.options));
+        drop(queue);
+        if is_news {
+            self.work.notify_one();
+        }
+        Ok(Admitted::Waiting(slot))
+    }
+
+    /// Lets a request wait for an identical one, unless as many do as may wait in the queue.
+    pub(crate) fn follow(
+        &self,
+        mut queue: MutexGuard<'_, Queue<M>>,
+        key: &[u8],
+        call: Call,
+        input: M::Input,
+        rows: usize,
+        shadows: Shadows<M>,
+    ) -> Admitted<M::Output> {
+        let (waiting, limit) = (queue.flights.followers(), self.options.queue_rows);
+        if waiting >= limit {
+            drop(queue);
+            let error = ServeError::Overloaded { version: self.ledger.version, waiting, limit };
+            return Admitted::Settled(Err(self.refuse(&call, error)));
+        }
+        let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
+        let task = Task::Answer(Request { slot: Arc::clone(&slot), key: None, shadows });
+        queue.open += 1;
+        queue.flights.follow(key, Job { input, rows, entered: call.entered, task });
+        Admitted::Waiting(slot)
+    }
+
+    /// Whether the caller should run the model itself: nothing waits, and the call is known to be short.
+    pub(crate) fn is_cheap(&self, queue: &Queue<M>, rows: usize, call: &Call) -> bool {
+        let limit = self.options.inline_below;
+        // A caller that does not come back from the model could not be given up.
+        if limit.is_zero() || self.options.stuck_after.is_some() || queue.has_requests() {
+            return false;
+        }
+        let Some(expected) = queue.cost.expected(rows) else { return false };
+        // A call in the caller's own thread cannot be left at its deadline.
+        expected < limit.as_secs_f64()
+            && call.deadline.is_none_or(|deadline| {
+                deadline.saturating_sub(call.entered).as_secs_f64() >= expected * 4.0
+            })
+    }
+}

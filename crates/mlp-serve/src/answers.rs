@@ -1,0 +1,104 @@
+//! Answers: made, remembered, repeated, forgotten.
+
+use std::time::Duration;
+
+use mlp_core::{Servable, catch_panic};
+
+use crate::cache::Remembered;
+use crate::ledger::Call;
+use crate::queue::Shadows;
+use crate::request::Answer;
+use crate::version::Version;
+
+impl<M: ?Sized + Servable> Version<M> {
+    /// Forgets the remembered answer to an input, or all of them.
+    pub(crate) fn forget(&self, input: Option<&M::Input>) {
+        let Some(cache) = &self.cache else { return };
+        let mut key = Vec::new();
+        match input {
+            None => cache.clear(),
+            Some(input) => {
+                if catch_panic(|| self.model.cache_key(input, &mut key)).unwrap_or(false) {
+                    cache.remove(&key);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn recall(&self, key: &[u8], now: Duration) -> Option<Remembered<M::Output>> {
+        let remembered = self.cache.as_ref()?.get(key)?;
+        remembered.expires.is_none_or(|expires| now < expires).then_some(remembered)
+    }
+
+    /// Answers with what the model said to an identical input.
+    pub(crate) fn repeat(
+        &self,
+        call: &Call,
+        input: &M::Input,
+        output: M::Output,
+        replica: usize,
+        now: Duration,
+    ) -> Answer<M::Output> {
+        let answer = self.answer(call, output, replica, now, Origin::Cache);
+        let (role, model) = (call.route.role, &*self.model);
+        self.ledger.record(call, role, model, input, &answer.output, answer.latency);
+        self.ledger.report_cached(call, now);
+        answer
+    }
+
+    pub(crate) fn repeat_and_mirror(
+        &self,
+        call: &Call,
+        input: M::Input,
+        remembered: Remembered<M::Output>,
+        shadows: Shadows<M>,
+    ) -> Answer<M::Output> {
+        let now = self.ledger.time.monotonic();
+        let answer = self.repeat(call, &input, remembered.output, remembered.replica, now);
+        if !shadows.is_empty() {
+            self.mirror(*call, input, Some(answer.output.clone()), shadows);
+        }
+        answer
+    }
+
+    pub(crate) fn remember(
+        &self,
+        key: Option<Box<[u8]>>,
+        output: &M::Output,
+        replica: usize,
+        now: Duration,
+    ) {
+        if let (Some(cache), Some(key)) = (&self.cache, key) {
+            let expires = self.options.cache_ttl.map(|ttl| now.saturating_add(ttl));
+            let values = self.model.outputs(output).map_or(0, std::mem::size_of_val);
+            let bytes = key.len() + values + size_of::<Remembered<M::Output>>();
+            cache.insert(key, Remembered { output: output.clone(), replica, expires, bytes });
+        }
+    }
+
+    pub(crate) fn answer(
+        &self,
+        call: &Call,
+        output: M::Output,
+        replica: usize,
+        now: Duration,
+        origin: Origin,
+    ) -> Answer<M::Output> {
+        Answer {
+            output,
+            version: self.ledger.version,
+            role: call.route.role,
+            replica,
+            cached: origin == Origin::Cache,
+            id: call.id,
+            latency: now.saturating_sub(call.entered),
+        }
+    }
+}
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Model,
+    Cache,
+}

@@ -1,0 +1,429 @@
+//! Replicas that fail, hang, come and go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use mlp_core::{Host, HostError, Lifecycle, ManualClock, ModelError, Servable, VersionSource};
+use mlp_serve::{ServeError, ServeOptions, Server};
+
+use crate::support::{FAIL, PANIC, Probe, V1, V2, builder, clock, queued, serve, source};
+
+/// A source that makes the k-th replica by `make`, and how many it has made.
+fn made_by(
+    make: impl Fn(usize) -> Arc<Probe> + Send + Sync + 'static,
+) -> (VersionSource<Probe>, Arc<AtomicUsize>) {
+    let built = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&built);
+    (VersionSource::new(move || Ok(make(count.fetch_add(1, Ordering::SeqCst)))), built)
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Fails or panics as long as it is told to.
+#[derive(Debug)]
+struct Moody {
+    is_ill: Arc<AtomicBool>,
+    panics: bool,
+}
+
+impl Servable for Moody {
+    type Input = i64;
+    type Output = i64;
+
+    fn run(&self, batch: &[i64], out: &mut Vec<i64>) -> Result<(), ModelError> {
+        if self.is_ill.load(Ordering::SeqCst) {
+            assert!(!self.panics, "in a bad mood");
+            return Err(ModelError::failed("in a bad mood"));
+        }
+        out.extend(batch);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_replica_that_keeps_failing_is_taken_out_and_built_anew() {
+    let ill = Arc::new(AtomicBool::new(true));
+    let built = Arc::new(AtomicUsize::new(0));
+    let (is_ill, count) = (Arc::clone(&ill), Arc::clone(&built));
+    let source = VersionSource::new(move || {
+        // What is built later is well.
+        let is_first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        let is_ill = if is_first { Arc::clone(&is_ill) } else { Arc::default() };
+        Ok(Arc::new(Moody { is_ill, panics: false }))
+    });
+    let options = ServeOptions::default().with_replicas(1).with_restart_after(3);
+    let server = Server::builder().with_options(options).fixed(V1, source).unwrap();
+    for request in 0..3 {
+        assert!(matches!(server.predict(request), Err(ServeError::ModelFailed { .. })));
+    }
+    assert_eq!(server.predict(7).unwrap().output, 7);
+    assert_eq!((built.load(Ordering::SeqCst), server.numbers().versions[0].restarts), (2, 1));
+}
+
+#[test]
+fn a_model_that_always_panics_opens_the_circuit_without_a_storm_of_restarts_and_comes_back() {
+    let is_ill = Arc::new(AtomicBool::new(true));
+    let built = Arc::new(AtomicUsize::new(0));
+    let (ill, count) = (Arc::clone(&is_ill), Arc::clone(&built));
+    let source = VersionSource::new(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        Ok(Arc::new(Moody { is_ill: Arc::clone(&ill), panics: true }))
+    });
+    let options = ServeOptions::default().with_replicas(1).with_restart_after(4);
+    let server = Server::builder().with_options(options).fixed(V1, source).unwrap();
+    let (start, mut unready, mut refused) = (Instant::now(), 0, 0);
+    while start.elapsed() < Duration::from_millis(500) {
+        match server.predict(1) {
+            Err(ServeError::ModelPanicked { .. }) => {}
+            Err(ServeError::NotReady { version: Some(V1) }) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+        unready += usize::from(!server.health().is_ready);
+    }
+    // Built at first, after the first panic, after the fourth failure, and after pauses of 100 and 200 ms.
+    let builds = built.load(Ordering::SeqCst);
+    assert!((3..=6).contains(&builds), "{builds} builds");
+    assert!(refused > 100 && unready > 100, "{refused} refused, {unready} times not ready");
+    assert_eq!(Host::health(&server, V1).lifecycle, Lifecycle::Unhealthy);
+    is_ill.store(false, Ordering::SeqCst);
+    eventually("it comes back", || server.predict(1).is_ok());
+    assert!(server.health().is_ready);
+}
+
+#[test]
+fn bad_inputs_are_not_taken_for_a_bad_replica() {
+    let (source, built) = made_by(|_| Probe::new(0));
+    let options = queued().with_restart_after(2);
+    let server = builder(options).with_warm_up([1]).fixed(V1, source).unwrap();
+    for _ in 0..50 {
+        assert!(matches!(server.predict(FAIL), Err(ServeError::ModelFailed { .. })));
+        assert!(server.health().is_ready);
+    }
+    assert_eq!(server.predict(3).unwrap().output, 3);
+    assert_eq!((built.load(Ordering::SeqCst), server.numbers().versions[0].restarts), (1, 0));
+}
+
+#[test]
+fn a_replica_that_panicked_is_built_anew_but_not_at_every_panic() {
+    let (source, built) = made_by(|_| Probe::new(0));
+    let server = builder(queued()).with_warm_up([1]).fixed(V1, source).unwrap();
+    for _ in 0..20 {
+        assert!(matches!(server.predict(PANIC), Err(ServeError::ModelPanicked { .. })));
+        assert_eq!(server.predict(3).unwrap().output, 3);
+    }
+    let numbers = server.numbers();
+    assert_eq!((numbers.versions[0].panics, numbers.versions[0].restarts), (20, 1));
+    assert_eq!(built.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_replica_that_never_restarts_stays_as_it_is() {
+    let (source, built) = made_by(|_| Probe::new(0));
+    let server = builder(queued().with_restart_after(0)).fixed(V1, source).unwrap();
+    (0..40).for_each(|_| assert!(server.predict(PANIC).is_err()));
+    assert_eq!((built.load(Ordering::SeqCst), server.predict(1).unwrap().output), (1, 1));
+}
+
+#[test]
+fn readiness_needs_a_quorum_of_replicas() {
+    let ill = Arc::new(AtomicBool::new(true));
+    let (is_ill, count) = (Arc::clone(&ill), AtomicUsize::new(0));
+    // The first is well; all others, those that are built anew among them, are not.
+    let source = VersionSource::new(move || {
+        let is_well = count.fetch_add(1, Ordering::SeqCst) == 0;
+        let is_ill = if is_well { Arc::default() } else { Arc::clone(&is_ill) };
+        Ok(Arc::new(Moody { is_ill, panics: false }))
+    });
+    let options = ServeOptions::default()
+        .with_replicas(4)
+        .with_restart_after(1)
+        .with_inline_below(Duration::ZERO);
+    let server = Server::builder().with_options(options).fixed(V1, source).unwrap();
+    assert!(server.health().is_ready);
+    eventually("three are ill", || {
+        server.predict_batch(0..64).into_iter().for_each(drop);
+        Host::health(&server, V1).ready_replicas == 1
+    });
+    let health = server.health();
+    assert!(!health.is_ready, "one of four is less than half");
+    assert_eq!(health.versions[0].replicas.iter().filter(|it| it.is_well).count(), 1);
+    assert_eq!(server.predict(5).unwrap().output, 5, "the one that is well answers");
+    ill.store(false, Ordering::SeqCst);
+    eventually("they come back", || {
+        server.predict_batch(0..64).into_iter().for_each(drop);
+        Host::health(&server, V1).ready_replicas == 4
+    });
+}
+
+#[test]
+fn a_hung_replica_is_replaced_and_its_callers_are_told() {
+    let hung = Probe::new(0);
+    hung.hold();
+    let first = Arc::clone(&hung);
+    let (source, built) =
+        made_by(move |k| if k == 0 { Arc::clone(&first) } else { Probe::new(10) });
+    let limit = Duration::from_millis(30);
+    let options = queued().with_stuck_after(Some(limit)).with_cache_entries(10);
+    let server = builder(options).fixed(V1, source).unwrap();
+    let ticket = server.submit(1);
+    hung.wait_inside(1);
+    let follower = server.submit(1);
+    let waiting = server.submit(2);
+    let told = ticket.wait();
+    assert!(
+        matches!(told, Err(ServeError::ReplicaStuck { version: V1, replica: 0, limit: l }) if l == limit),
+        "{told:?}"
+    );
+    assert!(matches!(follower.wait(), Err(ServeError::ReplicaStuck { .. })));
+    assert_eq!(waiting.wait().unwrap().output, 12, "what waited is answered by the new one");
+    assert_eq!(server.predict(1).unwrap().output, 11, "nothing was remembered");
+    let numbers = &server.numbers().versions[0];
+    assert_eq!((numbers.stuck, numbers.in_flight, built.load(Ordering::SeqCst)), (1, 0, 2));
+    assert!(server.health().is_ready);
+    // The thread that hangs is not waited for.
+    let start = Instant::now();
+    drop(server);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    hung.release();
+}
+
+#[test]
+fn no_more_threads_hang_than_twice_the_replicas_and_the_rest_is_refused() {
+    let hung = Probe::new(0);
+    hung.hold();
+    let options = queued().with_replicas(2).with_stuck_after(Some(Duration::from_millis(10)));
+    let server = serve(options, &hung);
+    eventually("all are stuck", || {
+        let _ = server.predict(1);
+        Host::health(&server, V1).ready_replicas == 0
+    });
+    assert!(matches!(server.predict(1), Err(ServeError::NotReady { .. })));
+    assert!(!server.health().is_ready);
+    let stuck = server.numbers().versions[0].stuck;
+    assert!((3..=4).contains(&stuck), "{stuck}");
+    assert_eq!(hung.calls().len() as u64, stuck);
+    // Once they come back, they are all there again.
+    hung.release();
+    eventually("they work again", || Host::health(&server, V1).ready_replicas == 2);
+    assert_eq!(server.predict(3).unwrap().output, 3);
+}
+
+#[test]
+fn a_slow_batch_within_the_limit_is_not_given_up() {
+    let (probe, clock) = (Probe::new(0), clock());
+    let options = queued().with_stuck_after(Some(Duration::from_secs(10)));
+    let server =
+        builder(options).with_clock(Arc::clone(&clock) as _).fixed(V1, source(&probe)).unwrap();
+    probe.hold();
+    let ticket = server.submit(1);
+    probe.wait_inside(1);
+    clock.advance(Duration::from_millis(9_999));
+    std::thread::sleep(Duration::from_millis(20));
+    probe.release();
+    assert_eq!(ticket.wait().unwrap().output, 1);
+    assert_eq!(server.numbers().versions[0].stuck, 0);
+}
+
+#[test]
+fn scaling_while_serving_fails_no_request() {
+    let (source, built) = made_by(|_| Probe::new(1));
+    let server = builder(queued().with_replicas(2)).with_warm_up([1]).fixed(V1, source).unwrap();
+    let stop = AtomicBool::new(false);
+    let answered = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut answered = 0_u64;
+                    while !stop.load(Ordering::Relaxed) {
+                        assert_eq!(server.predict(5).unwrap().output, 6);
+                        answered += 1;
+                    }
+                    answered
+                })
+            })
+            .collect();
+        for replicas in [5, 1, 8, 3, 3, 1, 4] {
+            server.scale_to(replicas).unwrap();
+            eventually("the replicas are as many as asked for", || {
+                Host::health(&server, V1).replicas == replicas
+                    && server.health().versions[0].replicas.len() == replicas
+            });
+        }
+        stop.store(true, Ordering::Relaxed);
+        callers.into_iter().map(|caller| caller.join().unwrap()).sum::<u64>()
+    });
+    assert_eq!(Host::health(&server, V1).requests, answered, "those of replicas that left count");
+    assert_eq!(built.load(Ordering::SeqCst), 2 + 3 + 7 + 3);
+    assert!(matches!(server.scale_to(0), Err(ServeError::InvalidOption { .. })));
+    // A version that comes later has as many.
+    server.swap(V2, VersionSource::shared(Probe::new(2))).unwrap();
+    assert_eq!(Host::health(&server, V2).replicas, 4);
+}
+
+#[test]
+fn busy_replicas_leave_after_their_batch() {
+    let probe = Probe::new(0);
+    let server = serve(queued().with_replicas(3), &probe);
+    probe.hold();
+    let tickets: Vec<_> = (0..3)
+        .map(|k| {
+            let ticket = server.submit(k);
+            probe.wait_inside(usize::try_from(k).unwrap() + 1);
+            ticket
+        })
+        .collect();
+    server.scale_to(1).unwrap();
+    assert_eq!(Host::health(&server, V1).replicas, 1);
+    server.scale_to(2).unwrap();
+    probe.release();
+    assert!(tickets.into_iter().all(|ticket| ticket.wait().is_ok()));
+    eventually("one has left", || server.health().versions[0].replicas.len() == 2);
+    assert_eq!(server.predict(9).unwrap().output, 9);
+}
+
+#[test]
+fn a_further_replica_that_answers_otherwise_is_not_taken() {
+    let (source, _) = made_by(|k| Probe::new(i64::from(k > 1)));
+    let server = builder(queued().with_replicas(2)).with_warm_up([1]).fixed(V1, source).unwrap();
+    assert!(matches!(server.scale_to(3), Err(ServeError::Host(HostError::WarmUp { .. }))));
+    assert_eq!(Host::health(&server, V1).replicas, 2);
+    assert_eq!(server.predict(4).unwrap().output, 4);
+}
+
+#[test]
+fn rolling_under_load_fails_no_request_and_has_one_replica_too_many_at_most() {
+    let server = serve(queued().with_replicas(4), &Probe::new(0));
+    let stop = AtomicBool::new(false);
+    let (both, most) = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut seen = [0_u64; 2];
+                    while !stop.load(Ordering::Relaxed) {
+                        let answer = server.predict(1_000).unwrap();
+                        let offset = if answer.version == V1 { 0 } else { 7 };
+                        assert_eq!(answer.output, 1_000 + offset, "by {}", answer.version);
+                        seen[usize::from(answer.version == V2)] += 1;
+                    }
+                    seen
+                })
+            })
+            .collect();
+        let watcher = scope.spawn(|| {
+            let mut most = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let health = server.health();
+                let ready = health.versions.iter().filter(|it| it.health.is_ready());
+                most = most.max(ready.map(|it| it.health.replicas).sum::<usize>());
+                assert!(health.is_ready);
+            }
+            most
+        });
+        server.roll(V2, source(&Probe::new(7)), Duration::from_millis(20)).unwrap();
+        for _ in 0..100 {
+            assert_eq!(server.predict(1).unwrap().version, V2);
+        }
+        stop.store(true, Ordering::Relaxed);
+        let seen = callers.into_iter().map(|caller| caller.join().unwrap());
+        let both = seen.fold([0, 0], |sum, seen| [sum[0] + seen[0], sum[1] + seen[1]]);
+        (both, watcher.join().unwrap())
+    });
+    assert!(both[0] > 0 && both[1] > 0, "{both:?}");
+    assert_eq!(most, 5);
+    assert_eq!(Host::health(&server, V2).replicas, 4);
+    assert_eq!(Host::health(&server, V1).replicas, 0, "gone");
+}
+
+#[test]
+fn a_version_whose_further_replicas_fail_is_rolled_back() {
+    let server = serve(queued().with_replicas(3), &Probe::new(0));
+    let count = AtomicUsize::new(0);
+    let source = VersionSource::new(move || match count.fetch_add(1, Ordering::SeqCst) {
+        0 => Ok(Probe::new(7)),
+        _ => Err(ModelError::failed("no memory")),
+    });
+    let rolled = server.roll(V2, source, Duration::ZERO);
+    assert!(matches!(rolled, Err(ServeError::Host(HostError::Build { version: V2, .. }))));
+    assert_eq!(Host::health(&server, V1).replicas, 3);
+    for _ in 0..20 {
+        assert_eq!(server.predict(1).unwrap().version, V1);
+    }
+    eventually("it is gone", || Host::health(&server, V2).lifecycle == Lifecycle::Absent);
+}
+
+#[test]
+fn a_version_that_falls_ill_while_it_takes_over_is_rolled_back() {
+    let server = Server::builder()
+        .with_options(ServeOptions::default().with_replicas(2).with_restart_after(1))
+        .fixed(V1, VersionSource::shared(Arc::new(Moody { is_ill: Arc::default(), panics: false })))
+        .unwrap();
+    let ill = Moody { is_ill: Arc::new(AtomicBool::new(true)), panics: false };
+    let stop = AtomicBool::new(false);
+    let rolled = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = server.predict(1);
+            }
+        });
+        let rolled =
+            server.roll(V2, VersionSource::shared(Arc::new(ill)), Duration::from_millis(50));
+        stop.store(true, Ordering::Relaxed);
+        rolled
+    });
+    assert!(
+        matches!(rolled, Err(ServeError::Host(HostError::WarmUp { version: V2, .. }))),
+        "{rolled:?}"
+    );
+    assert_eq!(server.predict(1).unwrap().version, V1);
+    assert_eq!(Host::health(&server, V1).replicas, 2);
+}
+
+/// Takes a second of the clock for each row.
+#[derive(Debug)]
+struct Second(Arc<ManualClock>);
+
+impl Servable for Second {
+    type Input = u64;
+    type Output = u64;
+
+    fn run(&self, batch: &[u64], out: &mut Vec<u64>) -> Result<(), ModelError> {
+        self.0.advance(Duration::from_secs(batch.iter().sum()));
+        out.extend(batch);
+        Ok(())
+    }
+
+    fn rows(&self, input: &u64) -> usize {
+        usize::try_from(*input).unwrap()
+    }
+}
+
+#[test]
+fn a_batch_holds_no_more_rows_than_the_latency_target_allows_and_a_larger_input_goes_by_itself() {
+    let clock = clock();
+    let options = ServeOptions::default()
+        .with_replicas(1)
+        .with_inline_below(Duration::ZERO)
+        .with_max_batch_rows(32)
+        .with_latency_target(Some(Duration::from_secs(6)));
+    let server = Server::builder()
+        .with_options(options)
+        .with_clock(Arc::clone(&clock) as _)
+        .with_warm_up([1, 1, 1, 2, 1, 1, 1, 1, 1, 3, 1])
+        .fixed(V1, VersionSource::shared(Arc::new(Second(clock))))
+        .unwrap();
+    for _ in 0..20 {
+        let answers = server.predict_batch([1; 30]);
+        assert!(answers.into_iter().all(|answer| answer.is_ok()));
+    }
+    assert_eq!(server.predict(20).unwrap().output, 20);
+    let rows = server.numbers().versions[0].batch_rows;
+    assert_eq!(rows.max, 20.0, "the one large input");
+    assert!(rows.p90 <= 6.0 && rows.p50 >= 1.0, "{rows:?}");
+}
