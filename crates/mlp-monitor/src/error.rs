@@ -1,6 +1,7 @@
 //! What can go wrong in monitoring.
 
 use mlp_core::StoreError;
+use mlp_stats::StatsError;
 
 /// A monitor could not be set up or fed: which part, and what is allowed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,24 @@ pub enum MonitorError {
         given: usize,
         /// How many there must be.
         expected: usize,
+    },
+    /// A statistic could not be set up.
+    #[error("a statistic was set up wrongly")]
+    Stats(#[from] StatsError),
+    /// Data could not be checked.
+    #[error("the data could not be checked")]
+    Data(#[from] mlp_data::Error),
+    /// A table of rules could not be read.
+    #[error("the table of rules could not be read")]
+    RuleText {
+        /// What is wrong with the file or its text.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The system gave no thread.
+    #[error("no thread could be started")]
+    Thread {
+        /// What the system says.
+        source: std::io::Error,
     },
     /// The state of alerts could not be kept or read.
     #[error("the store of alert state failed")]

@@ -19,7 +19,7 @@
 //!
 //! alerts.update_all(rules.observe("error_rate", &Labels::new(), 0.01)?)?; // equal to the limit is fine
 //! alerts.update_all(rules.observe("error_rate", &Labels::new(), 0.02)?)?;
-//! alerts.tick();
+//! alerts.flush(std::time::Duration::from_secs(5));
 //! assert_eq!(pager.notifications().len(), 1);
 //! # Ok::<(), mlp_monitor::MonitorError>(())
 //! ```
@@ -28,50 +28,97 @@
 //!
 //! | for | types |
 //! | --- | --- |
-//! | drift of features and predictions | [`DriftReference`], [`DriftReport`] |
-//! | accuracy by late labels | [`PerformanceMonitor`], [`Truth`] |
+//! | drift of features and predictions | [`DriftReference`], [`DriftReport`], [`StreamDrift`] |
+//! | accuracy by late labels | [`PerformanceMonitor`], [`Truth`], [`Degradation`] |
+//! | what a running system tells | [`Signals`], [`Counter`], [`Gauge`], [`Latency`], [`TimeSeries`]; by feature `SystemSignals` |
+//! | parts of the data | [`Slices`], [`SliceReport`] |
 //! | the latest traffic | [`TrafficWindow`], [`PredictionLogs`] |
-//! | data quality | [`QualityReport`] |
+//! | data quality | [`QualityReport`], [`TableQuality`] |
 //! | anomalies and service levels | [`SeasonalDetector`], [`Ewma`], [`robust_scale`], [`Slo`] |
-//! | what deserves attention | [`Rule`], [`RuleEngine`], [`Limit`] |
-//! | who hears of it | [`AlertManager`], [`AlertRoute`], [`MemorySink`], [`ChannelSink`], [`JsonLinesSink`] |
+//! | what deserves attention | [`Rule`], [`RuleTable`], [`RuleEngine`], [`Limit`] |
+//! | who hears of it, and how often | [`AlertManager`], [`AlertRoute`], [`AlertConfig`] |
+//! | how they hear of it | [`MemorySink`], [`ChannelSink`], [`JsonLinesSink`]; by features `WebhookSink`, `SlackSink`, `PagerDutySink`, `AlertmanagerSink`, `MailSink`, `TracingSink` |
+//! | state that survives a restart | [`AlertStore`], [`MemoryAlertStore`]; on SQLite in `mlp-sqlite` |
+//! | Prometheus and Grafana | [`Exposition`], [`GrafanaDashboard`] |
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `http` | sinks that post JSON: Alertmanager's webhook and interface, Slack, PagerDuty |
+//! | `smtp` | a sink that sends mail |
+//! | `tracing` | a sink that writes events of the `tracing` crate |
+//! | `sysinfo` | `SystemSignals`: CPU and memory of the process and the machine |
+//! | `testing` | `testing`: the contract of [`AlertStore`], executable against any backend |
 //!
 //! # What it does not do
 //!
-//! It keeps no time series for years, speaks no network protocol yet, and loses its state with the process. Sinks are called by whoever calls
-//! [`AlertManager::tick`]: one that hangs holds up the others.
+//! It keeps no time series for years, and serves no port: the application answers a scrape with [`Exposition`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
 mod alerts;
 mod anomaly;
 mod drift;
 mod error;
+mod export;
 mod performance;
 mod quality;
 mod rules;
+mod signals;
 mod sinks;
+mod slices;
 mod slo;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod text;
+mod ticker;
 mod traffic;
 
 pub use alerts::{
-    Acknowledgement, AlertConfig, AlertManager, AlertRoute, Fingerprint, Incident, Inhibition,
-    Matcher, Silence, SilenceId, SinkStatus, Suppression, Undelivered,
+    Acknowledgement, AlertChange, AlertConfig, AlertManager, AlertRoute, AlertRows, AlertStore,
+    Circuit, Fingerprint, Incident, Inhibition, Matcher, MemoryAlertStore, RateLimit, Silence,
+    SilenceId, SinkSettings, SinkStatus, Suppression, Undelivered, check_epoch,
 };
 pub use anomaly::{
     Anomaly, Ewma, EwmaConfig, HoltWinters, RobustScale, Season, SeasonalConfig, SeasonalDetector,
     Smoothing, robust_scale,
 };
-pub use drift::{ColumnDrift, DriftConfig, DriftReference, DriftReport, DriftVerdict};
-pub use error::{MonitorError, Result};
-pub use performance::{
-    CohortReport, Counts, JoinCounts, PerformanceConfig, PerformanceMonitor, Scoring, Truth,
-    VersionPerformance,
+pub use drift::{
+    ColumnDrift, ColumnTest, DriftConfig, DriftReference, DriftReport, DriftTest, DriftVerdict,
+    SliceDrift, StreamChange, StreamDrift,
 };
-pub use quality::{QualityCounts, QualityFault, QualityReport};
+pub use error::{MonitorError, Result};
+pub use export::{Exposition, GrafanaDashboard, GrafanaPanel, MetricFamily, MetricKind};
+pub use performance::{
+    Baseline, CohortReport, Counts, Degradation, DegradationVerdict, JoinCounts, PerformanceConfig,
+    PerformanceMonitor, Scoring, Truth, VersionPerformance,
+};
+pub use quality::{
+    FaultCount, QualityCounts, QualityFault, QualityReport, SchemaFault, TableQuality,
+};
 pub use rules::{
-    ChangeDirection, ChangeMeasure, Level, Limit, NoData, Observation, Rule, RuleEngine,
+    ChangeDirection, ChangeMeasure, Level, Limit, NoData, Observation, Rule, RuleEngine, RuleTable,
+};
+#[cfg(feature = "sysinfo")]
+pub use signals::SystemSignals;
+pub use signals::{
+    Counter, Gauge, Latency, LatencySummary, SeriesPoint, Signals, SignalsConfig, TimeSeries,
+    WindowSummary,
+};
+#[cfg(any(feature = "http", feature = "smtp"))]
+pub use sinks::Secret;
+#[cfg(feature = "tracing")]
+pub use sinks::TracingSink;
+#[cfg(feature = "http")]
+pub use sinks::{
+    AlertmanagerSink, Destinations, HttpOptions, PagerDutySink, SlackSink, WebhookSink,
 };
 pub use sinks::{ChannelSink, JsonLinesSink, MemorySink};
+#[cfg(feature = "smtp")]
+pub use sinks::{MailEncryption, MailOptions, MailSink};
+pub use slices::{SliceReport, SliceScore, Slices};
 pub use slo::{BurnRateTier, EventCounts, Slo};
+pub use ticker::Ticker;
 pub use traffic::{PredictionLogs, TrafficWindow};

@@ -1,5 +1,7 @@
 //! How good incoming data are: what is missing, NaN, infinite or against the schema.
 
+mod table;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{MonitorError, Result};
 use crate::rules::Observation;
 use crate::text::{Align, TextTable, percent};
+
+pub use table::{FaultCount, SchemaFault, TableQuality};
 
 /// What was wrong with the values of one column, each value counted under one heading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -3,7 +3,9 @@
 mod engine;
 mod limit;
 mod rule;
+mod table;
 
 pub use engine::{Observation, RuleEngine};
 pub use limit::{ChangeDirection, ChangeMeasure, Limit};
 pub use rule::{Level, NoData, Rule};
+pub use table::RuleTable;

@@ -170,6 +170,75 @@ pub struct Inhibition {
     pub equal: Vec<String>,
 }
 
+/// How many notifications a sink gets in a span of time. Pages (P0) are not counted among those that are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// How many, at least 1.
+    pub notifications: u32,
+    /// In which span, above 0.
+    #[serde(with = "span")]
+    pub per: Duration,
+}
+
+/// How a sink is treated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SinkSettings {
+    /// After how long a delivery counts as failed, whatever becomes of the call. Default 30 s.
+    #[serde(with = "span", default = "default_timeout")]
+    pub timeout: Duration,
+    /// How much it hears. Beyond that, notifications are held back, merged by group and told when there is room again; one summary says how
+    /// many wait, and another that all has been told. P0 always goes out. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+}
+
+fn default_timeout() -> Duration {
+    MINUTE / 2
+}
+
+impl Default for SinkSettings {
+    fn default() -> Self {
+        Self { timeout: default_timeout(), rate_limit: None }
+    }
+}
+
+impl SinkSettings {
+    /// Sets after how long a delivery counts as failed.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Limits how many notifications the sink gets in a span of time.
+    #[must_use]
+    pub fn with_rate_limit(mut self, notifications: u32, per: Duration) -> Self {
+        self.rate_limit = Some(RateLimit { notifications, per });
+        self
+    }
+
+    fn check(&self, name: &str) -> Result<()> {
+        let fault = |part, given: String, allowed| {
+            Err(MonitorError::setting(format!("sink {name:?}: {part}"), given, allowed))
+        };
+        if self.timeout.is_zero() {
+            return fault("timeout", "0 s".to_owned(), "above 0");
+        }
+        match self.rate_limit {
+            Some(RateLimit { notifications: 0, .. }) => {
+                fault("rate_limit.notifications", "0".to_owned(), "at least 1")
+            }
+            Some(RateLimit { per: Duration::ZERO, .. }) => {
+                fault("rate_limit.per", "0 s".to_owned(), "above 0")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// How alerts become notifications.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,6 +258,12 @@ pub struct AlertConfig {
     /// How many incidents are held, open or about to be told as resolved. Default 10,000: more are no help to anybody.
     #[serde(default = "default_incidents")]
     pub max_incidents: usize,
+    /// How many silences are held. Default 1,000.
+    #[serde(default = "default_silences")]
+    pub max_silences: usize,
+    /// How sinks are treated that are not to be treated as usual, by name.
+    #[serde(default)]
+    pub sinks: BTreeMap<String, SinkSettings>,
     /// How many notifications may wait for one sink. Default 1,000; P0 is kept beyond it.
     #[serde(default = "default_queue")]
     pub max_queued: usize,
@@ -200,6 +275,10 @@ fn default_escalation() -> BTreeMap<Severity, Duration> {
 
 fn default_incidents() -> usize {
     10_000
+}
+
+fn default_silences() -> usize {
+    1_000
 }
 
 fn default_queue() -> usize {
@@ -240,6 +319,8 @@ impl AlertConfig {
             inhibitions: Vec::new(),
             escalate_after: default_escalation(),
             max_incidents: default_incidents(),
+            max_silences: default_silences(),
+            sinks: BTreeMap::new(),
             max_queued: default_queue(),
         }
     }
@@ -262,6 +343,13 @@ impl AlertConfig {
     #[must_use]
     pub fn with_escalation(mut self, severity: Severity, after: Duration) -> Self {
         self.escalate_after.insert(severity, after);
+        self
+    }
+
+    /// Sets how a sink is treated.
+    #[must_use]
+    pub fn with_sink(mut self, name: impl Into<String>, settings: SinkSettings) -> Self {
+        self.sinks.insert(name.into(), settings);
         self
     }
 
@@ -310,9 +398,18 @@ impl AlertConfig {
                 "P1, P2 or P3: nothing is above P0",
             ));
         }
-        for (name, given) in
-            [("max_incidents", self.max_incidents), ("max_queued", self.max_queued)]
-        {
+        for (name, settings) in &self.sinks {
+            if !sinks.contains(name) {
+                return Err(MonitorError::Unknown { what: "sink", name: name.clone() });
+            }
+            settings.check(name)?;
+        }
+        let bounds = [
+            ("max_incidents", self.max_incidents),
+            ("max_silences", self.max_silences),
+            ("max_queued", self.max_queued),
+        ];
+        for (name, given) in bounds {
             if given == 0 {
                 return Err(MonitorError::setting(name, given, "at least 1"));
             }

@@ -1,12 +1,14 @@
 //! What makes two alerts the same one.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 use mlp_core::Labels;
 use serde::{Deserialize, Serialize};
 
 /// Identifies an alert by its labels: FNV-1a of 64 bits over names and values in order of the names, as Alertmanager computes it.
-/// Labels without a value do not count.
+/// The manager drops labels without a value before, as Alertmanager does.
 ///
 /// ```
 /// use mlp_monitor::Fingerprint;
@@ -31,6 +33,15 @@ impl Fingerprint {
         Self(bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         }))
+    }
+}
+
+/// Reads what `Display` writes: 16 hexadecimal digits.
+impl FromStr for Fingerprint {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        u64::from_str_radix(text, 16).map(Self)
     }
 }
 

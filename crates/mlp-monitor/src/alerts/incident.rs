@@ -1,6 +1,8 @@
 //! What the manager knows of one alert over time, and what mutes it.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::Duration;
 
 use mlp_core::{Alert, AlertStatus, Severity, Timestamp};
@@ -16,6 +18,8 @@ pub struct Incident {
     pub fingerprint: Fingerprint,
     /// The alert, with the severity it has now.
     pub alert: Alert,
+    /// The most urgent severity with which it was raised; it may have escalated since.
+    pub raised_as: Severity,
     /// How often it was raised.
     pub raised: u64,
     /// Who takes care of it.
@@ -31,6 +35,25 @@ pub struct Incident {
 impl Incident {
     pub(crate) fn is_firing(&self) -> bool {
         self.alert.status == AlertStatus::Firing
+    }
+
+    /// Takes a raise that says something new: that it fires again, or is more urgent.
+    pub(crate) fn raise(&mut self, alert: &Alert, now: Duration) {
+        let louder = !self.is_firing() || alert.severity < self.alert.severity;
+        self.raised_as = self.raised_as.min(alert.severity);
+        self.alert.severity = self.alert.severity.min(alert.severity);
+        self.alert.status = AlertStatus::Firing;
+        self.alert.ends_at = None;
+        if louder {
+            self.urgent_since = now;
+            self.acknowledged = None;
+        }
+    }
+
+    pub(crate) fn resolve(&mut self, alert: Alert, wall: Timestamp) {
+        self.alert.status = AlertStatus::Resolved;
+        self.alert.ends_at = Some(alert.ends_at.unwrap_or(wall));
+        self.alert.summary = alert.summary;
     }
 
     /// The severity after an escalation.
@@ -66,6 +89,14 @@ pub enum Suppression {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SilenceId(pub u64);
+
+impl FromStr for SilenceId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        text.parse().map(Self)
+    }
+}
 
 impl fmt::Display for SilenceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,30 +2,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mlp_core::{Alert, AlertSink, Clock};
+use mlp_core::{Alert, AlertSink, Clock, StoreError};
 use parking_lot::Mutex;
 
+use super::admit::cut;
+use super::book::Book;
 use super::outbox::Outbox;
+use super::queue::{Kept, Queue, waiting_key};
 use super::state::{Moment, Outgoing, State};
+use super::store::{AlertRows, AlertStore};
 use super::timeline::Timeline;
 use super::{
     Acknowledgement, AlertConfig, Fingerprint, Incident, Matcher, Silence, SilenceId, SinkStatus,
     Undelivered,
 };
 use crate::error::{MonitorError, Result};
+use crate::ticker::Ticker;
 
-/// The most labels an alert may have.
-const MAX_LABELS: usize = 64;
-/// The longest label name, label value or summary that is kept, in characters; longer ones are cut and end in "…".
-const MAX_TEXT: usize = 1_024;
+/// How long the manager waits for its sinks when it is dropped.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// A timeout that no clock can count is this long.
+const LONGEST_FLUSH: Duration = Duration::from_secs(86_400);
 
 /// Turns alerts into notifications that a person can live with: routed by severity and labels, grouped, not repeated too early, silenced,
 /// escalated, and resolved only where they were told.
 ///
-/// Alerts come in through [`update`](Self::update); [`tick`](Self::tick), called every few seconds, tells what is due. All deadlines are
-/// in monotonic time. It holds at most [`AlertConfig::max_incidents`] alerts; a million raises of the same alert are one of them.
+/// Alerts come in through [`update`](Self::update); [`tick`](Self::tick), called every few seconds or by
+/// [`ticker`](Self::ticker), tells what is due. Each sink is called on a thread of its own, so one that hangs or fails delays no other;
+/// a delivery that fails is tried again, and what waits is kept. All deadlines are in monotonic time. It holds at most
+/// [`AlertConfig::max_incidents`] alerts; a million raises of the same alert are one of them.
+///
+/// With a store ([`open`](Self::open)) everything but the counts survives a restart: incidents, what was told of them, silences, and
+/// what sinks have yet to hear. A store that fails stops no notification; [`store_fault`](Self::store_fault) says so.
 ///
 /// ```
 /// use mlp_core::{Alert, AlertStatus, Clock, Severity, SystemClock};
@@ -45,20 +55,21 @@ const MAX_TEXT: usize = 1_024;
 ///     starts_at: clock.now(),
 ///     ends_at: None,
 /// })?;
-/// manager.tick();
+/// manager.flush(std::time::Duration::from_secs(5)); // or do something else meanwhile
 /// assert_eq!(pager.notifications().len(), 1);
 /// # Ok::<(), mlp_monitor::MonitorError>(())
 /// ```
 #[derive(Debug)]
 pub struct AlertManager {
     config: AlertConfig,
-    outboxes: BTreeMap<String, Outbox>,
-    timeline: Timeline,
+    outboxes: BTreeMap<String, Arc<Outbox>>,
+    timeline: Arc<Timeline>,
+    book: Arc<Book>,
     state: Mutex<State>,
 }
 
 impl AlertManager {
-    /// Checks the configuration against the sinks, by name.
+    /// A manager whose state ends with it. The configuration is checked against the sinks, by name.
     ///
     /// # Errors
     /// If a route names a sink that is not there or no sink at all, two routes or sinks have the same name, or a bound is 0.
@@ -67,54 +78,138 @@ impl AlertManager {
         sinks: impl IntoIterator<Item = (N, Arc<dyn AlertSink>)>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let mut outboxes = BTreeMap::new();
-        for (name, sink) in sinks {
-            let name = name.into();
-            let outbox = Outbox::new(name.clone(), sink, config.max_queued);
-            if outboxes.insert(name.clone(), outbox).is_some() {
-                return Err(MonitorError::Duplicate { what: "sinks", name });
+        Self::build(config, named(sinks)?, clock, Book::default(), &AlertRows::new())
+    }
+
+    /// A manager that goes on where another one on the same store ended, and keeps its own state there.
+    ///
+    /// What was told is not told again; what was on its way to a sink when the other ended is sent again, with the same dedupe key. A manager
+    /// that still runs on the store is superseded: it refuses alerts and tells nobody any more.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or if the store cannot be read or written.
+    pub fn open<N: Into<String>>(
+        config: AlertConfig,
+        sinks: impl IntoIterator<Item = (N, Arc<dyn AlertSink>)>,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn AlertStore>,
+    ) -> Result<Self> {
+        let sinks = named(sinks)?;
+        config.check(&sinks.keys().cloned().collect())?;
+        let (book, rows) = Book::open(store)?;
+        let manager = Self::build(config, sinks, clock, book, &rows)?;
+        manager.tick();
+        Ok(manager)
+    }
+
+    fn build(
+        config: AlertConfig,
+        sinks: BTreeMap<String, Arc<dyn AlertSink>>,
+        clock: Arc<dyn Clock>,
+        book: Book,
+        rows: &AlertRows,
+    ) -> Result<Self> {
+        config.check(&sinks.keys().cloned().collect())?;
+        let (state, written) = State::load(rows)?;
+        let timeline = Arc::new(Timeline::new(clock, written));
+        let book = Arc::new(book);
+        let mut kept = Kept::load(rows)?;
+        let outboxes = sinks.into_iter().map(|(name, sink)| {
+            let settings = config.sinks.get(&name).cloned().unwrap_or_default();
+            let mut queue = Queue::new(name.clone(), config.max_queued, settings, book.is_kept());
+            queue.load(kept.remove(&name).unwrap_or_default());
+            let outbox =
+                Outbox::new(name.clone(), sink, Arc::clone(&book), Arc::clone(&timeline), queue);
+            (name, Arc::new(outbox))
+        });
+        let outboxes = outboxes.collect();
+        let manager = Self { config, outboxes, timeline, book, state: Mutex::new(state) };
+        manager.adopt(kept);
+        Ok(manager)
+    }
+
+    /// Hands what waited for sinks that are no more to the default route.
+    fn adopt(&self, kept: BTreeMap<String, Kept>) {
+        let now = self.timeline.now();
+        let mut gone = Vec::new();
+        for (sink, kept) in kept {
+            for (number, notification) in kept.waiting {
+                gone.push((waiting_key(&sink, number), None));
+                for outbox in self.sinks_of(&self.config.default_route.sinks) {
+                    outbox.lock().queue.push(notification.clone(), now);
+                }
             }
         }
-        config.check(&outboxes.keys().cloned().collect::<BTreeSet<_>>())?;
-        Ok(Self { config, outboxes, timeline: Timeline::new(clock), state: Mutex::default() })
+        for outbox in self.outboxes.values() {
+            gone.extend(outbox.lock().queue.take_changes());
+        }
+        self.book.apply(&gone);
     }
 
     /// Takes an alert that fires or is over. The same alert again, by its labels, is the same incident; one that is over and unknown is
-    /// nothing new. What a route tells without waiting is handed to its sinks by the next [`tick`](Self::tick) or delivery thread.
+    /// nothing new. What a route tells without waiting is on its way when this returns.
+    ///
+    /// With a store, what this changes is kept when it returns; only the number of raises is not.
     ///
     /// # Errors
-    /// If a firing alert has no runbook URL or more than 64 labels, or the manager holds as many incidents as it may.
+    /// If a firing alert has no runbook URL or more than 64 labels, or the manager holds as many incidents as it may; or if another manager
+    /// has taken over the store.
     pub fn update(&self, alert: Alert) -> Result<()> {
-        let alert = admit(alert)?;
-        let moment = self.moment();
-        let outgoing = self.state.lock().update(&self.config, alert, moment)?;
-        self.hand_out(outgoing);
-        Ok(())
+        self.update_all([alert])
     }
 
-    /// Takes several alerts, such as what a [`RuleEngine`](crate::RuleEngine) says has changed.
+    /// Takes several alerts, such as what a [`RuleEngine`](crate::RuleEngine) says has changed, and keeps them together.
     ///
     /// # Errors
     /// As [`update`](Self::update) for the first that is refused; those after it are taken all the same.
     pub fn update_all(&self, alerts: impl IntoIterator<Item = Alert>) -> Result<()> {
-        let results: Vec<Result<()>> = alerts.into_iter().map(|alert| self.update(alert)).collect();
-        results.into_iter().collect()
+        self.check_epoch()?;
+        let moment = self.timeline.moment();
+        let mut state = self.state.lock();
+        let (outgoing, first_fault) = state.update_all(&self.config, alerts, moment);
+        self.commit(&mut state, outgoing, moment);
+        first_fault.and_then(|()| self.check_epoch())
     }
 
-    /// Lets time pass: ends silences, escalates, and tells and delivers what is due. Sinks are called on this thread.
+    /// Lets time pass: ends silences, escalates, and tells what is due. It waits for no sink.
     pub fn tick(&self) {
-        let moment = self.moment();
-        let outgoing = self.state.lock().advance(&self.config, moment);
-        self.hand_out(outgoing);
-        for outbox in self.outboxes.values() {
-            outbox.deliver(|| self.timeline.now());
+        if self.book.is_superseded() {
+            return;
         }
+        let moment = self.timeline.moment();
+        let mut state = self.state.lock();
+        let outgoing = state.advance(&self.config, moment);
+        self.commit(&mut state, outgoing, moment);
+        if self.book.is_behind() {
+            self.keep_all(&state, moment);
+        }
+        drop(state);
+        self.outboxes.values().for_each(Outbox::wake);
+    }
+
+    /// Calls [`tick`](Self::tick) at this interval, on a thread that ends when the returned guard is dropped.
+    ///
+    /// # Errors
+    /// If the interval is 0, or no thread can be started.
+    pub fn ticker(self: &Arc<Self>, interval: Duration) -> Result<Ticker> {
+        let manager = Arc::clone(self);
+        Ticker::start("mlp-alert-ticker", interval, move || manager.tick())
+    }
+
+    /// Waits until no sink has anything that could be delivered now; what is to be tried again later does not count. False if that takes
+    /// longer than `timeout`.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + LONGEST_FLUSH);
+        // Every sink is waited for, whatever the others do.
+        let late = self.outboxes.values().filter(|outbox| !outbox.flush(deadline));
+        late.count() == 0
     }
 
     /// Mutes the alerts that a matcher picks. They stay visible as suppressed, and are told at once if they still fire when it ends.
     ///
     /// # Errors
-    /// If the matcher picks every alert: that would hide faults nobody has thought of.
+    /// If the matcher picks every alert: that would hide faults nobody has thought of. If there are as many silences as there may be.
     pub fn silence(
         &self,
         matcher: Matcher,
@@ -129,17 +224,21 @@ impl AlertManager {
                 "a severity or a label",
             ));
         }
-        let Moment { now, wall } = self.moment();
+        self.check_epoch()?;
+        let moment = self.timeline.moment();
         let silence = Silence {
             id: SilenceId(0),
             matcher,
-            by: by.into(),
-            comment: comment.into(),
-            starts_at: wall,
-            ends_at: wall.after(span),
-            until: now.saturating_add(span),
+            by: cut(by.into()),
+            comment: cut(comment.into()),
+            starts_at: moment.wall,
+            ends_at: moment.wall.after(span),
+            until: moment.now.saturating_add(span),
         };
-        Ok(self.state.lock().silence(&self.config, silence, now))
+        let mut state = self.state.lock();
+        let id = state.silence(&self.config, silence, moment.now)?;
+        self.commit(&mut state, Vec::new(), moment);
+        Ok(id)
     }
 
     /// Ends a silence before its time; the next [`tick`](Self::tick) tells what still fires.
@@ -147,10 +246,13 @@ impl AlertManager {
     /// # Errors
     /// If there is no such silence.
     pub fn end_silence(&self, id: SilenceId) -> Result<()> {
-        match self.state.lock().silences.remove(&id) {
-            Some(_) => Ok(()),
-            None => Err(MonitorError::Unknown { what: "silence", name: id.to_string() }),
+        self.check_epoch()?;
+        let mut state = self.state.lock();
+        if state.silences.remove(&id).is_none() {
+            return Err(MonitorError::Unknown { what: "silence", name: id.to_string() });
         }
+        self.commit(&mut state, Vec::new(), self.timeline.moment());
+        Ok(())
     }
 
     /// Says that somebody takes care of an incident: it is not repeated and does not escalate, and its resolve is still told.
@@ -158,14 +260,22 @@ impl AlertManager {
     /// # Errors
     /// If no incident of this fingerprint fires.
     pub fn acknowledge(&self, fingerprint: Fingerprint, by: impl Into<String>) -> Result<()> {
-        let acknowledgement = Acknowledgement { by: by.into(), at: self.timeline.wall() };
-        self.state.lock().acknowledge(fingerprint, acknowledgement)
+        self.check_epoch()?;
+        let moment = self.timeline.moment();
+        let mut state = self.state.lock();
+        state.acknowledge(fingerprint, Acknowledgement { by: cut(by.into()), at: moment.wall })?;
+        self.commit(&mut state, Vec::new(), moment);
+        Ok(())
     }
 
     /// Everything that fires, or whose end is yet to be told, in order of the fingerprints.
     #[must_use]
     pub fn incidents(&self) -> Vec<Incident> {
         self.state.lock().incidents.values().cloned().collect()
+    }
+
+    pub(crate) fn each_incident(&self, look: impl FnMut(&Incident)) {
+        self.state.lock().incidents.values().for_each(look);
     }
 
     /// The silences that have not ended.
@@ -183,42 +293,85 @@ impl AlertManager {
     /// The latest notifications that a sink will never get: 100, and as many of P0. None for an unknown sink.
     #[must_use]
     pub fn undelivered(&self, sink: &str) -> Vec<Undelivered> {
-        self.outboxes.get(sink).map(Outbox::undelivered).unwrap_or_default()
+        self.outboxes.get(sink).map(|outbox| outbox.undelivered()).unwrap_or_default()
     }
 
-    fn moment(&self) -> Moment {
-        Moment { now: self.timeline.now(), wall: self.timeline.wall() }
+    /// Why the store lacks something, if it does: it failed and will be tried again at the next tick, or another manager has it.
+    #[must_use]
+    pub fn store_fault(&self) -> Option<String> {
+        self.book.fault()
     }
 
-    fn hand_out(&self, outgoing: Vec<Outgoing>) {
-        for Outgoing { sinks, notification } in outgoing {
-            for outbox in sinks.iter().filter_map(|sink| self.outboxes.get(sink)) {
-                outbox.push(notification.clone());
-            }
+    fn check_epoch(&self) -> Result<()> {
+        match self.book.fault().filter(|_| self.book.is_superseded()) {
+            Some(reason) => Err(StoreError::conflict("alert manager", "state", reason).into()),
+            None => Ok(()),
         }
     }
+
+    fn sinks_of<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a Arc<Outbox>> {
+        names.iter().filter_map(|name| self.outboxes.get(name))
+    }
+
+    /// Queues what is to be told, and keeps it together with what has changed, before any sink can be called.
+    fn commit(&self, state: &mut State, outgoing: Vec<Outgoing>, moment: Moment) {
+        let mut changes = state.take_changes(moment);
+        let told: BTreeSet<&String> = outgoing.iter().flat_map(|o| &o.sinks).collect();
+        let mut desks: BTreeMap<&String, _> = self
+            .outboxes
+            .iter()
+            .filter(|(name, _)| told.contains(name))
+            .map(|(name, outbox)| (name, outbox.lock()))
+            .collect();
+        for Outgoing { sinks, notification } in &outgoing {
+            for sink in sinks {
+                if let Some(desk) = desks.get_mut(sink) {
+                    desk.queue.push(notification.clone(), moment.now);
+                }
+            }
+        }
+        desks.values_mut().for_each(|desk| changes.extend(desk.queue.take_changes()));
+        self.book.apply(&changes);
+        drop(desks);
+        told.into_iter().filter_map(|name| self.outboxes.get(name)).for_each(Outbox::wake);
+    }
+
+    /// Writes everything, for a store that lacks something.
+    fn keep_all(&self, state: &State, moment: Moment) {
+        let mut desks: Vec<_> = self.outboxes.values().map(|outbox| outbox.lock()).collect();
+        let mut rows = state.rows(moment);
+        for desk in &mut desks {
+            rows.extend(desk.queue.rows());
+            drop(desk.queue.take_changes());
+        }
+        self.book.replace(&rows);
+    }
 }
 
-/// Bounds what an alert may carry.
-fn admit(alert: Alert) -> Result<Alert> {
-    let name = || alert.labels.get("alertname").cloned().unwrap_or_default();
-    if alert.runbook_url.trim().is_empty() {
-        return Err(MonitorError::NoRunbook { what: "alert", name: cut(name()) });
-    }
-    if alert.labels.len() > MAX_LABELS {
-        return Err(MonitorError::LimitExceeded { what: "labels of an alert", limit: MAX_LABELS });
-    }
-    let labels = alert.labels.into_iter().map(|(name, value)| (cut(name), cut(value))).collect();
-    Ok(Alert { labels, summary: cut(alert.summary), runbook_url: cut(alert.runbook_url), ..alert })
-}
-
-/// At most 1,024 characters, the last of which says that there were more.
-fn cut(text: String) -> String {
-    match text.char_indices().nth(MAX_TEXT - 1) {
-        Some((end, _)) if text[end..].chars().nth(1).is_some() => format!("{}…", &text[..end]),
-        _ => text,
+/// Waits a few seconds for what can be delivered at once. Sinks that hang are left to themselves; with a store nothing is lost.
+impl Drop for AlertManager {
+    fn drop(&mut self) {
+        self.flush(FAREWELL);
+        self.outboxes.values().for_each(|outbox| outbox.close());
     }
 }
 
+fn named<N: Into<String>>(
+    sinks: impl IntoIterator<Item = (N, Arc<dyn AlertSink>)>,
+) -> Result<BTreeMap<String, Arc<dyn AlertSink>>> {
+    let mut by_name = BTreeMap::new();
+    for (name, sink) in sinks {
+        let name = name.into();
+        if by_name.insert(name.clone(), sink).is_some() {
+            return Err(MonitorError::Duplicate { what: "sinks", name });
+        }
+    }
+    Ok(by_name)
+}
+
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod state_machine;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,18 @@
 //! All that the manager knows, and how it changes: no locks, no sinks, no clock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
-use mlp_core::{Alert, AlertStatus, Labels, Notification, Timestamp};
+use mlp_core::{Alert, AlertStatus, Labels, Notification, StoreError, Timestamp};
+use serde::{Deserialize, Serialize};
 
+use super::admit::admit;
+use super::book::{read, write};
 use super::group::{Group, Member};
+use super::store::{AlertChange, AlertRows};
+use super::tracked::Tracked;
 use super::{
     Acknowledgement, AlertConfig, Fingerprint, Incident, Inhibition, Silence, SilenceId,
     Suppression,
@@ -20,57 +27,109 @@ pub(crate) struct Outgoing {
 }
 
 /// The moment of a change: in the manager's time, and on the wall.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Moment {
     pub(crate) now: Duration,
     pub(crate) wall: Timestamp,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct State {
-    pub(crate) incidents: BTreeMap<Fingerprint, Incident>,
-    pub(crate) groups: BTreeMap<String, Group>,
-    pub(crate) silences: BTreeMap<SilenceId, Silence>,
-    next_silence: u64,
+    pub(crate) incidents: Tracked<Fingerprint, Incident>,
+    pub(crate) groups: Tracked<String, Group>,
+    pub(crate) silences: Tracked<SilenceId, Silence>,
+    last_silence: u64,
+}
+
+/// What is kept beside incidents, groups and silences.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    /// When the state was last written.
+    pub(crate) written: Moment,
+    last_silence: u64,
+}
+
+impl Meta {
+    pub(crate) const KEY: &str = "meta";
 }
 
 impl State {
-    /// Takes an alert, and returns what must be told at once.
-    pub(crate) fn update(
+    /// Takes alerts together, and returns what must be told at once; the fault is that of the first that is refused.
+    pub(crate) fn update_all(
         &mut self,
         config: &AlertConfig,
+        alerts: impl IntoIterator<Item = Alert>,
+        moment: Moment,
+    ) -> (Vec<Outgoing>, Result<()>) {
+        let mut outgoing = Vec::new();
+        let mut first_fault = Ok(());
+        let mut changed = BTreeSet::new();
+        for alert in alerts {
+            let taken = admit(alert).and_then(|alert| {
+                let fingerprint = Fingerprint::of(&alert.labels);
+                // Its state before is told, where that is due, before it changes again.
+                if changed.contains(&fingerprint) {
+                    outgoing.extend(self.flush_groups_of(
+                        config,
+                        &std::mem::take(&mut changed),
+                        moment,
+                    ));
+                }
+                if self.update(config, fingerprint, alert, moment)? {
+                    changed.insert(fingerprint);
+                }
+                Ok(())
+            });
+            first_fault = first_fault.and(taken);
+        }
+        outgoing.extend(self.flush_groups_of(config, &changed, moment));
+        (outgoing, first_fault)
+    }
+
+    fn flush_groups_of(
+        &mut self,
+        config: &AlertConfig,
+        changed: &BTreeSet<Fingerprint>,
+        moment: Moment,
+    ) -> Vec<Outgoing> {
+        let incidents = changed.iter().filter_map(|fingerprint| self.incidents.get(fingerprint));
+        let groups: BTreeSet<String> = incidents.flat_map(|i| i.groups.iter().cloned()).collect();
+        groups.iter().filter_map(|key| self.flush(config, key, moment)).collect()
+    }
+
+    /// Takes an alert; whether it says anything new.
+    fn update(
+        &mut self,
+        config: &AlertConfig,
+        fingerprint: Fingerprint,
         alert: Alert,
         moment: Moment,
-    ) -> Result<Vec<Outgoing>> {
-        let fingerprint = Fingerprint::of(&alert.labels);
-        match (self.incidents.get_mut(&fingerprint), alert.status) {
-            (None, AlertStatus::Resolved) => return Ok(Vec::new()),
+    ) -> Result<bool> {
+        match (self.incidents.get_mut_unmarked(&fingerprint), alert.status) {
+            (None, AlertStatus::Resolved) => return Ok(false),
             (None, AlertStatus::Firing) => self.open(config, fingerprint, alert, moment)?,
-            (Some(incident), AlertStatus::Resolved) => {
-                if incident.is_firing() {
-                    incident.alert.status = AlertStatus::Resolved;
-                    incident.alert.ends_at = Some(alert.ends_at.unwrap_or(moment.wall));
-                    incident.alert.summary = alert.summary;
-                }
+            (Some(incident), AlertStatus::Resolved) if !incident.is_firing() => {
+                return Ok(false);
             }
             (Some(incident), AlertStatus::Firing) => {
-                incident.raised += 1;
-                incident.alert.summary = alert.summary;
-                let reopened = !incident.is_firing();
-                if !reopened && alert.severity >= incident.alert.severity {
-                    return Ok(Vec::new());
+                incident.raised = incident.raised.saturating_add(1);
+                incident.alert.summary.clone_from(&alert.summary);
+                if incident.is_firing() && alert.severity >= incident.raised_as {
+                    return Ok(false);
                 }
-                incident.alert.status = AlertStatus::Firing;
-                incident.alert.ends_at = None;
-                incident.alert.severity = incident.alert.severity.min(alert.severity);
-                incident.urgent_since = moment.now;
-                incident.acknowledged = None;
+                if let Some(incident) = self.incidents.get_mut(&fingerprint) {
+                    incident.raise(&alert, moment.now);
+                }
+            }
+            (Some(_), AlertStatus::Resolved) => {
+                if let Some(incident) = self.incidents.get_mut(&fingerprint) {
+                    incident.resolve(alert, moment.wall);
+                }
             }
         }
         self.place(config, fingerprint, moment.now);
         self.mute(config, fingerprint, moment.now);
-        let groups = self.incidents.get(&fingerprint).map(|i| i.groups.clone()).unwrap_or_default();
-        Ok(groups.iter().filter_map(|key| self.flush(config, key, moment)).collect())
+        Ok(true)
     }
 
     fn open(
@@ -86,6 +145,7 @@ impl State {
         }
         let incident = Incident {
             fingerprint,
+            raised_as: alert.severity,
             alert: Alert { ends_at: None, ..alert },
             raised: 1,
             acknowledged: None,
@@ -104,6 +164,10 @@ impl State {
         let labels = route.group_labels(&incident.alert);
         let key = Group::key(route, &labels);
         for other in incident.groups.iter().filter(|other| **other != key) {
+            let here = |group: &Group| group.members.get(&fingerprint).is_some_and(|m| m.here);
+            if !self.groups.get(other).is_some_and(here) {
+                continue;
+            }
             if let Some(group) = self.groups.get_mut(other) {
                 let member = group.members.get_mut(&fingerprint);
                 if member.is_some_and(|member| {
@@ -114,8 +178,10 @@ impl State {
                 }
             }
         }
-        let group =
-            self.groups.entry(key.clone()).or_insert_with(|| Group::new(route, labels, now));
+        if !self.groups.contains_key(&key) {
+            self.groups.insert(key.clone(), Group::new(route, labels, now));
+        }
+        let Some(group) = self.groups.get_mut(&key) else { return };
         let member = group.members.entry(fingerprint).or_insert(Member { told: None, here: true });
         member.here = true;
         if member.told.is_some_and(|told| incident.alert.severity < told) {
@@ -156,6 +222,10 @@ impl State {
         after: Option<Suppression>,
         now: Duration,
     ) {
+        let unchanged = |incident: &Incident| incident.suppressed == after;
+        if self.incidents.get(&fingerprint).is_none_or(unchanged) {
+            return;
+        }
         let Some(incident) = self.incidents.get_mut(&fingerprint) else { return };
         let before = std::mem::replace(&mut incident.suppressed, after);
         if matches!(before, Some(Suppression::Silenced(_)))
@@ -249,8 +319,8 @@ impl State {
     }
 
     /// Tells what a group has to tell, if it is time.
-    fn flush(&mut self, config: &AlertConfig, key: &str, moment: Moment) -> Option<Outgoing> {
-        let group = self.groups.get_mut(key)?;
+    fn flush(&mut self, config: &AlertConfig, key: &String, moment: Moment) -> Option<Outgoing> {
+        let group = self.groups.get(key)?;
         let route = config.route(&group.route);
         let mut changed = false;
         let mut unheard = false;
@@ -267,11 +337,15 @@ impl State {
                 }
             }
         }
+        let due = changed && group.change_due(route) <= moment.now;
+        let repeat = unheard && group.repeat_due(route).is_some_and(|due| due <= moment.now);
+        if quiet.is_empty() && !due && !repeat {
+            return None;
+        }
+        let group = self.groups.get_mut(key)?;
         for fingerprint in quiet {
             group.members.remove(&fingerprint);
         }
-        let due = changed && group.change_due(route) <= moment.now;
-        let repeat = unheard && group.repeat_due(route).is_some_and(|due| due <= moment.now);
         if !due && !repeat {
             return None;
         }
@@ -286,13 +360,17 @@ impl State {
         config: &AlertConfig,
         mut silence: Silence,
         now: Duration,
-    ) -> SilenceId {
-        self.next_silence += 1;
-        silence.id = SilenceId(self.next_silence);
+    ) -> Result<SilenceId> {
+        if self.silences.len() >= config.max_silences {
+            let limit = config.max_silences;
+            return Err(MonitorError::LimitExceeded { what: "silences", limit });
+        }
+        self.last_silence += 1;
+        silence.id = SilenceId(self.last_silence);
         let id = silence.id;
         self.silences.insert(id, silence);
         self.mute_all(config, now);
-        id
+        Ok(id)
     }
 
     pub(crate) fn acknowledge(
@@ -310,6 +388,94 @@ impl State {
             }
         }
     }
+
+    /// What a store must hear: all that changed since the last call, and when that was. Nothing if nothing changed.
+    pub(crate) fn take_changes(&mut self, written: Moment) -> Vec<AlertChange> {
+        let mut changes = take_rows(&mut self.incidents);
+        changes.extend(take_rows(&mut self.groups));
+        changes.extend(take_rows(&mut self.silences));
+        if !changes.is_empty() {
+            changes.push((Meta::KEY.to_owned(), Some(write(&self.meta(written)))));
+        }
+        changes
+    }
+
+    /// Everything as it is kept.
+    pub(crate) fn rows(&self, written: Moment) -> AlertRows {
+        let mut rows: AlertRows = all_rows(&self.incidents)
+            .chain(all_rows(&self.groups))
+            .chain(all_rows(&self.silences))
+            .collect();
+        rows.insert(Meta::KEY.to_owned(), write(&self.meta(written)));
+        rows
+    }
+
+    fn meta(&self, written: Moment) -> Meta {
+        Meta { written, last_silence: self.last_silence }
+    }
+
+    /// The state from what was kept, and when that was written.
+    pub(crate) fn load(
+        rows: &AlertRows,
+    ) -> std::result::Result<(Self, Option<Moment>), StoreError> {
+        let meta: Option<Meta> =
+            rows.get(Meta::KEY).map(|text| read(Meta::KEY, text)).transpose()?;
+        let state = Self {
+            incidents: load_rows(rows)?,
+            groups: load_rows(rows)?,
+            silences: load_rows(rows)?,
+            last_silence: meta.as_ref().map_or(0, |meta| meta.last_silence),
+        };
+        Ok((state, meta.map(|meta| meta.written)))
+    }
+}
+
+/// A kind of thing that is kept, and what the keys of its rows begin with.
+trait Kept: Serialize + for<'de> Deserialize<'de> {
+    type Key: Ord + Clone + Display + FromStr;
+    const PREFIX: &str;
+
+    fn key(key: &Self::Key) -> String {
+        format!("{}{key}", Self::PREFIX)
+    }
+}
+
+impl Kept for Incident {
+    type Key = Fingerprint;
+    const PREFIX: &str = "incident/";
+}
+
+impl Kept for Group {
+    type Key = String;
+    const PREFIX: &str = "group/";
+}
+
+impl Kept for Silence {
+    type Key = SilenceId;
+    const PREFIX: &str = "silence/";
+}
+
+fn take_rows<V: Kept>(map: &mut Tracked<V::Key, V>) -> Vec<AlertChange> {
+    let changed = map.take_changed();
+    changed.into_iter().map(|key| (V::key(&key), map.get(&key).map(write))).collect()
+}
+
+fn all_rows<V: Kept>(map: &BTreeMap<V::Key, V>) -> impl Iterator<Item = (String, String)> {
+    map.iter().map(|(key, value)| (V::key(key), write(value)))
+}
+
+fn load_rows<V: Kept>(rows: &AlertRows) -> std::result::Result<Tracked<V::Key, V>, StoreError> {
+    let after = rows.range(V::PREFIX.to_owned()..);
+    let ours = after.map_while(|(key, text)| Some((key, key.strip_prefix(V::PREFIX)?, text)));
+    let load = |(key, name, text): (&String, &str, &String)| {
+        let name = name.parse().map_err(|_| StoreError::Corrupt {
+            what: format!("alert state {key:?}"),
+            reason: "its key cannot be read".to_owned(),
+        })?;
+        Ok((name, read(key, text)?))
+    };
+    let map: std::result::Result<BTreeMap<V::Key, V>, StoreError> = ours.map(load).collect();
+    map.map(Tracked::from)
 }
 
 /// What the sinks of a group are to hear now; they are held to know it from here on.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use mlp_core::{Clock, Timestamp};
 
+use super::state::Moment;
+
 /// Time since the manager first started, in which deadlines are kept.
 ///
 /// It follows the monotonic clock, so turning the wall clock moves no deadline. Over a restart, where no monotonic clock exists, it goes
@@ -17,8 +19,11 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { start: clock.monotonic(), clock, base: Duration::ZERO }
+    /// Begins at zero, or goes on from the moment at which the state was last written.
+    pub(crate) fn new(clock: Arc<dyn Clock>, before: Option<Moment>) -> Self {
+        let gone_on = |m: Moment| m.now.saturating_add(clock.now().since(m.wall));
+        let base = before.map_or(Duration::ZERO, gone_on);
+        Self { start: clock.monotonic(), base, clock }
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -27,5 +32,9 @@ impl Timeline {
 
     pub(crate) fn wall(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { now: self.now(), wall: self.wall() }
     }
 }

@@ -67,12 +67,21 @@ pub(super) struct Cohorts {
     pub(super) matured: Counts,
     pub(super) all: Counts,
     pub(super) history: VecDeque<CohortReport>,
+    /// How many cohorts have left the history.
+    pub(super) forgotten: u64,
 }
 
 impl Cohorts {
     pub(super) fn count(&mut self, cohort: u64, counts: &Counts) {
         self.all.add(counts);
         self.open.entry(cohort).or_default().add(counts);
+    }
+
+    /// The cohorts that are still held, the oldest first: matured ones, and with `open` those that are not.
+    pub(super) fn held(&self, open: bool) -> impl DoubleEndedIterator<Item = CohortReport> {
+        let later = self.open.iter().filter(move |_| open);
+        let later = later.map(|(number, counts)| CohortReport { number: *number, counts: *counts });
+        self.history.iter().copied().chain(later)
     }
 
     /// Takes cohorts before `first_open` as matured.
@@ -83,6 +92,7 @@ impl Cohorts {
             self.history.push_back(CohortReport { number, counts });
             if self.history.len() > MAX_HISTORY {
                 self.history.pop_front();
+                self.forgotten += 1;
             }
         }
     }

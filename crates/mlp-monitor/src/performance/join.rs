@@ -13,6 +13,8 @@ pub(super) struct Waiting {
     pub(super) version: VersionNumber,
     pub(super) cohort: u64,
     pub(super) predicted: Truth,
+    /// The segments that it belongs to, a bit each.
+    pub(super) segments: u64,
 }
 
 /// A prediction and its outcome.

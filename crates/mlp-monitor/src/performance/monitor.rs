@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use mlp_core::{
-    Clock, MetricSource, PredictionId, PredictionLog, PredictionRecord, Reading, Signal,
-    SourceError, VersionNumber,
+    Clock, Direction, Labels, MetricSource, PredictionId, PredictionLog, PredictionRecord, Reading,
+    Signal, SourceError, VersionNumber,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::cohort::{CohortReport, Cohorts, Counts};
+use super::degradation::{Baseline, Degradation};
 use super::join::{Arrival, Left, Pair, Waiting, Window};
+use super::segment::Segments;
 use crate::error::{MonitorError, Result};
+use crate::rules::Observation;
+use crate::slices::{SliceReport, SliceScore};
 
 /// Ids are spread over this many locks, so that requests on several threads rarely meet.
 const SHARDS: usize = 16;
@@ -196,14 +200,22 @@ pub struct VersionPerformance {
 pub struct PerformanceMonitor {
     config: PerformanceConfig,
     clock: Arc<dyn Clock>,
+    segments: Segments,
     windows: Vec<Mutex<Window>>,
     scores: Mutex<Scores>,
 }
 
 #[derive(Debug, Default)]
 struct Scores {
-    versions: BTreeMap<VersionNumber, Cohorts>,
+    versions: BTreeMap<VersionNumber, Scored>,
     counts: JoinCounts,
+}
+
+/// How the predictions of one version turned out: all of them, and those of each segment.
+#[derive(Debug, Default)]
+struct Scored {
+    whole: Cohorts,
+    segments: Vec<Cohorts>,
 }
 
 impl PerformanceMonitor {
@@ -214,7 +226,32 @@ impl PerformanceMonitor {
     pub fn new(config: PerformanceConfig, clock: Arc<dyn Clock>) -> Result<Self> {
         config.check()?;
         let windows = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Ok(Self { config, clock, windows, scores: Mutex::default() })
+        let segments = Segments::default();
+        Ok(Self { config, clock, segments, windows, scores: Mutex::default() })
+    }
+
+    /// Scores the predictions for which this holds also by themselves, under a name; at most 64 such segments, which may overlap. It is asked
+    /// once for each prediction, on the thread that reports it.
+    ///
+    /// ```
+    /// use mlp_core::{PredictionRecord, SystemClock};
+    /// use mlp_monitor::{PerformanceConfig, PerformanceMonitor};
+    /// use std::sync::Arc;
+    ///
+    /// let monitor = PerformanceMonitor::new(PerformanceConfig::default(), Arc::new(SystemClock::new()))?
+    ///     .with_segment("sweet", |record: &PredictionRecord<'_>| record.features.is_some_and(|row| row[3] > 4.0))?;
+    /// # Ok::<(), mlp_monitor::MonitorError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the name is taken, or there are 64 segments.
+    pub fn with_segment(
+        mut self,
+        name: impl Into<String>,
+        holds: impl Fn(&PredictionRecord<'_>) -> bool + Send + Sync + 'static,
+    ) -> Result<Self> {
+        self.segments.add(name.into(), Box::new(holds))?;
+        Ok(self)
     }
 
     /// Takes the true outcome of a prediction, which may come before the prediction does.
@@ -239,7 +276,7 @@ impl PerformanceMonitor {
     pub fn performance(&self, version: VersionNumber) -> Option<VersionPerformance> {
         self.mature();
         let scores = self.scores.lock();
-        let cohorts = scores.versions.get(&version)?;
+        let cohorts = &scores.versions.get(&version)?.whole;
         let scored = self.scored(cohorts);
         Some(VersionPerformance {
             version,
@@ -254,6 +291,57 @@ impl PerformanceMonitor {
     pub fn performances(&self) -> Vec<VersionPerformance> {
         let versions: Vec<VersionNumber> = self.scores.lock().versions.keys().copied().collect();
         versions.into_iter().filter_map(|version| self.performance(version)).collect()
+    }
+
+    /// The accuracy of a version in each segment; none if it has never predicted. A segment with fewer outcomes than `min_count` has no value.
+    #[must_use]
+    pub fn segments(&self, version: VersionNumber, min_count: u64) -> Option<SliceReport> {
+        self.mature();
+        let scores = self.scores.lock();
+        let found = scores.versions.get(&version)?;
+        let score = |name: &str, cohorts: Option<&Cohorts>| {
+            let counts = cohorts.map(|cohorts| self.scored(cohorts)).unwrap_or_default();
+            SliceScore::of(name, counts.labelled, min_count, counts.accuracy())
+        };
+        let segments = self.segments.names().enumerate();
+        Some(SliceReport {
+            metric: "accuracy".to_owned(),
+            direction: Direction::Maximize,
+            whole: score("all", Some(&found.whole)),
+            slices: segments.map(|(k, name)| score(name, found.segments.get(k))).collect(),
+        })
+    }
+
+    /// Whether a version is worse than a baseline, by evidence rather than by a point; none if it has never predicted.
+    ///
+    /// # Errors
+    /// If the baseline is out of its range.
+    pub fn degradation(
+        &self,
+        version: VersionNumber,
+        baseline: &Baseline,
+    ) -> Result<Option<Degradation>> {
+        baseline.check()?;
+        self.mature();
+        let scores = self.scores.lock();
+        let Some(Scored { whole, .. }) = scores.versions.get(&version) else { return Ok(None) };
+        let cohorts: Vec<_> = whole.held(self.config.scoring == Scoring::AtOnce).collect();
+        Degradation::judge(&self.scored(whole), &cohorts, whole.forgotten, baseline).map(Some)
+    }
+
+    /// Observations for rules, with the version as label `version`: `accuracy` (a change is measured from `baseline`), on how many outcomes it
+    /// rests, and `label_coverage`, the share of predictions whose outcome came.
+    #[must_use]
+    pub fn observations(&self, baseline: Option<f64>) -> Vec<(&'static str, Labels, Observation)> {
+        let of_version = |performance: VersionPerformance| {
+            let scored = performance.scored;
+            let labels = Labels::from([("version".to_owned(), performance.version.to_string())]);
+            let mut accuracy = Observation::from(scored.accuracy()).with_count(scored.labelled);
+            accuracy.reference = baseline;
+            let coverage = Observation::from(scored.coverage()).with_count(scored.predictions);
+            [("accuracy", labels.clone(), accuracy), ("label_coverage", labels, coverage)]
+        };
+        self.performances().into_iter().flat_map(of_version).collect()
     }
 
     /// What came in, and what could not be joined.
@@ -284,7 +372,7 @@ impl PerformanceMonitor {
             now.checked_sub(self.config.window).map_or(0, |oldest| self.cohort(oldest));
         let mut scores = self.scores.lock();
         scores.leave(left);
-        scores.versions.values_mut().for_each(|cohorts| cohorts.mature(first_open));
+        scores.versions.values_mut().for_each(|scored| scored.mature(first_open));
     }
 
     fn expire(&self, window: &mut Window, now: Duration) -> Left {
@@ -304,8 +392,7 @@ impl Scores {
             return;
         }
         self.counts.predictions += 1;
-        let counts = Counts { predictions: 1, ..Counts::default() };
-        self.versions.entry(waiting.version).or_default().count(waiting.cohort, &counts);
+        self.count(waiting, &Counts { predictions: 1, ..Counts::default() });
     }
 
     fn join(&mut self, (waiting, truth): Pair, tolerance: f64) {
@@ -317,12 +404,33 @@ impl Scores {
             absolute_error: error,
             ..Counts::default()
         };
-        self.versions.entry(waiting.version).or_default().count(waiting.cohort, &counts);
+        self.count(&waiting, &counts);
+    }
+
+    fn count(&mut self, waiting: &Waiting, counts: &Counts) {
+        let Scored { whole, segments } = self.versions.entry(waiting.version).or_default();
+        whole.count(waiting.cohort, counts);
+        let mut left = waiting.segments;
+        while left != 0 {
+            let segment = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if segments.len() <= segment {
+                segments.resize_with(segment + 1, Cohorts::default);
+            }
+            segments[segment].count(waiting.cohort, counts);
+        }
     }
 
     fn leave(&mut self, left: Left) {
         self.counts.unknown_outcomes += left.lonely_outcomes;
         self.counts.unlabelled += left.unlabelled;
+    }
+}
+
+impl Scored {
+    fn mature(&mut self, first_open: u64) {
+        self.whole.mature(first_open);
+        self.segments.iter_mut().for_each(|cohorts| cohorts.mature(first_open));
     }
 }
 
@@ -370,7 +478,12 @@ impl PredictionLog for PerformanceMonitor {
             self.scores.lock().counts.dropped_predictions += 1;
             return;
         };
-        let waiting = Waiting { version: prediction.version, cohort: self.cohort(now), predicted };
+        let waiting = Waiting {
+            version: prediction.version,
+            cohort: self.cohort(now),
+            predicted,
+            segments: self.segments.of(prediction),
+        };
         let mut window = self.windows[shard(prediction.id)].lock();
         let left = self.expire(&mut window, now);
         let (arrival, pair) = window.predict(prediction.id, waiting, now);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use mlp_core::{Alert, AlertStatus, Clock, Labels, Severity, Timestamp};
 use parking_lot::Mutex;
 
-use super::{Level, NoData, Rule};
+use super::{Level, NoData, Rule, RuleTable};
+use crate::alerts::Incident;
 use crate::error::{MonitorError, Result};
 
 /// The most series (a rule with a subject) that an engine follows.
@@ -191,11 +192,8 @@ impl RuleEngine {
     /// If a rule makes no sense ([`Rule::check`]), or two have the same name.
     pub fn new(rules: Vec<Rule>, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut by_signal: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let rules = RuleTable::new(rules)?.into_rules();
         for (index, rule) in rules.iter().enumerate() {
-            rule.check()?;
-            if rules[..index].iter().any(|other| other.name == rule.name) {
-                return Err(MonitorError::Duplicate { what: "rules", name: rule.name.clone() });
-            }
             by_signal.entry(rule.signal.clone()).or_default().push(index);
         }
         Ok(Self { rules, by_signal, clock, series: Mutex::default() })
@@ -224,6 +222,9 @@ impl RuleEngine {
         let mut all = self.series.lock();
         for &index in self.by_signal.get(signal).into_iter().flatten() {
             let rule = &self.rules[index];
+            if !rule.applies_to(subject) {
+                continue;
+            }
             let key = (index, subject.clone());
             if all.len() >= MAX_SERIES && !all.contains_key(&key) {
                 return Err(MonitorError::LimitExceeded {
@@ -243,11 +244,12 @@ impl RuleEngine {
         Ok(changes)
     }
 
-    /// Takes alerts that fire as known, such as those that an alert manager kept over a restart: they resolve when their signal is
-    /// clear, and a value between clear and firing does not end them. Alerts of other rules are passed over.
-    pub fn resume<'a>(&self, alerts: impl IntoIterator<Item = &'a Alert>) {
+    /// Takes incidents that fire as known, such as those that an alert manager kept over a restart: they resolve when their signal is
+    /// clear, and a value between clear and firing does not end them. Incidents of other rules are passed over.
+    pub fn resume<'a>(&self, incidents: impl IntoIterator<Item = &'a Incident>) {
         let mut all = self.series.lock();
-        for alert in alerts.into_iter().filter(|alert| alert.status == AlertStatus::Firing) {
+        for incident in incidents.into_iter().filter(|incident| incident.is_firing()) {
+            let alert = &incident.alert;
             let named = |rule: &Rule| alert.labels.get("alertname") == Some(&rule.name);
             let Some(index) = self.rules.iter().position(named) else { continue };
             let rule = &self.rules[index];
@@ -255,8 +257,9 @@ impl RuleEngine {
             let subject = alert.labels.iter().filter(|(name, _)| !own(name));
             let subject = subject.map(|(name, value)| (name.clone(), value.clone())).collect();
             let series = all.entry((index, subject)).or_default();
-            let fires =
-                |level: Option<Level>| level.is_some_and(|level| level.severity >= alert.severity);
+            let fires = |level: Option<Level>| {
+                level.is_some_and(|level| level.severity >= incident.raised_as)
+            };
             if fires(rule.critical) {
                 series.critical = Track::Firing;
             } else if rule.warning.is_some() {

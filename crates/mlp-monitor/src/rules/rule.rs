@@ -43,6 +43,9 @@ pub struct Rule {
     pub name: String,
     /// The signal that it judges.
     pub signal: String,
+    /// The subjects that it judges: those with all of these labels. Default: all.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub subject: Labels,
     /// Where to read what to do: required, an alert that nobody can act on is noise.
     pub runbook_url: String,
     /// What it means, in a sentence; the value and the limit are added to it.
@@ -81,6 +84,7 @@ impl Rule {
         let rule = Self {
             name: name.into(),
             signal: signal.into(),
+            subject: Labels::new(),
             runbook_url: runbook_url.into(),
             summary: String::new(),
             warning: None,
@@ -105,6 +109,13 @@ impl Rule {
     #[must_use]
     pub fn with_critical(mut self, limit: Limit, severity: Severity) -> Self {
         self.critical = Some(Level { limit, severity });
+        self
+    }
+
+    /// Judges only subjects that have this label, such as `role="canary"`.
+    #[must_use]
+    pub fn with_subject(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.subject.insert(name.into(), value.into());
         self
     }
 
@@ -169,6 +180,11 @@ impl Rule {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether it judges this subject.
+    pub(super) fn applies_to(&self, subject: &Labels) -> bool {
+        self.subject.iter().all(|(name, value)| subject.get(name) == Some(value))
     }
 
     fn check_names(&self) -> Result<()> {

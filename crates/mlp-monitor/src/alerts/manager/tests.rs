@@ -3,8 +3,8 @@ use crate::{Inhibition, MemorySink, Suppression};
 use mlp_core::{AlertStatus, Labels, ManualClock, Notification, Severity, SinkError, Timestamp};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A manager with a sink per severity for P0 and P1 and a log for the rest, a clock that stands still, and what came out.
 struct Desk {
@@ -45,12 +45,17 @@ impl Desk {
     fn pass(&self, span: Duration) {
         for _ in 0..span.as_secs() / 30 {
             self.clock.advance(MINUTE / 2);
-            self.manager.tick();
+            self.tick();
         }
+    }
+
+    fn tick(&self) {
+        self.manager.tick();
+        assert!(self.manager.flush(MINUTE), "sinks in memory take everything");
     }
 }
 
-fn alert(name: &str, host: &str, severity: Severity, status: AlertStatus) -> Alert {
+pub(super) fn alert(name: &str, host: &str, severity: Severity, status: AlertStatus) -> Alert {
     let labels = [("alertname", name), ("host", host)];
     Alert {
         labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -79,7 +84,7 @@ fn p0_goes_only_to_p0_sinks_and_what_no_route_takes_goes_to_the_default_sink() {
     desk.raise("errors", "a", Severity::P0);
     desk.raise("slow", "a", Severity::P1);
     desk.raise("drift", "a", Severity::P3);
-    desk.manager.tick();
+    desk.tick();
     assert_eq!(told(&desk.pager), ["firing P0: a firing"], "a page does not wait for its group");
     desk.pass(MINUTE);
     assert_eq!(told(&desk.pager), [""; 0]);
@@ -93,7 +98,7 @@ fn twenty_alerts_of_one_group_within_the_wait_are_one_notification_listing_twent
     for host in 0..20 {
         desk.raise("slow", &host.to_string(), Severity::P1);
         desk.clock.advance(Duration::from_secs(1));
-        desk.manager.tick();
+        desk.tick();
     }
     assert_eq!(told(&desk.chat), [""; 0]);
     desk.pass(MINUTE);
@@ -109,7 +114,7 @@ fn a_thousand_duplicates_in_the_repeat_window_are_one_notification_and_one_more_
         desk.raise("slow", "a", Severity::P1);
         desk.manager.acknowledge(Fingerprint::of(&Labels::new()), "nobody").unwrap_err();
         desk.clock.advance(Duration::from_secs(3));
-        desk.manager.tick();
+        desk.tick();
     }
     assert_eq!(told(&desk.chat).len(), 1);
     assert_eq!(desk.manager.incidents()[0].raised, 1_000);
@@ -171,9 +176,9 @@ fn a_silence_that_ends_while_firing_notifies_at_once() {
     assert_eq!(desk.manager.silences(), []);
     // The same within the group interval of the first notification, and by ending the silence by hand.
     let id = desk.manager.silence(Matcher::all().with_label("host", "a"), HOUR, "kim", "").unwrap();
-    desk.manager.tick();
+    desk.tick();
     desk.manager.end_silence(id).unwrap();
-    desk.manager.tick();
+    desk.tick();
     assert_eq!(told(&desk.chat), ["firing P1: a firing"]);
 }
 
@@ -234,7 +239,7 @@ fn critical_beats_warning_in_one_incident_which_keeps_its_severity() {
     desk.raise("slow", "a", Severity::P1);
     desk.pass(MINUTE);
     desk.raise("slow", "a", Severity::P0);
-    desk.manager.tick();
+    desk.tick();
     desk.raise("slow", "a", Severity::P1);
     desk.pass(HOUR);
     assert_eq!(told(&desk.chat), ["firing P1: a firing"]);
@@ -248,7 +253,7 @@ fn the_clock_going_backwards_tells_nothing() {
     desk.raise("slow", "a", Severity::P1);
     for wall in ["1990-01-01T00:00:00Z", "2200-01-01T00:00:00Z", "2026-03-01T12:00:00Z"] {
         desk.clock.set_wall(wall.parse().unwrap());
-        desk.manager.tick();
+        desk.tick();
         assert_eq!(told(&desk.chat), [""; 0], "{wall}");
     }
     desk.pass(MINUTE / 2);
@@ -319,11 +324,13 @@ fn a_sink_that_fails_and_panics_delays_no_other_and_hears_everything_later() {
     let manager = AlertManager::new(config, sinks, clock.clone()).unwrap();
     manager.update(alert("down", "a", Severity::P0, AlertStatus::Firing)).unwrap();
     manager.tick();
+    manager.flush(MINUTE);
     assert_eq!((other.take().len(), flaky.heard.take().len()), (1, 0));
     manager.update(alert("down", "a", Severity::P0, AlertStatus::Resolved)).unwrap();
     for _ in 0..300 {
         clock.advance(Duration::from_secs(1));
         manager.tick();
+        manager.flush(MINUTE);
     }
     let heard: Vec<AlertStatus> = flaky.heard.take().iter().map(|n| n.status).collect();
     assert_eq!(
@@ -335,14 +342,53 @@ fn a_sink_that_fails_and_panics_delays_no_other_and_hears_everything_later() {
     assert_eq!((status.failed, status.delivered, status.waiting), (6, 2, 0));
 }
 
+/// How much memory this process has, where the system says so.
+fn resident_bytes() -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    pages.split(' ').nth(1)?.parse::<u64>().ok().map(|pages| pages * 4_096)
+}
+
 #[test]
 fn a_storm_of_identical_raises_is_one_notification() {
     let desk = Desk::new(config());
+    let before = resident_bytes();
     let storm = alert("down", "a", Severity::P0, AlertStatus::Firing);
-    for _ in 0..100_000 {
+    for _ in 0..1_000_000 {
         desk.manager.update(storm.clone()).unwrap();
     }
-    desk.manager.tick();
+    desk.tick();
     assert_eq!(told(&desk.pager), ["firing P0: a firing"]);
-    assert_eq!(desk.manager.incidents()[0].raised, 100_000);
+    assert_eq!(desk.manager.incidents()[0].raised, 1_000_000);
+    if let (Some(before), Some(after)) = (before, resident_bytes()) {
+        assert!(after.saturating_sub(before) < 64 << 20, "{before} to {after} bytes");
+    }
+}
+
+#[test]
+fn alerts_that_come_together_are_told_together_and_none_undoes_another_unheard() {
+    let desk = Desk::new(config());
+    let of = |host: &str, status| alert("down", host, Severity::P0, status);
+    let firing = ["a", "b", "c"].map(|host| of(host, AlertStatus::Firing));
+    desk.manager.update_all(firing).unwrap();
+    desk.tick();
+    assert_eq!(told(&desk.pager), ["firing P0: a firing, b firing, c firing"]);
+    desk.pass(10 * MINUTE);
+    let mixed = [of("a", AlertStatus::Resolved), of("d", AlertStatus::Firing)];
+    desk.manager.update_all(mixed).unwrap();
+    desk.pass(10 * MINUTE);
+    let back = [of("d", AlertStatus::Resolved), of("d", AlertStatus::Firing)];
+    desk.manager.update_all(back).unwrap();
+    desk.pass(10 * MINUTE);
+    assert_eq!(
+        told(&desk.pager),
+        [
+            "firing P0: b firing, c firing, d firing, a resolved",
+            "firing P0: b firing, c firing, d resolved",
+            "firing P0: b firing, c firing, d firing",
+        ]
+    );
+    let mut bad = of("e", AlertStatus::Firing);
+    bad.runbook_url.clear();
+    assert!(desk.manager.update_all([bad, of("f", AlertStatus::Firing)]).is_err());
+    assert_eq!(desk.manager.incidents().len(), 4, "those after it are taken all the same");
 }

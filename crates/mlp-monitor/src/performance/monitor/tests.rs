@@ -54,6 +54,68 @@ fn the_metric_source_tells_wrong_predictions_and_refuses_other_signals() {
 }
 
 #[test]
+fn accuracy_is_also_told_by_segment_and_the_worst_is_named() {
+    let config = PerformanceConfig::default().with_scoring(Scoring::AtOnce);
+    let (_, monitor) = monitor(config);
+    let above = |limit: f64| {
+        move |record: &PredictionRecord<'_>| record.features.is_some_and(|row| row[0] > limit)
+    };
+    let monitor = monitor.with_segment("big", above(10.0)).unwrap();
+    let monitor = monitor
+        .with_segment("huge", above(18.0))
+        .unwrap()
+        .with_segment("none", above(99.0))
+        .unwrap();
+    for feature in 0..20 {
+        let id = PredictionId::generate();
+        let record = PredictionRecord::new(id, V1, Role::Active, Timestamp::UNIX_EPOCH);
+        monitor.record(&record.with_data(Some(&[f64::from(feature)]), Some(&[0.3, 0.7])));
+        monitor.outcome(id, Truth::Class(usize::from(feature % 2 == 0 || feature < 12)));
+    }
+    let report = monitor.segments(V1, 2).unwrap();
+    assert_eq!((report.whole.count, report.whole.value), (20, Some(0.8)));
+    let scores: Vec<_> = report.slices.iter().map(|slice| (slice.count, slice.value)).collect();
+    assert_eq!(scores, [(9, Some(5.0 / 9.0)), (1, None), (0, None)]);
+    assert_eq!(report.worst().unwrap().name, "big");
+    assert_eq!(monitor.segments(VersionNumber(2), 0), None);
+    let taken = monitor.with_segment("big", above(1.0)).unwrap_err();
+    assert!(matches!(taken, MonitorError::Duplicate { .. }));
+}
+
+#[test]
+fn segments_are_bounded() {
+    let (_, mut monitor) = monitor(PerformanceConfig::default());
+    for segment in 0..64 {
+        monitor = monitor.with_segment(segment.to_string(), |_| true).unwrap();
+    }
+    predict(&monitor, PredictionId::generate(), V1, &[0.3, 0.7]);
+    assert_eq!(monitor.segments(V1, 0).unwrap().slices.len(), 64);
+    let limit = monitor.with_segment("one more", |_| true).unwrap_err();
+    assert!(matches!(limit, MonitorError::LimitExceeded { limit: 64, .. }));
+}
+
+#[test]
+fn rules_hear_of_accuracy_and_coverage() {
+    let (_, monitor) = monitor(PerformanceConfig::default().with_scoring(Scoring::AtOnce));
+    let ids = [(); 4].map(|()| PredictionId::generate());
+    ids.iter().for_each(|id| predict(&monitor, *id, V1, &[0.3, 0.7]));
+    monitor.outcome(ids[0], Truth::Class(1));
+    monitor.outcome(ids[1], Truth::Class(0));
+    let observed = monitor.observations(Some(0.9));
+    let [(accuracy, labels, value), (coverage, _, share)] = observed.try_into().unwrap();
+    assert_eq!(
+        (accuracy, coverage, labels["version"].as_str()),
+        ("accuracy", "label_coverage", "v1")
+    );
+    assert_eq!(value, Observation::new(0.5).with_count(2).with_reference(0.9));
+    assert_eq!(share, Observation::new(0.5).with_count(4));
+    let degradation = monitor.degradation(V1, &Baseline::new(0.9)).unwrap().unwrap();
+    assert_eq!(degradation.verdict, crate::DegradationVerdict::Undecided);
+    assert_eq!(monitor.degradation(VersionNumber(9), &Baseline::new(0.9)).unwrap(), None);
+    assert!(monitor.degradation(V1, &Baseline::new(2.0)).is_err());
+}
+
+#[test]
 fn an_outcome_joins_every_version_that_saw_the_request() {
     let (_, monitor) = monitor(PerformanceConfig::default().with_scoring(Scoring::AtOnce));
     let id = PredictionId::generate();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{AlertConfig, AlertManager, Incident, MemorySink};
 use crate::{ChangeDirection, Limit};
 use mlp_core::ManualClock;
 
@@ -126,11 +127,43 @@ fn an_engine_that_resumes_knows_what_fires() {
     let subject = Labels::from([("disk".to_owned(), "sda".to_owned())]);
     let before = RuleEngine::new(rules.clone(), clock.clone()).unwrap();
     let fired = before.observe("disk", &subject, 0.95).unwrap();
-    let after = RuleEngine::new(rules, clock).unwrap();
-    after.resume(&fired);
+    let after = RuleEngine::new(rules, clock.clone()).unwrap();
+    after.resume(&incidents(&fired, &clock));
     assert_eq!(after.observe("disk", &subject, 0.85).unwrap(), []);
     let over = after.observe("disk", &subject, 0.5).unwrap();
     assert_eq!((over[0].status, &over[0].labels), (AlertStatus::Resolved, &fired[0].labels));
+}
+
+/// What an alert manager makes of alerts in two hours, in which nobody acknowledges them.
+fn incidents(fired: &[Alert], clock: &Arc<ManualClock>) -> Vec<Incident> {
+    let sinks = [("log", Arc::new(MemorySink::new()) as _)];
+    let manager = AlertManager::new(AlertConfig::new("log"), sinks, clock.clone()).unwrap();
+    manager.update_all(fired.to_vec()).unwrap();
+    clock.advance(120 * MINUTE);
+    manager.tick();
+    manager.incidents()
+}
+
+#[test]
+fn a_warning_that_escalated_resumes_as_a_warning() {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let rules = vec![
+        rule()
+            .with_warning(Limit::above(0.8), Severity::P1)
+            .with_critical(Limit::above(0.9).with_clear(0.5), Severity::P0),
+    ];
+    let before = RuleEngine::new(rules.clone(), clock.clone()).unwrap();
+    let fired = before.observe("disk", &Labels::new(), 0.85).unwrap();
+    let incidents = incidents(&fired, &clock);
+    assert_eq!(incidents[0].alert.severity, Severity::P0, "nobody acknowledged it within its hour");
+    let after = RuleEngine::new(rules, clock).unwrap();
+    after.resume(&incidents);
+    let over = after.observe("disk", &Labels::new(), 0.7).unwrap();
+    assert_eq!(
+        over[0].status,
+        AlertStatus::Resolved,
+        "it is clear of the warning; it never was critical"
+    );
 }
 
 #[test]

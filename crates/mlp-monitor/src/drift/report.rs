@@ -1,0 +1,162 @@
+//! What a comparison found, as data and as text.
+
+use std::fmt;
+
+use mlp_core::{ContentHash, Labels};
+use serde::{Deserialize, Serialize};
+
+use crate::rules::Observation;
+use crate::text::{Align, TextTable};
+
+/// What is said of one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftVerdict {
+    /// It is distributed as before, or so nearly that it does not matter.
+    Stable,
+    /// It is distributed otherwise, and that matters.
+    Drifted,
+    /// There are too few values to say.
+    TooFew,
+}
+
+/// The test that a p-value is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ColumnTest {
+    /// There were too few values.
+    None,
+    /// Kolmogorov and Smirnov, of numbers.
+    KolmogorovSmirnov,
+    /// Anderson and Darling, of numbers.
+    AndersonDarling,
+    /// Pearson's χ² of counts: of categories, or of numbers in bins.
+    ChiSquare,
+}
+
+/// How one column compares with the reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ColumnDrift {
+    /// The column.
+    pub name: String,
+    /// What is said of it.
+    pub verdict: DriftVerdict,
+    /// What the p-values are of.
+    pub test: ColumnTest,
+    /// The greatest distance of the two distribution functions, of categories half the sum of the differences of their shares; from 0 to 1.
+    pub distance: f64,
+    /// The p-value of this column alone.
+    pub p_value: f64,
+    /// The p-value, corrected for the number of columns.
+    pub adjusted_p: f64,
+    /// The population stability index.
+    pub psi: f64,
+    /// The Jensen-Shannon distance to base 2 over the same bins or categories, from 0 to 1.
+    pub jensen_shannon: f64,
+    /// How far values moved on average, in standard deviations of the reference; not of categories. One outlier can make it large.
+    pub wasserstein: Option<f64>,
+    /// How many current values were compared.
+    pub values: usize,
+    /// How many current values are not finite.
+    pub not_finite: usize,
+    /// How many current values are of a category that the reference does not have.
+    pub unknown: usize,
+}
+
+/// How all columns compare with the reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DriftReport {
+    /// The dataset that the reference comes from, if it was named.
+    pub dataset: Option<ContentHash>,
+    /// One entry a column, in the order of the reference.
+    pub columns: Vec<ColumnDrift>,
+}
+
+/// How one part of the current rows compares with the reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SliceDrift {
+    /// What the slice is called.
+    pub name: String,
+    /// How many rows it has.
+    pub rows: usize,
+    /// What was found.
+    pub report: DriftReport,
+}
+
+impl DriftReport {
+    /// The names of the columns that drifted.
+    pub fn drifted(&self) -> impl Iterator<Item = &str> {
+        self.columns
+            .iter()
+            .filter(|column| column.verdict == DriftVerdict::Drifted)
+            .map(|column| column.name.as_str())
+    }
+
+    /// Observations for rules: `drift_psi` with the column as label `column`, which is the index of one that drifted, 0 of one that is stable, and
+    /// no data of one with too few values; and `drifted_share`, the share of the columns with enough values that drifted.
+    #[must_use]
+    pub fn observations(&self) -> Vec<(&'static str, Labels, Observation)> {
+        let of_column = |column: &ColumnDrift| {
+            let value = match column.verdict {
+                DriftVerdict::Drifted => Some(column.psi),
+                DriftVerdict::Stable => Some(0.0),
+                DriftVerdict::TooFew => None,
+            };
+            let labels = Labels::from([("column".to_owned(), column.name.clone())]);
+            let observation = Observation::from(value).with_count(column.values as u64);
+            ("drift_psi", labels, observation)
+        };
+        let judged = self.columns.iter().filter(|c| c.verdict != DriftVerdict::TooFew).count();
+        let share = (judged > 0).then(|| self.drifted().count() as f64 / judged as f64);
+        let share = Observation::from(share).with_count(judged as u64);
+        let share = ("drifted_share", Labels::new(), share);
+        self.columns.iter().map(of_column).chain([share]).collect()
+    }
+}
+
+impl fmt::Display for DriftReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let right = |name| (name, Align::Right);
+        let mut table = TextTable::new(&[
+            ("column", Align::Left),
+            ("verdict", Align::Left),
+            right("PSI"),
+            right("distance"),
+            right("JS"),
+            right("Wasserstein"),
+            ("test", Align::Left),
+            right("adjusted p"),
+            right("values"),
+            right("not finite"),
+        ]);
+        for column in &self.columns {
+            let verdict = match column.verdict {
+                DriftVerdict::Stable => "stable",
+                DriftVerdict::Drifted => "DRIFTED",
+                DriftVerdict::TooFew => "too few",
+            };
+            let test = match column.test {
+                ColumnTest::None => "-",
+                ColumnTest::KolmogorovSmirnov => "KS",
+                ColumnTest::AndersonDarling => "AD",
+                ColumnTest::ChiSquare => "χ²",
+            };
+            table.row(vec![
+                column.name.clone(),
+                verdict.to_owned(),
+                format!("{:.3}", column.psi),
+                format!("{:.3}", column.distance),
+                format!("{:.3}", column.jensen_shannon),
+                column.wasserstein.map_or_else(|| "-".to_owned(), |far| format!("{far:.3}")),
+                test.to_owned(),
+                format!("{:.1e}", column.adjusted_p),
+                column.values.to_string(),
+                column.not_finite.to_string(),
+            ]);
+        }
+        table.fmt(f)
+    }
+}

@@ -1,0 +1,139 @@
+//! Mail, received by a server that speaks SMTP from a script.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use mlp_core::{
+    Alert, AlertSink, AlertStatus, Labels, Notification, Severity, SinkError, Timestamp,
+};
+use mlp_monitor::{MailEncryption, MailOptions, MailSink};
+
+/// Takes one conversation; answers the command that begins with `fails` with `answer`. Gives what the client said.
+fn server(fails: &'static str, answer: &'static str) -> (u16, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut output = stream.try_clone().unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        let mut heard = String::new();
+        let mut say = |text: &str| output.write_all(format!("{text}\r\n").as_bytes()).is_ok();
+        say("220 mail.example ESMTP");
+        let mut in_data = false;
+        while let Some(Ok(line)) = lines.next() {
+            heard.push_str(&line);
+            heard.push('\n');
+            let reply = match line.split(' ').next().unwrap_or_default() {
+                "." if in_data => {
+                    in_data = false;
+                    "250 taken"
+                }
+                _ if in_data => continue,
+                verb if !fails.is_empty() && verb.starts_with(fails) => answer,
+                "DATA" => {
+                    in_data = true;
+                    "354 go on"
+                }
+                "QUIT" => {
+                    say("221 bye");
+                    break;
+                }
+                _ => "250 fine",
+            };
+            if !say(reply) {
+                break;
+            }
+        }
+        heard
+    };
+    (port, thread::spawn(serve))
+}
+
+fn notification(summary: &str) -> Notification {
+    let labels: Labels =
+        [("alertname".to_owned(), "down\r\nBcc: all@example.com".to_owned())].into();
+    let alert = Alert {
+        labels: labels.clone(),
+        status: AlertStatus::Firing,
+        severity: Severity::P0,
+        summary: summary.to_owned(),
+        runbook_url: "https://runbooks.example/down".to_owned(),
+        starts_at: Timestamp::UNIX_EPOCH,
+        ends_at: None,
+    };
+    Notification {
+        dedupe_key: "P0{}".to_owned(),
+        group_labels: labels,
+        status: AlertStatus::Firing,
+        severity: Severity::P0,
+        alerts: vec![alert],
+    }
+}
+
+fn sink(port: u16) -> MailSink {
+    let options =
+        MailOptions::new("127.0.0.1").with_port(port).with_encryption(MailEncryption::None);
+    let options = options.with_timeout(Duration::from_secs(2));
+    MailSink::new(options, "mlp <mlp@example.com>", ["kim@example.com", "Lee <lee@example.com>"])
+        .unwrap()
+}
+
+#[test]
+fn mail_reaches_every_receiver_and_a_label_adds_no_header() {
+    let (port, server) = server("", "");
+    let sink = sink(port);
+    sink.deliver(&notification("error_rate is 0.02, above 0.01")).unwrap();
+    drop(sink);
+    let heard = server.join().unwrap();
+    for expected in [
+        "MAIL FROM:<mlp@example.com>",
+        "RCPT TO:<kim@example.com>",
+        "RCPT TO:<lee@example.com>",
+        "Subject: [FIRING:1] P0 down  Bcc: all@example.com",
+        "error_rate is 0.02, above 0.01",
+        "What to do: https://runbooks.example/down",
+        "References: <",
+    ] {
+        assert!(heard.contains(expected), "{expected} in {heard}");
+    }
+    assert!(
+        !heard.lines().any(|line| line.starts_with("Bcc:") || line.contains("RCPT TO:<all@")),
+        "{heard}"
+    );
+}
+
+#[test]
+fn what_the_server_refuses_for_good_is_refused_and_the_rest_is_tried_again() {
+    let (port, refuses) = server("RCPT", "550 no such mailbox");
+    match sink(port).deliver(&notification("x")) {
+        Err(SinkError::Refused { reason }) => {
+            assert!(reason.contains("no such mailbox"), "{reason}")
+        }
+        other => panic!("{other:?}"),
+    }
+    refuses.join().unwrap();
+    let (port, later) = server("MAIL", "451 try again later");
+    assert!(matches!(sink(port).deliver(&notification("x")), Err(SinkError::Retry { .. })));
+    later.join().unwrap();
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    assert!(matches!(sink(dead).deliver(&notification("x")), Err(SinkError::Retry { .. })));
+    // A server that takes the connection and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    assert!(matches!(sink(port).deliver(&notification("x")), Err(SinkError::Retry { .. })));
+}
+
+#[test]
+fn addresses_that_are_none_are_refused_and_the_password_is_not_shown() {
+    let options = || MailOptions::new("127.0.0.1").with_credentials("kim", "geheim");
+    assert!(MailSink::new(options(), "nobody", ["kim@example.com"]).is_err());
+    assert!(
+        MailSink::new(options(), "mlp@example.com", ["kim@example.com\r\nBcc: x@example.com"])
+            .is_err()
+    );
+    assert!(MailSink::new(options(), "mlp@example.com", Vec::<String>::new()).is_err());
+    let sink = MailSink::new(options(), "mlp@example.com", ["kim@example.com"]).unwrap();
+    assert!(!format!("{sink:?} {:?}", options()).contains("geheim"));
+}
