@@ -3,6 +3,7 @@
 //! Prints a line for each measurement: its name, the least seconds of several runs, and the result, so that both sides can be seen to compute
 //! the same.
 
+mod monitor;
 mod select;
 
 use std::path::Path;
@@ -18,6 +19,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["stats", folder] => stats(Path::new(folder)),
+        ["monitor", folder] => monitor::run(Path::new(folder)),
         ["select", folder] => select::run(Path::new(folder)),
         // Run with the other benchmarks there is nothing to compare with.
         _ => println!("start me by benches/peers/run"),

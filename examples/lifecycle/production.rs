@@ -11,9 +11,9 @@ use mlp::core::{
 };
 use mlp::data::{DatasetVersion, RowCodec, RowOrder, Table};
 use mlp::monitor::{
-    AlertConfig, AlertManager, AlertRoute, ChangeDirection, ColumnDrift, DriftConfig,
-    DriftReference, DriftVerdict, Limit, MemorySink, Observation, PerformanceConfig,
-    PerformanceMonitor, PredictionLogs, Rule, RuleEngine, Scoring, TrafficWindow, Truth,
+    AlertConfig, AlertManager, AlertRoute, ChangeDirection, DriftConfig, DriftReference, Limit,
+    MemorySink, Observation, PerformanceConfig, PerformanceMonitor, PredictionLogs, Rule,
+    RuleEngine, Scoring, TrafficWindow, Truth,
 };
 use mlp::rollback::{CanaryPlan, Change, Deployment, DeploymentConfig, Share, VersionBundle};
 use mlp::serve::{ServeError, ServeOptions, Server};
@@ -288,6 +288,9 @@ impl<'a> Production<'a> {
 
     fn drift(&mut self, active: VersionNumber, report: &mut Report) -> Result<Table> {
         report.stage("Monitor: an input that shifts");
+        report.line("drifted is", "a difference that chance does not explain (adjusted p, for all columns, up to 0.05) and that matters:");
+        report.line("", "a PSI of 0.1 or more, or distribution functions that are 0.05 or more apart (distance)");
+        report.line("sizes", "JS is 0 to 1, Wasserstein in standard deviations of the reference: two for a shift by two");
         let reference = self.made.features.compute(&self.made.train)?;
         self.window.clear(active);
         // Each row once: repeated rows are no independent evidence of how features are distributed.
@@ -338,13 +341,8 @@ impl<'a> Production<'a> {
         .with_dataset(self.made.train_version.fingerprint);
         let found = features.compare(self.window.features(version).view())?;
         report.block(&found);
-        for column in &found.columns {
-            let subject: Labels = [("feature".to_owned(), column.name.clone())].into();
-            self.alerts.update_all(self.rules.observe(
-                "feature_psi",
-                &subject,
-                Observation::new(matters(column)),
-            )?)?;
+        for (signal, subject, observation) in found.observations() {
+            self.alerts.update_all(self.rules.observe(signal, &subject, observation)?)?;
         }
         let expected = ModelExt::predict(&*self.made.champion, reference.features())?;
         let outputs = self
@@ -365,6 +363,7 @@ impl<'a> Production<'a> {
             .with_reference(accuracy(usual));
         self.alerts.update_all(self.rules.observe("accuracy", &subject, observation)?)?;
         self.alerts.tick();
+        self.alerts.flush(Duration::from_secs(10));
         Ok(drifted)
     }
 
@@ -430,16 +429,11 @@ impl<'a> Production<'a> {
     }
 }
 
-/// How much a column drifted: nothing if its difference may be chance, however large the index is on so few rows.
-fn matters(column: &ColumnDrift) -> f64 {
-    if column.verdict == DriftVerdict::Drifted { column.psi } else { 0.0 }
-}
-
 /// What an on-call person should hear of.
 fn rules() -> Result<Vec<Rule>> {
     let runbook = |page: &str| format!("https://runbooks.example.org/{page}");
     Ok(vec![
-        Rule::new("feature_drift", "feature_psi", runbook("drift"))?
+        Rule::new("feature_drift", "drift_psi", runbook("drift"))?
             .with_warning(Limit::above(0.25), Severity::P2)
             .with_critical(Limit::above(1.0), Severity::P1)
             .with_summary("a feature is distributed otherwise than in training"),

@@ -104,7 +104,7 @@ impl Stores {
                 format!("{words} changed in the record of {}", now.model),
             );
             for change in changes {
-                report.line("", change.path);
+                report.line("", change);
             }
         }
         report.check("each record has one of the run before beside it", before.len() == now.len());
