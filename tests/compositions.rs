@@ -206,7 +206,7 @@ impl TrialObserver for Log {
         let metrics: Metrics = trial.value().map(|value| ("accuracy", value)).into_iter().collect();
         let evaluation = NewEvaluation::new(study, Stage::CrossValidation, Timestamp::UNIX_EPOCH)
             .with_dataset(self.1.reference())
-            .with_params(trial.params.clone())
+            .with_params((*trial.params).clone())
             .with_metrics(metrics);
         if let Err(error) = self.0.log(evaluation, Timestamp::UNIX_EPOCH) {
             self.2.lock().push(error.to_string());
@@ -243,7 +243,7 @@ fn a_study_reports_to_an_observer_and_a_tuned_model_is_traceable_to_its_data() {
     assert!(log.2.lock().is_empty());
     let best =
         store.best(&Filter::experiment("depth"), "accuracy", Direction::Maximize).unwrap().unwrap();
-    assert_eq!(best.params, study.best().unwrap().params);
+    assert_eq!(best.params, *study.best().unwrap().params);
     assert_eq!(best.dataset.unwrap().fingerprint, table.fingerprint(RowOrder::Matters));
     assert!(version.verify(&table).is_ok());
 }

@@ -367,7 +367,7 @@ impl TrialObserver for TrialLog {
         let experiment = self.evaluations.experiment(study);
         let mut evaluation =
             NewEvaluation::new(experiment, Stage::CrossValidation, self.clock.now())
-                .with_params(trial.params.clone())
+                .with_params((*trial.params).clone())
                 .with_dataset(self.version.reference())
                 .with_tag("trial", trial.number.to_string());
         if let Some(value) = trial.value() {
@@ -424,7 +424,7 @@ fn tune(
             Budget::total_trials(trials),
         )?;
         let best = study.best()?;
-        Ok((best.params.clone(), best.value().unwrap_or(f64::NAN), study.trials()?.len() as u64))
+        Ok(((*best.params).clone(), best.value().unwrap_or(f64::NAN), study.trials()?.len() as u64))
     };
     let (_, first, done) = run(TRIALS / 2)?;
     report.line(

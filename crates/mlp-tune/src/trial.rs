@@ -1,7 +1,9 @@
 //! The record of one trial: what was tried, what came of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use mlp_core::{Domain, Params, Timestamp};
@@ -13,6 +15,8 @@ pub(crate) const FAILURE: &str = "mlp:failure";
 pub(crate) const LEASE: &str = "mlp:lease";
 /// The start of the names of constraint attributes, as Optuna 5 writes them.
 const CONSTRAINT: &str = "constraints:";
+/// The list of constraints of an Optuna before 5.
+const CONSTRAINTS: &str = "constraints";
 
 /// How far a trial has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,18 +61,20 @@ pub struct TrialRecord {
     pub number: u64,
     /// How far it has come.
     pub state: TrialState,
-    /// What is tried.
-    pub params: Params,
+    /// What is tried. Shared between the copies of the record, like the other large parts.
+    pub params: Arc<Params>,
     /// Where the parameters come from; may hold domains of parameters that this trial has not.
     pub domains: Arc<BTreeMap<String, Domain>>,
     /// One value per objective if it is complete or pruned after a report, none otherwise.
     pub values: Vec<f64>,
-    /// Intermediate values by step.
+    /// Intermediate values by step: those of the first objective.
     pub reports: BTreeMap<i64, f64>,
+    /// Intermediate values of all objectives by step, where several were reported.
+    pub vector_reports: BTreeMap<i64, Vec<f64>>,
     /// Whatever the user attached.
     pub attributes: BTreeMap<String, Value>,
     /// What samplers, pruners and the study itself attached.
-    pub system: BTreeMap<String, Value>,
+    pub system: Arc<BTreeMap<String, Value>>,
     /// When it started.
     pub started: Option<Timestamp>,
     /// When it ended.
@@ -88,15 +94,71 @@ impl TrialRecord {
         self.system.get(FAILURE)?.as_str()
     }
 
+    /// Its constraints: names and values, above 0 is violated. Those that an Optuna before 5 wrote have their places for names.
+    pub fn constraints(&self) -> impl Iterator<Item = (Cow<'_, str>, f64)> {
+        let named = self.system.range::<str, _>((Bound::Included(CONSTRAINT), Bound::Unbounded));
+        let named = named.map_while(|(name, value)| {
+            Some((Cow::Borrowed(name.strip_prefix(CONSTRAINT)?), constraint(value)))
+        });
+        let listed = self.system.get(CONSTRAINTS).and_then(Value::as_array).into_iter().flatten();
+        let listed = listed
+            .enumerate()
+            .map(|(place, value)| (Cow::Owned(place.to_string()), constraint(value)));
+        named.chain(listed)
+    }
+
     /// By how much it violates its constraints: the sum of the positive ones, 0 if it is feasible.
     #[must_use]
     pub fn violation(&self) -> f64 {
-        let constraints =
-            self.system.iter().filter(|(name, _)| name.starts_with(CONSTRAINT)).map(|(_, v)| v);
-        constraints.filter_map(Value::as_f64).map(|value| value.max(0.0)).sum()
+        self.constraints().map(|(_, value)| value.max(0.0)).sum()
+    }
+
+    /// Whether it respects its constraints; without any it does.
+    #[must_use]
+    pub fn is_feasible(&self) -> bool {
+        self.constraints().all(|(_, value)| value <= 0.0)
+    }
+
+    /// The intermediate values at a step: one, or as many as there are objectives.
+    #[must_use]
+    pub fn reported(&self, step: i64) -> Option<&[f64]> {
+        let vector = self.vector_reports.get(&step).map(Vec::as_slice);
+        vector.or_else(|| self.reports.get(&step).map(std::slice::from_ref))
     }
 
     pub(crate) fn constraint_attribute(name: &str) -> String {
         format!("{CONSTRAINT}{name}")
+    }
+}
+
+/// A constraint that is no number is violated beyond measure.
+fn constraint(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::INFINITY)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::TrialDraft;
+
+    fn with_system(system: Value) -> TrialRecord {
+        let mut draft = TrialDraft::new(TrialState::Complete);
+        draft.system = Arc::new(serde_json::from_value(system).unwrap());
+        draft.into_record(0)
+    }
+
+    #[test]
+    fn constraints_of_either_age_are_read() {
+        let none = with_system(json!({"constraintless": 1.0}));
+        assert!(none.is_feasible() && none.violation() == 0.0);
+        let new = with_system(json!({"constraints:memory": 0.5, "constraints:time": -1.0, "d": 9}));
+        let pairs: Vec<_> = new.constraints().map(|(n, v)| (n.into_owned(), v)).collect();
+        assert_eq!(pairs, [("memory".to_owned(), 0.5), ("time".to_owned(), -1.0)]);
+        assert!(!new.is_feasible() && new.violation() == 0.5);
+        let old = with_system(json!({"constraints": [1.0, 0.0, 2.0]}));
+        assert_eq!((old.violation(), old.is_feasible()), (3.0, false));
+        assert!(!with_system(json!({"constraints:memory": "NaN"})).is_feasible());
     }
 }

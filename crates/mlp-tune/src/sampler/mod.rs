@@ -82,6 +82,12 @@ pub trait Sampler: Debug + Send {
     fn suggest(&mut self, request: &Request<'_>, name: &str, domain: &Domain) -> ParamValue {
         axis::uniform(domain, &mut request.stream_of(name))
     }
+
+    /// Whether parameters that the space does not declare, but every complete trial has chosen while it ran, are part of the request's space
+    /// from then on. What is proposed for them waits until the trial asks.
+    fn joins_suggestions(&self) -> bool {
+        false
+    }
 }
 
 impl Sampler for Box<dyn Sampler> {
@@ -91,5 +97,9 @@ impl Sampler for Box<dyn Sampler> {
 
     fn suggest(&mut self, request: &Request<'_>, name: &str, domain: &Domain) -> ParamValue {
         (**self).suggest(request, name, domain)
+    }
+
+    fn joins_suggestions(&self) -> bool {
+        (**self).joins_suggestions()
     }
 }

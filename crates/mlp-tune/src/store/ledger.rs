@@ -1,5 +1,6 @@
 //! The state that a sequence of operations leads to: what memory holds and what a journal replays.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -175,20 +176,27 @@ impl Ledger {
                 if trial.domains.get(&name) != Some(&domain) {
                     Arc::make_mut(&mut trial.domains).insert(name.clone(), domain);
                 }
-                trial.params.insert(name, value);
+                Arc::make_mut(&mut trial.params).insert(name, value);
             }
             TrialEvent::Claim { started } => {
                 trial.state = TrialState::Running;
                 trial.started = Some(started);
             }
-            TrialEvent::Report { step, value } => {
-                trial.reports.entry(step).or_insert(value);
+            TrialEvent::Report { step, values } => {
+                if let (Entry::Vacant(place), Some(first)) =
+                    (trial.reports.entry(step), values.first())
+                {
+                    place.insert(*first);
+                    if values.len() > 1 {
+                        trial.vector_reports.insert(step, values);
+                    }
+                }
             }
             TrialEvent::Attribute { name, value } => {
                 trial.attributes.insert(name, value);
             }
             TrialEvent::System { name, value } => {
-                trial.system.insert(name, value);
+                Arc::make_mut(&mut trial.system).insert(name, value);
             }
             TrialEvent::Finish { state, values, finished } => {
                 trial.state = state;
@@ -224,6 +232,7 @@ impl TrialDraft {
             domains: self.domains,
             values: Vec::new(),
             reports: BTreeMap::new(),
+            vector_reports: BTreeMap::new(),
             attributes: self.attributes,
             system: self.system,
             started: self.started,

@@ -26,13 +26,13 @@ pub struct TrialDraft {
     /// [`TrialState::Running`] or [`TrialState::Waiting`].
     pub state: TrialState,
     /// What will be tried.
-    pub params: Params,
+    pub params: Arc<Params>,
     /// Where the parameters come from.
     pub domains: Arc<BTreeMap<String, Domain>>,
     /// What the user attached.
     pub attributes: BTreeMap<String, Value>,
     /// What the study attached, such as the lease.
-    pub system: BTreeMap<String, Value>,
+    pub system: Arc<BTreeMap<String, Value>>,
     /// When it starts.
     pub started: Option<Timestamp>,
 }
@@ -43,10 +43,10 @@ impl TrialDraft {
     pub fn new(state: TrialState) -> Self {
         Self {
             state,
-            params: Params::new(),
+            params: Arc::default(),
             domains: Arc::default(),
             attributes: BTreeMap::new(),
-            system: BTreeMap::new(),
+            system: Arc::default(),
             started: None,
         }
     }
@@ -70,12 +70,12 @@ pub enum TrialEvent {
         /// When.
         started: Timestamp,
     },
-    /// The objective reported an intermediate value. The first report of a step stands.
+    /// The objective reported intermediate values. The first report of a step stands.
     Report {
         /// The step.
         step: i64,
-        /// The value; NaN is allowed.
-        value: f64,
+        /// The value, or one per objective; NaN is allowed.
+        values: Vec<f64>,
     },
     /// The user attached something.
     Attribute {

@@ -15,6 +15,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("a_waiting_trial_is_claimed_once", a_waiting_trial_is_claimed_once),
     ("doubles_come_back_exactly", doubles_come_back_exactly),
     ("the_first_report_of_a_step_stands", the_first_report_of_a_step_stands),
+    ("reports_of_several_objectives_come_back", reports_of_several_objectives_come_back),
     ("changes_since_a_revision_are_what_happened", changes_since_a_revision_are_what_happened),
     ("parameters_keep_their_types", parameters_keep_their_types),
     ("a_lease_is_taken_in_turns", a_lease_is_taken_in_turns),
@@ -87,7 +88,11 @@ fn a_finished_trial_never_changes(store: &dyn StudyStore) {
     store.record(study, 0, &finish(vec![1.0])).expect("finishes");
     let before = only(store, study);
     assert!(is_conflict(store.record(study, 0, &finish(vec![2.0]))));
-    assert!(is_conflict(store.record(study, 0, &TrialEvent::Report { step: 0, value: 1.0 })));
+    assert!(is_conflict(store.record(
+        study,
+        0,
+        &TrialEvent::Report { step: 0, values: vec![1.0] }
+    )));
     assert_eq!(only(store, study), before);
     let missing = store.record(study, 7, &finish(vec![2.0]));
     assert!(matches!(missing, Err(StoreError::NotFound { .. })));
@@ -108,7 +113,7 @@ fn doubles_come_back_exactly(store: &dyn StudyStore) {
     for (number, value) in doubles.into_iter().enumerate() {
         store.create_trial(study, number as u64, &running()).expect("creates");
         store
-            .record(study, number as u64, &TrialEvent::Report { step: 0, value: f64::NAN })
+            .record(study, number as u64, &TrialEvent::Report { step: 0, values: vec![f64::NAN] })
             .expect("reports");
         store.record(study, number as u64, &finish(vec![value])).expect("finishes");
     }
@@ -122,9 +127,28 @@ fn the_first_report_of_a_step_stands(store: &dyn StudyStore) {
     let study = open(store);
     store.create_trial(study, 0, &running()).expect("creates");
     for value in [1.0, 2.0] {
-        store.record(study, 0, &TrialEvent::Report { step: 3, value }).expect("reports");
+        store
+            .record(study, 0, &TrialEvent::Report { step: 3, values: vec![value] })
+            .expect("reports");
     }
     assert_eq!(only(store, study).reports[&3], 1.0);
+}
+
+fn reports_of_several_objectives_come_back(store: &dyn StudyStore) {
+    let directions = [Direction::Minimize, Direction::Maximize];
+    let study = store.open_study("several", &directions).expect("opens");
+    store.create_trial(study, 0, &running()).expect("creates");
+    let vectors = [vec![0.5, f64::INFINITY], vec![f64::NAN, -0.25]];
+    for (step, values) in (0..).zip(vectors.clone()) {
+        store.record(study, 0, &TrialEvent::Report { step, values }).expect("reports");
+    }
+    store.record(study, 0, &finish(vec![1.0, 2.0])).expect("finishes");
+    let trial = only(store, study);
+    assert_eq!((trial.reports[&0], &trial.values[..]), (0.5, &[1.0, 2.0][..]));
+    for (step, values) in (0..).zip(vectors) {
+        let found = trial.reported(step).expect("a report");
+        assert!(found.iter().zip(&values).all(|(one, two)| one.to_bits() == two.to_bits()));
+    }
 }
 
 fn changes_since_a_revision_are_what_happened(store: &dyn StudyStore) {
@@ -155,7 +179,7 @@ fn parameters_keep_their_types(store: &dyn StudyStore) {
     ];
     let mut draft = running();
     let (name, domain, value) = domains[0].clone();
-    draft.params.insert(name, value);
+    draft.params = std::sync::Arc::new([(name, value)].into_iter().collect());
     draft.domains = std::sync::Arc::new([(name.to_owned(), domain)].into());
     store.create_trial(study, 0, &draft).expect("creates");
     for (name, domain, value) in domains[1..].iter().cloned() {

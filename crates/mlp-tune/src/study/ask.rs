@@ -17,6 +17,8 @@ use crate::worker;
 
 /// The attribute with the parameters of an enqueued trial, as Optuna calls it.
 const FIXED: &str = "fixed_params";
+/// The attribute with the values proposed for parameters that the trial may choose while it runs.
+pub(super) const SUGGESTED: &str = "mlp:suggested";
 
 /// Who runs a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -173,15 +175,29 @@ impl Study {
         if let Some(waits_for) = self.waits_for(state, number) {
             return Err(TuneError::TooManyPending { number, waits_for });
         }
-        let State { sampler, trials, .. } = state;
+        let State { sampler, trials, learnt, .. } = state;
         let history = self.history(trials, number);
-        let request = Request { space: &self.space, history, seed: self.seed };
-        let Proposal { params, mut marks } = sampler.propose(&request)?;
+        let mut space = &self.space;
+        if sampler.joins_suggestions() {
+            learnt.learn(&self.space, history.complete());
+            space = learnt.space().unwrap_or(space);
+        }
+        let request = Request { space, history, seed: self.seed };
+        let Proposal { mut params, mut marks } = sampler.propose(&request)?;
+        let undeclared = &space.dimensions()[self.space.dimensions().len()..];
+        let suggested: Params = undeclared
+            .iter()
+            .filter_map(|d| Some((d.name.clone(), params.get(&d.name)?.clone())))
+            .collect();
+        if !suggested.is_empty() {
+            params.retain(|name, _| suggested.get(name).is_none());
+            marks.insert(SUGGESTED.to_owned(), json!(suggested));
+        }
         marks.insert(LEASE.to_owned(), self.lease(0));
         let mut draft = TrialDraft::new(TrialState::Running);
-        draft.params = params;
+        draft.params = params.into();
         draft.domains = state.domains.clone();
-        draft.system = marks;
+        draft.system = marks.into();
         draft.started = Some(self.clock.now());
         self.store.create_trial(study, number, &draft)?;
         Ok(number)
@@ -196,7 +212,7 @@ impl Study {
 
 /// The parameters of an enqueued trial, as typed values of the space's domains.
 fn fixed(trial: &TrialRecord, domains: &BTreeMap<String, Domain>) -> Params {
-    let mut params = trial.params.clone();
+    let mut params = (*trial.params).clone();
     let given = trial.system.get(FIXED).and_then(Value::as_object);
     for (name, value) in given.into_iter().flatten() {
         let value: Option<ParamValue> = serde_json::from_value(value.clone()).ok();
@@ -231,7 +247,7 @@ pub(super) fn enqueue(study: &Study, params: &Params) -> Result<(), TuneError> {
         fixed.insert(name.to_owned(), json!(value));
     }
     let mut draft = TrialDraft::new(TrialState::Waiting);
-    draft.system.insert(FIXED.to_owned(), Value::Object(fixed));
+    draft.system = std::sync::Arc::new([(FIXED.to_owned(), Value::Object(fixed))].into());
     let mut state = study.state.lock();
     loop {
         let id = study.sync(&mut state)?;

@@ -1,6 +1,7 @@
 //! A study: what is searched, how, and what came of it so far.
 
 mod ask;
+mod learnt;
 mod optimize;
 
 mod state;

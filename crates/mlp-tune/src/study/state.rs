@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mlp_core::{Domain, SearchSpace};
 
 use super::Study;
+use super::learnt::Learnt;
 use crate::error::TuneError;
 use crate::history::History;
 use crate::pruner::Pruner;
@@ -18,6 +19,7 @@ use crate::trial::TrialRecord;
 pub(super) struct State {
     pub(super) sampler: Box<dyn Sampler>,
     pub(super) pruner: Box<dyn Pruner>,
+    pub(super) learnt: Learnt,
     pub(super) domains: Arc<BTreeMap<String, Domain>>,
     pub(super) id: Option<StudyId>,
     pub(super) revision: u64,
@@ -34,6 +36,7 @@ impl State {
         Self {
             sampler: Box::new(TpeSampler::default()),
             pruner: super::no_pruner(),
+            learnt: Learnt::default(),
             domains: Arc::new(domains.collect()),
             id: None,
             revision: 0,

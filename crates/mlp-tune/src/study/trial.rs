@@ -1,12 +1,14 @@
 //! A running trial, as its objective sees it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mlp_core::{Domain, ParamValue, Params, Scale, catch_panic};
 use serde_json::{Value, json};
 
 use super::Study;
-use super::ask::Lease;
+use super::ask::{Lease, SUGGESTED};
+use super::learnt::same_kind;
 use super::state::State;
 use crate::error::TuneError;
 use crate::objective::Scores;
@@ -20,7 +22,7 @@ use crate::trial::{FAILURE, TrialRecord, TrialState};
 pub struct Trial<'a> {
     study: &'a Study,
     number: u64,
-    params: Params,
+    params: Arc<Params>,
     epoch: Option<u64>,
     ended: bool,
 }
@@ -28,7 +30,7 @@ pub struct Trial<'a> {
 impl<'a> Trial<'a> {
     pub(super) fn new(study: &'a Study, record: &TrialRecord) -> Self {
         let epoch = Lease::of(record).map(|lease| lease.epoch);
-        let params = record.params.clone();
+        let params = Arc::clone(&record.params);
         Self { study, number: record.number, params, epoch, ended: false }
     }
 
@@ -119,9 +121,14 @@ impl<'a> Trial<'a> {
             .map_err(|error| TuneError::parameter(error.parameter, error.reason))?;
         let history = study.history(trials, self.number);
         let request = Request { space: &study.space, history, seed: study.seed };
-        let value = sampler.suggest(&request, name, domain);
+        let proposed = record.system.get(SUGGESTED).and_then(|proposed| proposed.get(name));
+        let proposed: Option<ParamValue> =
+            proposed.and_then(|value| serde_json::from_value(value.clone()).ok());
+        let value = proposed
+            .filter(|value| domain.contains(value))
+            .unwrap_or_else(|| sampler.suggest(&request, name, domain));
         let (name, domain) = (name.to_owned(), domain.clone());
-        self.params.insert(name.as_str(), value.clone());
+        Arc::make_mut(&mut self.params).insert(name.as_str(), value.clone());
         study.store.record(
             id,
             self.number,
@@ -167,15 +174,20 @@ impl<'a> Trial<'a> {
         Ok(self.study.store.record(id, self.number, event)?)
     }
 
-    /// Reports an intermediate value: the score after this many folds, epochs, trees. The first report of a step stands.
+    /// Reports an intermediate value: the score after this many folds, epochs, trees. The first report of a step stands. In a study of
+    /// several objectives it is one value per objective, or one for the first alone.
     ///
     /// # Errors
-    /// If the step is negative, or the store fails.
-    pub fn report(&mut self, step: i64, value: f64) -> Result<(), TuneError> {
+    /// If the step is negative, the number of values is wrong, or the store fails.
+    pub fn report(&mut self, step: i64, values: impl Into<Scores>) -> Result<(), TuneError> {
         if step < 0 {
             return Err(TuneError::setting("the step of a report", step, "0 or more"));
         }
-        self.record(&TrialEvent::Report { step, value })
+        let (Scores(values), expected) = (values.into(), self.study.directions.len());
+        if values.len() != 1 && values.len() != expected {
+            return Err(TuneError::WrongNumberOfValues { given: values.len(), expected });
+        }
+        self.record(&TrialEvent::Report { step, values })
     }
 
     /// Whether the trial should stop, as far as the pruner sees. Then return [`TrialError::Pruned`](crate::TrialError::Pruned).
@@ -238,19 +250,23 @@ impl<'a> Trial<'a> {
         self.end(TrialState::Complete, values, None)
     }
 
-    /// Ends the trial as pruned; its value is the intermediate one at the largest step, if there is one and it is a number.
+    /// Ends the trial as pruned; its values are the intermediate ones at the largest step, if there are as many as objectives and all are
+    /// numbers.
     ///
     /// # Errors
     /// If another worker has taken the trial over, or the store fails.
     pub fn prune(self) -> Result<(), TuneError> {
-        let last = {
+        let mut values = {
             let mut state = self.study.state.lock();
             self.study.sync(&mut state)?;
-            let reports = &state.trials[self.number as usize].reports;
-            reports.last_key_value().map(|(_, value)| *value)
+            let trial = &state.trials[self.number as usize];
+            let last = trial.reports.last_key_value().and_then(|(step, _)| trial.reported(*step));
+            last.unwrap_or_default().to_vec()
         };
-        let values = last.filter(|v| !v.is_nan() && self.study.directions.len() == 1);
-        self.end(TrialState::Pruned, values.into_iter().collect(), None)
+        if values.len() != self.study.directions.len() || values.iter().any(|v| v.is_nan()) {
+            values.clear();
+        }
+        self.end(TrialState::Pruned, values, None)
     }
 
     /// Ends the trial without a value.
@@ -303,7 +319,7 @@ impl<'a> Trial<'a> {
             state.mine.remove(&self.number);
             outcome?;
             study.sync(&mut state)?;
-            std::sync::Arc::clone(&state.trials[self.number as usize])
+            Arc::clone(&state.trials[self.number as usize])
         };
         study.ended.notify_all();
         for observer in &study.observers {
@@ -322,14 +338,5 @@ impl Drop for Trial<'_> {
             let reason = Some("it was dropped without a result");
             let _ = self.write_end(TrialState::Failed, Vec::new(), reason);
         }
-    }
-}
-
-fn same_kind(one: &Domain, other: &Domain) -> bool {
-    match (one, other) {
-        (Domain::Categorical { .. }, Domain::Categorical { .. }) => true,
-        (Domain::Float { scale: one, .. }, Domain::Float { scale: other, .. })
-        | (Domain::Int { scale: one, .. }, Domain::Int { scale: other, .. }) => one == other,
-        _ => false,
     }
 }

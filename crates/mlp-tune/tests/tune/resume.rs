@@ -118,3 +118,22 @@ fn two_studies_on_one_file_share_its_trials() {
     assert!(trials.iter().all(|trial| trial.state == TrialState::Complete));
     assert_eq!(journal.damage(), []);
 }
+
+#[test]
+fn a_resume_proposes_the_same_for_parameters_chosen_while_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str| {
+        let space = mlp_core::SearchSpace::default();
+        let study = Study::new(space, Direction::Minimize).with_seed(4);
+        study.with_journal(folder.path().join(name)).unwrap()
+    };
+    let run = |study: &Study, trials| {
+        let objective =
+            |trial: &mut mlp_tune::Trial<'_>| Ok(trial.suggest_float("x", 0.0, 9.0)?.sin());
+        study.optimize(objective, Budget::trials(trials)).unwrap();
+        essence(study)
+    };
+    let whole = run(&open("whole.log"), 30);
+    run(&open("halves.log"), 15);
+    assert_eq!(run(&open("halves.log"), 15), whole);
+}

@@ -241,3 +241,30 @@ fn an_ordered_study_says_what_it_waits_for() {
     let third = study.ask();
     assert!(matches!(third, Err(TuneError::TooManyPending { number: 2, waits_for: 0 })));
 }
+
+#[test]
+fn parameters_chosen_while_running_are_learnt_from_like_declared_ones() {
+    let objective = |trial: &mut mlp_tune::Trial<'_>| {
+        let x = trial.suggest_float("x", -5.0, 5.0)?;
+        let y = trial.suggest_float("y", -5.0, 5.0)?;
+        let kind = trial.suggest_choice("kind", ["a", "b"])?;
+        // Only some trials have it: it is never proposed together with the others.
+        let z = if kind == "b".into() { trial.suggest_float("z", 0.0, 1.0)? } else { 0.0 };
+        Ok((x - 2.0).powi(2) + (y + 1.0).powi(2) + z)
+    };
+    let run = |declared: Vec<Dimension>, random: bool| {
+        let study =
+            Study::new(SearchSpace::new(declared).unwrap(), Direction::Minimize).with_seed(5);
+        let study = if random { study.with_sampler(RandomSampler::new()) } else { study };
+        study.optimize(objective, Budget::trials(60)).unwrap();
+        study
+    };
+    let learnt = run(vec![], false);
+    let late = |study: &Study| {
+        let scores = study.trials().unwrap()[30..].iter().map(|t| t.values[0]).collect::<Vec<_>>();
+        scores.iter().sum::<f64>() / scores.len() as f64
+    };
+    assert!(late(&learnt) < 0.5 * late(&run(vec![], true)), "the control: random search");
+    let suggested = |trial: &TrialRecord| trial.system["mlp:suggested"].as_object().unwrap().len();
+    assert_eq!(suggested(&learnt.trials().unwrap()[59]), 3);
+}

@@ -241,6 +241,10 @@ impl Sampler for TpeSampler {
         }
         Ok(self.sample(request).into())
     }
+
+    fn joins_suggestions(&self) -> bool {
+        true
+    }
 }
 
 fn groups(dimensions: &[Dimension], bandwidth: Bandwidth) -> Vec<Group> {

@@ -79,7 +79,7 @@ pub(super) fn create_trial(
         domains.join(","),
         params.join(","),
         json(&draft.attributes)?,
-        json(&draft.system)?,
+        json(&*draft.system)?,
     ))
 }
 
@@ -107,8 +107,14 @@ pub(super) fn event(trial: u64, event: &TrialEvent) -> Result<String, StoreError
         TrialEvent::Claim { started } => {
             line(6, format!("\"state\":0,\"values\":null,\"datetime_start\":{}", moment(*started)))
         }
-        TrialEvent::Report { step, value } => {
-            line(7, format!("\"step\":{step},\"intermediate_value\":{}", number::write(*value)))
+        TrialEvent::Report { step, values } => {
+            let first = number::write(values.first().copied().unwrap_or(f64::NAN));
+            // Optuna knows one value a step, and passes over keys that it does not know.
+            let all = match values.len() {
+                0 | 1 => String::new(),
+                _ => format!(",\"mlp_values\":{}", list(values)),
+            };
+            line(7, format!("\"step\":{step},\"intermediate_value\":{first}{all}"))
         }
         TrialEvent::Attribute { name, value } => {
             line(8, format!("\"user_attr\":{}", attribute(name, value)))
@@ -117,9 +123,7 @@ pub(super) fn event(trial: u64, event: &TrialEvent) -> Result<String, StoreError
             line(9, format!("\"system_attr\":{}", attribute(name, value)))
         }
         TrialEvent::Finish { state, values, finished } => {
-            let values: Vec<String> = values.iter().map(|value| number::write(*value)).collect();
-            let values =
-                if values.is_empty() { "null".into() } else { format!("[{}]", values.join(",")) };
+            let values = if values.is_empty() { "null".to_owned() } else { list(values) };
             let (state, finished) = (code(*state), moment(*finished));
             line(
                 6,
@@ -127,6 +131,11 @@ pub(super) fn event(trial: u64, event: &TrialEvent) -> Result<String, StoreError
             )
         }
     }
+}
+
+fn list(values: &[f64]) -> String {
+    let values: Vec<String> = values.iter().map(|value| number::write(*value)).collect();
+    format!("[{}]", values.join(","))
 }
 
 /// Any operation: the fields of all of them.
@@ -161,6 +170,7 @@ struct Line<'a> {
     distribution: Option<Cow<'a, str>>,
     step: Option<i64>,
     intermediate_value: Option<Number>,
+    mlp_values: Option<Vec<Number>>,
     user_attr: Option<BTreeMap<String, Value>>,
     system_attr: Option<BTreeMap<String, Value>>,
 }
@@ -254,12 +264,13 @@ impl Line<'_> {
         let record = TrialRecord {
             number: 0,
             state: state(self.state.unwrap_or(0))?,
-            params,
+            params: params.into(),
             domains: distributions.share(domains),
             values: values.iter().map(|value| value.0).collect(),
             reports,
+            vector_reports: BTreeMap::new(),
             attributes: self.user_attrs.unwrap_or_default(),
-            system: self.system_attrs.unwrap_or_default(),
+            system: self.system_attrs.unwrap_or_default().into(),
             started: read_moment(self.datetime_start.as_ref())?,
             finished: read_moment(self.datetime_complete.as_ref())?,
         };
@@ -296,7 +307,10 @@ impl Line<'_> {
             6 => vec![self.state_event()?],
             7 => vec![TrialEvent::Report {
                 step: self.step.ok_or_else(missing("step"))?,
-                value: self.intermediate_value.ok_or_else(missing("intermediate_value"))?.0,
+                values: match self.mlp_values {
+                    Some(values) if !values.is_empty() => values.iter().map(|v| v.0).collect(),
+                    _ => vec![self.intermediate_value.ok_or_else(missing("intermediate_value"))?.0],
+                },
             }],
             8 => attributes(self.user_attr, "user_attr")?
                 .map(|(name, value)| TrialEvent::Attribute { name, value })
