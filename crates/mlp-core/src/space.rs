@@ -218,6 +218,11 @@ impl Dimension {
         )
     }
 
+    /// A value that is not searched, but belongs to every trial.
+    pub fn constant(name: impl Into<String>, value: impl Into<ParamValue>) -> Self {
+        Self::new(name, Domain::Categorical { choices: vec![value.into()] })
+    }
+
     /// Makes the parameter exist only where an earlier one has one of these values.
     #[must_use]
     pub fn when<V: Into<ParamValue>>(

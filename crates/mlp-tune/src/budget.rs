@@ -1,8 +1,13 @@
 //! How much a call of `optimize` may spend, and when it stops earlier.
 
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
+use mlp_core::Direction;
 use serde::{Deserialize, Serialize};
+
+use crate::trial::TrialRecord;
 
 /// Limits of one call of [`Study::optimize`](crate::Study::optimize). Whatever is reached first ends it; without any limit it ends when
 /// the sampler has nothing left, or [`Study::stop`](crate::Study::stop) is called.
@@ -10,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Budget {
-    /// How many trials this call may run.
+    /// How many trials this call may start. Those that a pruner has paused are taken up beyond it.
     pub trials: Option<u64>,
     /// How many trials the study may have in all, whoever ran them.
     pub total_trials: Option<u64>,
@@ -18,10 +23,73 @@ pub struct Budget {
     pub complete_trials: Option<u64>,
     /// After which time no further trial starts.
     pub time: Option<Duration>,
+    /// What the trials of the study may cost in all, as far as their objectives [say](crate::Trial::add_cost); no further trial starts then.
+    pub cost: Option<f64>,
     /// The score that is good enough (one objective).
     pub target: Option<f64>,
     /// How many complete trials in a row may bring no better score (one objective).
     pub patience: Option<u64>,
+    /// When the best scores are all alike (one objective).
+    pub plateau: Option<Plateau>,
+}
+
+/// The best scores do not differ any more: the standard deviation of the best `top` ones has not been above `spread` since `patience` complete trials
+/// (Ray Tune's `ExperimentPlateauStopper`).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Plateau {
+    /// How many of the best scores are compared (10); at least 2.
+    pub top: usize,
+    /// The largest standard deviation that is a plateau (0.001).
+    pub spread: f64,
+    /// For how many complete trials it must have lasted (0).
+    pub patience: u64,
+}
+
+impl Default for Plateau {
+    fn default() -> Self {
+        Self { top: 10, spread: 0.001, patience: 0 }
+    }
+}
+
+impl Plateau {
+    /// A plateau of so many best scores within such a standard deviation.
+    #[must_use]
+    pub fn new(top: usize, spread: f64) -> Self {
+        Self { top: top.max(2), spread, patience: 0 }
+    }
+
+    /// Sets for how many complete trials it must have lasted.
+    #[must_use]
+    pub fn with_patience(mut self, trials: u64) -> Self {
+        self.patience = trials;
+        self
+    }
+
+    /// Whether scores, in the order of their trials, have reached it.
+    pub(crate) fn is_reached(&self, scores: &[f64], direction: Direction) -> bool {
+        let top = self.top.max(2);
+        let mut best: Vec<f64> = Vec::new();
+        let mut lasted = 0;
+        for &score in scores {
+            let place = best.partition_point(|other| !direction.is_better(score, *other));
+            best.insert(place, score);
+            best.truncate(top);
+            let mean = best.iter().sum::<f64>() / top as f64;
+            let variance = best.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / top as f64;
+            // Infinite scores have no deviation: they are no plateau.
+            let flat = best.len() == top && variance.sqrt() <= self.spread;
+            lasted = if flat { lasted + 1 } else { 0 };
+        }
+        lasted > self.patience
+    }
+}
+
+/// Decides when a study ends, beside its budget.
+pub trait Stopper: Debug + Send + Sync {
+    /// Whether the study has come far enough; asked before each trial, with every trial there is.
+    fn should_stop(&self, trials: &[Arc<TrialRecord>], directions: &[Direction]) -> bool;
 }
 
 impl Budget {
@@ -57,6 +125,20 @@ impl Budget {
         self
     }
 
+    /// Starts no trial when those of the study have cost so much.
+    #[must_use]
+    pub fn with_cost(mut self, cost: f64) -> Self {
+        self.cost = Some(cost);
+        self
+    }
+
+    /// Ends when the best scores are all alike.
+    #[must_use]
+    pub fn with_plateau(mut self, plateau: Plateau) -> Self {
+        self.plateau = Some(plateau);
+        self
+    }
+
     /// Ends when a score reaches the target.
     #[must_use]
     pub fn with_target(mut self, score: f64) -> Self {
@@ -80,12 +162,36 @@ pub enum StopReason {
     Trials,
     /// The time is over.
     Time,
+    /// The cost is spent.
+    Cost,
     /// The target was reached.
     Target,
     /// The patience is over.
     Patience,
+    /// The best scores are all alike.
+    Plateau,
+    /// A [`Stopper`] said so.
+    Stopper,
     /// The sampler has nothing left to propose.
     Exhausted,
     /// Somebody called [`Study::stop`](crate::Study::stop).
     Stopped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plateau_is_a_small_spread_of_the_best_for_long_enough() {
+        let plateau = Plateau::new(3, 0.1);
+        let reached = |scores: &[f64]| plateau.is_reached(scores, Direction::Minimize);
+        assert!(!reached(&[1.0, 1.0]), "too few");
+        assert!(reached(&[5.0, 1.0, 1.01, 0.99, 7.0]));
+        assert!(!reached(&[5.0, 1.0, 1.01, 0.99, 7.0, 0.5]), "a better one");
+        assert!(!reached(&[f64::INFINITY; 5]));
+        let patient = plateau.with_patience(2);
+        assert!(!patient.is_reached(&[1.0; 4], Direction::Maximize));
+        assert!(patient.is_reached(&[1.0; 5], Direction::Maximize));
+    }
 }

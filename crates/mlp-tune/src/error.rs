@@ -1,5 +1,7 @@
 //! What can go wrong in a study.
 
+use std::time::Duration;
+
 use mlp_core::StoreError;
 
 use crate::trial::TrialState;
@@ -26,7 +28,7 @@ pub enum TuneError {
         /// What is allowed, in words.
         allowed: &'static str,
     },
-    /// There is nothing left to try: every cell of the grid is done or claimed.
+    /// There is nothing left to try: every cell of the grid is done or claimed, every point was tried.
     #[error("the sampler has nothing left to propose")]
     Exhausted,
     /// No trial is complete (and feasible) yet.
@@ -53,6 +55,14 @@ pub enum TuneError {
         number: u64,
         /// The state it ended in.
         state: TrialState,
+    },
+    /// The trial has run for longer than it may, and has failed.
+    #[error("trial {number} ran for longer than {} s", .limit.as_secs_f64())]
+    Overdue {
+        /// The number of the trial.
+        number: u64,
+        /// How long a trial may run.
+        limit: Duration,
     },
     /// The next trial of an ordered study may only start when earlier ones have ended.
     #[error("trial {number} waits for trial {waits_for} to end")]

@@ -66,14 +66,14 @@ mod error;
 mod order;
 mod worker;
 
-pub use budget::{Budget, StopReason};
+pub use budget::{Budget, Plateau, StopReason, Stopper};
 pub use error::TuneError;
 pub use history::History;
 pub use objective::{Scores, TrialError};
 pub use observer::TrialObserver;
 pub use pruner::{
     Decision, HalvingPruner, HyperbandPruner, NoPruner, Patience, PatientPruner, PercentilePruner,
-    PruneRequest, Pruner, ThresholdPruner, Verdict, WilcoxonPruner,
+    PromotionPruner, PruneRequest, Pruner, ResumeRequest, ThresholdPruner, Verdict, WilcoxonPruner,
 };
 pub use sampler::grid::GridSampler;
 pub use sampler::random::RandomSampler;
@@ -84,5 +84,5 @@ pub use store::memory::MemoryStore;
 #[cfg(any(test, feature = "testing"))]
 pub use store::testing;
 pub use store::{Changes, StudyId, StudyStore, TrialDraft, TrialEvent};
-pub use study::{Study, Summary, Trial};
+pub use study::{Duplicates, HistoryPoint, SlicePoint, Study, Summary, Trial, TrialTable};
 pub use trial::{TrialRecord, TrialState};

@@ -31,6 +31,8 @@ impl<const N: usize> From<[f64; N]> for Scores {
 pub enum TrialError {
     /// The trial was stopped early, as [`Trial::should_prune`](crate::Trial::should_prune) advised.
     Pruned,
+    /// The objective was asked to [stop](crate::Trial::is_stopping) before it had a result: the trial is run again when the study goes on.
+    Interrupted,
     /// The objective failed.
     Failed(Box<dyn Error + Send + Sync>),
 }
@@ -44,7 +46,11 @@ impl TrialError {
 
 impl fmt::Display for TrialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Failed(error) = self else { return f.write_str("pruned") };
+        let error = match self {
+            Self::Pruned => return f.write_str("pruned"),
+            Self::Interrupted => return f.write_str("interrupted"),
+            Self::Failed(error) => error,
+        };
         write!(f, "{error}")?;
         let mut source = error.source();
         while let Some(cause) = source {

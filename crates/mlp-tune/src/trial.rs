@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mlp_core::{Domain, Params, Timestamp};
 use serde_json::Value;
@@ -13,6 +14,12 @@ use serde_json::Value;
 pub(crate) const FAILURE: &str = "mlp:failure";
 /// The attribute that says who runs a trial.
 pub(crate) const LEASE: &str = "mlp:lease";
+/// The attribute that says what a trial cost.
+pub(crate) const COST: &str = "mlp:cost";
+/// The attribute that says whose result a trial took over.
+pub(crate) const REUSED: &str = "mlp:reused";
+/// The attribute that says with which data and code a trial ran.
+pub(crate) const INPUTS: &str = "mlp:inputs";
 /// The start of the names of constraint attributes, as Optuna 5 writes them.
 const CONSTRAINT: &str = "constraints:";
 /// The list of constraints of an Optuna before 5.
@@ -86,6 +93,31 @@ impl TrialRecord {
     #[must_use]
     pub fn value(&self) -> Option<f64> {
         self.values.first().copied()
+    }
+
+    /// Whether a pruner has paused it: it waits to be taken up again from its checkpoint, and counts as running.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        let paused = || self.system.get(LEASE)?.get("paused")?.as_bool();
+        self.state == TrialState::Running && paused() == Some(true)
+    }
+
+    /// What it cost, as far as its objective [said](crate::Trial::add_cost); 0 otherwise.
+    #[must_use]
+    pub fn cost(&self) -> f64 {
+        self.system.get(COST).and_then(Value::as_f64).unwrap_or(0.0)
+    }
+
+    /// How long it took, by the wall clock; none if it has not ended.
+    #[must_use]
+    pub fn duration(&self) -> Option<Duration> {
+        Some(self.finished?.since(self.started?))
+    }
+
+    /// The trial whose result it took over instead of running, with [`Duplicates::Reuse`](crate::Duplicates::Reuse).
+    #[must_use]
+    pub fn reused(&self) -> Option<u64> {
+        self.system.get(REUSED)?.as_u64()
     }
 
     /// Why it failed, where that is known.

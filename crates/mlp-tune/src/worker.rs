@@ -15,16 +15,36 @@ pub(crate) fn process() -> &'static str {
     &PROCESS
 }
 
-/// Whether a process called so is certain not to run any more.
-pub(crate) fn is_dead(process: &str) -> bool {
+/// What can be said of a process that runs trials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Liveness {
+    Alive,
+    Dead,
+    /// It runs on another machine, or is none of ours.
+    Unknown,
+}
+
+/// Whether a process called so still runs.
+pub(crate) fn liveness(process: &str) -> Liveness {
     let mut parts = process.split('/');
     let (Some("mlp"), Some(where_), Some(id), Some(start), None) =
         (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return false;
+        return Liveness::Unknown;
     };
-    let (Ok(id), Some(here)) = (id.parse(), machine()) else { return false };
-    where_ == here && start_time(id).is_none_or(|now| now != start)
+    let (Ok(id), Some(here)) = (id.parse(), machine()) else { return Liveness::Unknown };
+    if where_ != here {
+        return Liveness::Unknown;
+    }
+    match start_time(id).is_some_and(|now| now == start) {
+        true => Liveness::Alive,
+        false => Liveness::Dead,
+    }
+}
+
+/// Whether a process called so is certain not to run any more.
+pub(crate) fn is_dead(process: &str) -> bool {
+    liveness(process) == Liveness::Dead
 }
 
 /// The boot and the process namespace: a process id means something within them only.
@@ -61,5 +81,7 @@ pub(crate) mod tests {
         assert!(is_dead(&dead_process()));
         assert!(!is_dead("mlp/another-machine/1/1"));
         assert!(!is_dead("4711-python"));
+        assert_eq!(liveness(process()), Liveness::Alive);
+        assert_eq!(liveness("4711-python"), Liveness::Unknown);
     }
 }

@@ -1,16 +1,30 @@
 //! Studies as their users see them.
 
+#[path = "tune/budgets.rs"]
+mod budgets;
+#[path = "tune/checkpoints.rs"]
+mod checkpoints;
 #[path = "tune/crash.rs"]
 mod crash;
+#[path = "tune/duplicates.rs"]
+mod duplicates;
+#[path = "tune/insight.rs"]
+mod insight;
+#[path = "tune/promotion.rs"]
+mod promotion;
 #[path = "tune/pruners.rs"]
 mod pruners;
 #[path = "tune/resume.rs"]
 mod resume;
+#[path = "tune/several.rs"]
+mod several;
+#[path = "tune/spaces.rs"]
+mod spaces;
 #[path = "tune/studies.rs"]
 mod studies;
 
-use mlp_core::{Dimension, Params, SearchSpace};
-use mlp_tune::{Study, TrialRecord};
+use mlp_core::{Dimension, Direction, Params, SearchSpace};
+use mlp_tune::{RandomSampler, Study, TrialRecord, TrialState};
 
 pub(crate) fn plane() -> SearchSpace {
     SearchSpace::new([
@@ -33,4 +47,14 @@ pub(crate) fn bowl(params: &Params) -> f64 {
 pub(crate) fn essence(study: &Study) -> Vec<String> {
     let line = |t: &TrialRecord| format!("{} {} {} {:?}", t.number, t.state, t.params, t.values);
     study.trials().unwrap().iter().map(|trial| line(trial)).collect()
+}
+
+/// A study over one number from 0 to 1, at random.
+pub(crate) fn line() -> Study {
+    let space = SearchSpace::new([Dimension::float("x", 0.0, 1.0)]).unwrap();
+    Study::new(space, Direction::Minimize).with_sampler(RandomSampler::new())
+}
+
+pub(crate) fn states(study: &Study) -> Vec<TrialState> {
+    study.trials().unwrap().iter().map(|trial| trial.state).collect()
 }

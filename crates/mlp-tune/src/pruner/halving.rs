@@ -1,8 +1,6 @@
 //! Successive halving, in the variant that stops trials; and Hyperband over it.
 
-use serde_json::json;
-
-use super::{Decision, PruneRequest, Pruner, Verdict};
+use super::{Decision, PruneRequest, Pruner, Verdict, rung, standing};
 use crate::error::TuneError;
 use crate::history::History;
 use crate::trial::TrialRecord;
@@ -85,49 +83,28 @@ impl HalvingPruner {
     ) -> Verdict {
         let mut verdict = Verdict::default();
         let Some(least) = self.least(&request.history) else { return verdict };
-        let (step, value) = request.last();
-        let passed = |rung: &u32| request.trial.system.contains_key(&mark(*rung));
-        let first = (0..).find(|rung| !passed(rung)).unwrap_or_default();
-        for rung in first.. {
+        let (step, values) = request.last_values();
+        for rung in rung::next(request.trial).. {
             if step < self.step(least, rung) {
                 break;
             }
-            if value.is_nan() {
+            if values.iter().any(|value| value.is_nan()) {
                 verdict.prune = Decision::Prune;
                 break;
             }
-            let name = mark(rung);
-            let recorded = |trial: &TrialRecord| trial.system.get(&name)?.as_f64();
-            let history = request.history;
-            // A pruned trial competes too, and in a free study a running one.
-            let others = history.finished().chain(history.running()).filter(|t| competes(t));
-            let mut rivals: Vec<f64> = others.filter_map(recorded).collect();
-            rivals.push(value);
-            verdict.marks.insert(name.clone(), json!(value));
-            if !self.is_promoted(rivals, value, request) {
+            let rivals = rung::rivals(&request.history, rung, &competes);
+            verdict.marks.insert(rung::mark(rung), rung::record(values));
+            let reached = rivals.len() + 1;
+            let better = standing::better(request.directions(), &rivals, values);
+            let promoted = reached > self.bootstrap
+                && better <= (reached / self.reduction as usize).saturating_sub(1);
+            if !promoted {
                 verdict.prune = Decision::Prune;
                 break;
             }
         }
         verdict
     }
-
-    fn is_promoted(&self, mut rivals: Vec<f64>, value: f64, request: &PruneRequest<'_>) -> bool {
-        if rivals.len() <= self.bootstrap {
-            return false;
-        }
-        let direction = request.direction();
-        rivals.sort_by(|one, other| match direction {
-            mlp_core::Direction::Minimize => one.total_cmp(other),
-            mlp_core::Direction::Maximize => other.total_cmp(one),
-        });
-        let last = (rivals.len() / self.reduction as usize).saturating_sub(1);
-        !direction.is_better(rivals[last], value)
-    }
-}
-
-fn mark(rung: u32) -> String {
-    format!("completed_rung_{rung}")
 }
 
 impl Pruner for HalvingPruner {

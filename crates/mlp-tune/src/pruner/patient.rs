@@ -1,10 +1,13 @@
 //! Waits until a trial has stopped improving; and bounds that no value may cross.
 
-use super::{Decision, PruneRequest, Pruner, Verdict};
+use mlp_core::Direction;
+
+use super::{Decision, PruneRequest, Pruner, ResumeRequest, Verdict};
 use crate::error::TuneError;
+use crate::trial::TrialRecord;
 
 /// Lets another pruner decide, or stops the trial itself, once its last `patience + 1` reports brought no improvement over the ones before
-/// (Optuna 5.0).
+/// (Optuna 5.0); with several objectives, in none of them.
 #[derive(Debug)]
 pub struct PatientPruner {
     inner: Option<Box<dyn Pruner>>,
@@ -38,17 +41,23 @@ impl PatientPruner {
     }
 
     fn has_stalled(&self, request: &PruneRequest<'_>) -> bool {
-        let values: Vec<_> = request.trial.reports.values().map(|value| Some(*value)).collect();
+        let mut objectives = request.directions().iter().enumerate();
+        objectives.all(|(place, direction)| self.has_stalled_in(request.trial, place, *direction))
+    }
+
+    fn has_stalled_in(&self, trial: &TrialRecord, objective: usize, direction: Direction) -> bool {
+        let reported = trial.reports.keys().filter_map(|step| trial.reported(*step));
+        let values: Vec<_> =
+            reported.filter_map(|values| values.get(objective)).map(|v| Some(*v)).collect();
         if values.len() <= self.patience + 1 {
             return false;
         }
         let (before, after) = values.split_at(values.len() - self.patience - 1);
-        let direction = request.direction();
         let best = |values: &[Option<f64>]| Some(direction.best(values.iter().copied())?.1);
         let Some((before, after)) = best(before).zip(best(after)) else { return false };
         let bar = match direction {
-            mlp_core::Direction::Minimize => before + self.least_gain,
-            mlp_core::Direction::Maximize => before - self.least_gain,
+            Direction::Minimize => before + self.least_gain,
+            Direction::Maximize => before - self.least_gain,
         };
         direction.is_better(bar, after)
     }
@@ -61,6 +70,14 @@ impl Pruner for PatientPruner {
         }
         self.inner.as_mut().map_or(Decision::Prune.into(), |inner| inner.judge(request))
     }
+
+    fn pauses(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.pauses())
+    }
+
+    fn resume(&mut self, request: &ResumeRequest<'_>) -> Option<u64> {
+        self.inner.as_mut()?.resume(request)
+    }
 }
 
 /// Stops a trial that reports NaN or a value outside of bounds.
@@ -69,6 +86,7 @@ pub struct ThresholdPruner {
     lower: f64,
     upper: f64,
     warmup_steps: i64,
+    objective: usize,
 }
 
 impl ThresholdPruner {
@@ -78,7 +96,7 @@ impl ThresholdPruner {
     /// If a bound is NaN, or the lower one above the upper one.
     pub fn new(lower: f64, upper: f64) -> Result<Self, TuneError> {
         if lower <= upper {
-            return Ok(Self { lower, upper, warmup_steps: 0 });
+            return Ok(Self { lower, upper, warmup_steps: 0, objective: 0 });
         }
         let given = format!("{lower} to {upper}");
         Err(TuneError::setting("the bounds", given, "a range that is not empty"))
@@ -90,12 +108,20 @@ impl ThresholdPruner {
         self.warmup_steps = steps;
         self
     }
+
+    /// Sets which objective's values are looked at, from 0; the first unless set.
+    #[must_use]
+    pub fn with_objective(mut self, objective: usize) -> Self {
+        self.objective = objective;
+        self
+    }
 }
 
 impl Pruner for ThresholdPruner {
     fn judge(&mut self, request: &PruneRequest<'_>) -> Verdict {
-        let (step, value) = request.last();
-        let fine = (self.lower..=self.upper).contains(&value) || step < self.warmup_steps;
+        let (step, values) = request.last_values();
+        let Some(value) = values.get(self.objective) else { return Decision::Keep.into() };
+        let fine = (self.lower..=self.upper).contains(value) || step < self.warmup_steps;
         if fine { Decision::Keep } else { Decision::Prune }.into()
     }
 }

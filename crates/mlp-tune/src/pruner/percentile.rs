@@ -3,7 +3,7 @@
 use mlp_core::Direction;
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, PruneRequest, Pruner, Verdict};
+use super::{Decision, PruneRequest, Pruner, Verdict, standing};
 use crate::error::TuneError;
 use crate::trial::TrialRecord;
 
@@ -63,7 +63,8 @@ impl Patience {
 
 /// Stops a trial whose best value so far is worse than a percentile of the complete trials' values at the same step (Optuna 5.0).
 ///
-/// A trial that has reported nothing but NaN is stopped as soon as another one is complete.
+/// A trial that has reported nothing but NaN is stopped as soon as another one is complete. With several objectives it is stopped if the front it belongs to
+/// at its last step (0: nothing dominates it there) is behind that percentile of the fronts of the complete trials.
 #[derive(Debug, Clone)]
 pub struct PercentilePruner {
     percentile: f64,
@@ -89,6 +90,28 @@ impl PercentilePruner {
     }
 }
 
+impl PercentilePruner {
+    /// With several objectives: whether the trial's front at its last step is behind a percentile of the fronts of the complete trials there.
+    fn judge_fronts(&self, request: &PruneRequest<'_>) -> Verdict {
+        let (step, own) = request.last_values();
+        let has_values = |values: &&[f64]| {
+            values.len() == own.len() && values.iter().all(|value| !value.is_nan())
+        };
+        let others = request.history.complete().filter_map(|trial| trial.reported(step));
+        let others: Vec<Vec<f64>> = others.filter(has_values).map(<[f64]>::to_vec).collect();
+        if others.len() < self.patience.min_trials.max(1) {
+            return Decision::Keep.into();
+        }
+        if !has_values(&own) {
+            return Decision::Prune.into();
+        }
+        let (own, others) = standing::fronts(request.directions(), &others, own);
+        let mut others: Vec<f64> = others.into_iter().map(|front| front as f64).collect();
+        let reference = quantile(&mut others, self.percentile / 100.0);
+        if own as f64 > reference { Decision::Prune } else { Decision::Keep }.into()
+    }
+}
+
 impl Pruner for PercentilePruner {
     fn judge(&mut self, request: &PruneRequest<'_>) -> Verdict {
         let complete = || request.history.complete();
@@ -99,6 +122,9 @@ impl Pruner for PercentilePruner {
             || !self.patience.looks_at(request.trial, step)
         {
             return Decision::Keep.into();
+        }
+        if request.directions().len() > 1 {
+            return self.judge_fronts(request);
         }
         let direction = request.direction();
         let own = request.trial.reports.values().map(|value| Some(*value));

@@ -1,5 +1,7 @@
 //! Stops a trial whose parts are worse than those of the best one, by a signed-rank test.
 
+use std::collections::BTreeMap;
+
 use mlp_core::Direction;
 use mlp_stats::{Alternative, wilcoxon_signed_rank};
 
@@ -12,7 +14,8 @@ use crate::trial::TrialRecord;
 ///
 /// For reports that are parts of one result, such as the scores of folds, reported at steps 0, 1, 2 and so on in any order. A trial whose mean is
 /// better than the best one's is never stopped. Steps that only one of the two has reported are left out, and a trial with a
-/// value that is not finite goes on.
+/// value that is not finite goes on. With several objectives it is compared with each complete trial that no other dominates, and stopped if it is worse than one of
+/// them in every objective.
 ///
 /// ```
 /// use mlp_core::{Dimension, Direction, SearchSpace};
@@ -61,9 +64,16 @@ impl WilcoxonPruner {
         self
     }
 
-    fn is_worse(&self, trial: &TrialRecord, best: &TrialRecord, direction: Direction) -> bool {
-        let common =
-            trial.reports.iter().filter_map(|(step, value)| Some(value - best.reports.get(step)?));
+    /// Whether the trial is worse than another one in an objective: in the mean, and by the test.
+    fn is_worse(
+        &self,
+        trial: &TrialRecord,
+        other: &TrialRecord,
+        objective: usize,
+        direction: Direction,
+    ) -> bool {
+        let (own, others) = (parts(trial, objective), parts(other, objective));
+        let common = own.iter().filter_map(|(step, value)| Some(value - others.get(step)?));
         let differences: Vec<f64> = common.collect();
         if differences.len() < self.startup_steps.max(2) {
             return false;
@@ -73,25 +83,53 @@ impl WilcoxonPruner {
             Direction::Maximize => Alternative::Less,
         };
         let test = wilcoxon_signed_rank(&differences, worse);
-        let (own, other) = (mean(trial), mean(best));
-        test.is_ok_and(|test| test.p_value < self.threshold) && direction.is_better(other, own)
+        test.is_ok_and(|test| test.p_value < self.threshold)
+            && direction.is_better(mean(&others), mean(&own))
     }
 }
 
-fn mean(trial: &TrialRecord) -> f64 {
-    trial.reports.values().sum::<f64>() / trial.reports.len() as f64
+/// The reports of an objective by step.
+fn parts(trial: &TrialRecord, objective: usize) -> BTreeMap<i64, f64> {
+    let part = |&step: &i64| Some((step, *trial.reported(step)?.get(objective)?));
+    trial.reports.keys().filter_map(part).collect()
+}
+
+fn mean(parts: &BTreeMap<i64, f64>) -> f64 {
+    parts.values().sum::<f64>() / parts.len() as f64
+}
+
+fn is_finite(trial: &TrialRecord) -> bool {
+    let is_finite =
+        |step: &i64| trial.reported(*step).is_some_and(|v| v.iter().all(|v| v.is_finite()));
+    trial.reports.keys().all(is_finite)
+}
+
+/// What a trial is compared with: the best complete one, or with several objectives those that nothing dominates.
+fn bests<'a>(request: &PruneRequest<'a>) -> Vec<&'a TrialRecord> {
+    let complete = request.history.complete().filter(|trial| order::score(trial).is_some());
+    let complete: Vec<&TrialRecord> = complete.collect();
+    if let [direction] = request.history.directions() {
+        let best = direction.best(complete.iter().map(|trial| order::score(trial)));
+        return best.map(|(place, _)| complete[place]).into_iter().collect();
+    }
+    let values: Vec<&[f64]> = complete.iter().map(|trial| trial.values.as_slice()).collect();
+    let fronts = order::fronts(request.history.directions(), &values);
+    complete.into_iter().zip(fronts).filter(|(_, front)| *front == 0).map(|(t, _)| t).collect()
 }
 
 impl Pruner for WilcoxonPruner {
     fn judge(&mut self, request: &PruneRequest<'_>) -> Verdict {
-        let direction = request.direction();
-        let complete: Vec<_> = request.history.complete().collect();
-        let scores = complete.iter().map(|trial| order::score(trial));
-        let Some((best, _)) = direction.best(scores) else { return Decision::Keep.into() };
-        let best = complete[best];
-        let is_finite = |trial: &TrialRecord| trial.reports.values().all(|value| value.is_finite());
-        let is_comparable = is_finite(request.trial) && is_finite(best);
-        match is_comparable && self.is_worse(request.trial, best, direction) {
+        if !is_finite(request.trial) {
+            return Decision::Keep.into();
+        }
+        let directions = request.directions();
+        let is_beaten_by = |best: &TrialRecord| {
+            let mut objectives = directions.iter().enumerate();
+            objectives
+                .all(|(place, direction)| self.is_worse(request.trial, best, place, *direction))
+        };
+        let mut bests = bests(request).into_iter().filter(|best| is_finite(best));
+        match bests.any(is_beaten_by) {
             true => Decision::Prune.into(),
             false => Decision::Keep.into(),
         }

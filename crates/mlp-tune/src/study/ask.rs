@@ -1,43 +1,55 @@
-//! How the next trial comes about: an orphan, an enqueued one, or a new one.
+//! How the next trial comes about: an orphan, a paused one, an enqueued one, or a new one.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
 
-use mlp_core::{Domain, ParamValue, Params, StoreError, Timestamp};
-use serde::{Deserialize, Serialize};
+use mlp_core::{Domain, ParamValue, Params, StoreError};
 use serde_json::{Value, json};
 
+use super::duplicates::{self, Duplicates, MAX_REDRAWS};
 use super::state::State;
 use super::{Study, Trial};
 use crate::error::TuneError;
+use crate::pruner::ResumeRequest;
 use crate::sampler::{Proposal, Request};
 use crate::store::{StudyId, TrialDraft, TrialEvent};
-use crate::trial::{FAILURE, LEASE, TrialRecord, TrialState};
-use crate::worker;
+use crate::trial::{INPUTS, LEASE, REUSED, TrialRecord, TrialState};
 
 /// The attribute with the parameters of an enqueued trial, as Optuna calls it.
 const FIXED: &str = "fixed_params";
+/// The attribute with what is odd about an enqueued trial.
+const WARNINGS: &str = "mlp:warnings";
 /// The attribute with the values proposed for parameters that the trial may choose while it runs.
 pub(super) const SUGGESTED: &str = "mlp:suggested";
+/// How many results in a row one call of `ask` takes over before it gives up.
+const MAX_REUSED: usize = 1_000;
 
-/// Who runs a trial.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Lease {
-    worker: String,
-    /// How often the trial has changed hands.
-    pub(crate) epoch: u64,
-    /// When others may take it, if they cannot tell that its worker is dead.
-    until: Timestamp,
+/// Which trials may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Take {
+    /// Any.
+    Any,
+    /// Those that are there: orphans, paused and enqueued ones.
+    Present,
+    /// Those that were paused and are worth going on with.
+    Paused,
 }
 
-impl Lease {
-    pub(crate) fn of(trial: &TrialRecord) -> Option<Self> {
-        serde_json::from_value(trial.system.get(LEASE)?.clone()).ok()
-    }
+/// What was started.
+#[derive(Debug)]
+pub(super) enum Asked<'a> {
+    Run(Trial<'a>),
+    /// A trial that was paused.
+    Resumed(Trial<'a>),
+    /// A trial that took over the result of an earlier one.
+    Reused,
+}
 
-    fn has_lapsed(&self, now: Timestamp) -> bool {
-        self.until < now || worker::is_dead(&self.worker)
-    }
+/// A trial that was started in the store.
+enum Started {
+    Run(u64),
+    Resumed(u64),
+    Reused(u64),
 }
 
 impl Study {
@@ -47,64 +59,87 @@ impl Study {
     /// [`TuneError::Exhausted`] if the sampler has nothing left; [`TuneError::TooManyPending`] if the study is ordered and earlier trials
     /// must end first; or if the store fails.
     pub fn ask(&self) -> Result<Trial<'_>, TuneError> {
-        let mut state = self.state.lock();
-        loop {
-            let study = self.sync(&mut state)?;
-            let started = match self.adopt(&mut state, study)? {
-                Some(number) => Ok(number),
-                None => match self.claim(&mut state, study)? {
-                    Some(number) => Ok(number),
-                    None => self.create(&mut state, study),
-                },
-            };
-            match started {
-                // Another process was faster: look again.
-                Err(TuneError::Store(StoreError::Conflict { .. })) => {}
-                Err(error) => return Err(error),
-                Ok(number) => {
-                    self.sync(&mut state)?;
-                    state.mine.insert(number);
-                    return Ok(Trial::new(self, &state.trials[number as usize]));
-                }
+        for _ in 0..MAX_REUSED {
+            if let Some(Asked::Run(trial) | Asked::Resumed(trial)) = self.take(Take::Any)? {
+                return Ok(trial);
             }
         }
+        Err(TuneError::Exhausted)
     }
 
-    /// Takes over a running trial whose worker is dead. One that died too often fails.
-    fn adopt(&self, state: &mut State, study: StudyId) -> Result<Option<u64>, TuneError> {
-        let now = self.clock.now();
-        let orphans: Vec<(u64, u64)> = state
-            .open
-            .difference(&state.mine)
-            .filter_map(|&number| {
-                let trial = &state.trials[number as usize];
-                let lease = Lease::of(trial).filter(|_| trial.state == TrialState::Running)?;
-                lease.has_lapsed(now).then_some((number, lease.epoch))
-            })
-            .collect();
-        for (number, epoch) in orphans {
-            let dead = epoch + 1 >= self.attempts;
-            let event = if dead {
-                let reason = json!(format!("its process died, {} times in all", epoch + 1));
-                let _ = self.write(
-                    study,
-                    number,
-                    TrialEvent::System { name: FAILURE.into(), value: reason },
-                )?;
-                TrialEvent::Finish { state: TrialState::Failed, values: Vec::new(), finished: now }
-            } else {
-                TrialEvent::System { name: LEASE.into(), value: self.lease(epoch + 1) }
-            };
-            if self.write(study, number, event)? && !dead {
-                return Ok(Some(number));
+    /// Starts a trial, if there is one that may start.
+    pub(super) fn take(&self, what: Take) -> Result<Option<Asked<'_>>, TuneError> {
+        let mut ended = Vec::new();
+        let mut state = self.state.lock();
+        let asked = loop {
+            let study = self.sync(&mut state)?;
+            match self.start(&mut state, study, what, &mut ended) {
+                // Another process was faster: look again.
+                Err(TuneError::Store(StoreError::Conflict { .. })) => {}
+                Err(error) => break Err(error),
+                Ok(None) => break Ok(None),
+                Ok(Some(started)) => {
+                    self.sync(&mut state)?;
+                    let mut run = |number: u64| {
+                        state.mine.insert(number, self.clock.monotonic());
+                        Trial::new(self, &state.trials[number as usize])
+                    };
+                    break Ok(Some(match started {
+                        Started::Run(number) => Asked::Run(run(number)),
+                        Started::Resumed(number) => Asked::Resumed(run(number)),
+                        Started::Reused(number) => {
+                            ended.push(number);
+                            Asked::Reused
+                        }
+                    }));
+                }
+            }
+        };
+        if !ended.is_empty() {
+            self.sync(&mut state)?;
+            let ended: Vec<_> =
+                ended.iter().map(|&n| Arc::clone(&state.trials[n as usize])).collect();
+            drop(state);
+            ended.iter().for_each(|trial| self.announce(trial));
+        }
+        asked
+    }
+
+    fn start(
+        &self,
+        state: &mut State,
+        study: StudyId,
+        what: Take,
+        ended: &mut Vec<u64>,
+    ) -> Result<Option<Started>, TuneError> {
+        self.fail_overdue(state, study, ended)?;
+        if what != Take::Paused {
+            if state.open.len() > state.mine.len() + state.paused.len()
+                && let Some(number) = self.adopt(state, study, ended)?
+            {
+                self.sync(state)?;
+                let given = Params::clone(&state.trials[number as usize].params);
+                self.complete(state, study, number, &given)?;
+                return Ok(Some(Started::Run(number)));
+            }
+            if let Some(number) = self.claim(state, study)? {
+                return Ok(Some(Started::Run(number)));
             }
         }
-        self.sync(state)?;
-        Ok(None)
+        if let Some(number) = self.pick_paused(state)? {
+            self.resume(state, study, number)?;
+            return Ok(Some(Started::Resumed(number)));
+        }
+        if what == Take::Any { self.create(state, study).map(Some) } else { Ok(None) }
     }
 
     /// Writes an event; `false` if another process was faster.
-    fn write(&self, study: StudyId, number: u64, event: TrialEvent) -> Result<bool, TuneError> {
+    pub(super) fn write(
+        &self,
+        study: StudyId,
+        number: u64,
+        event: TrialEvent,
+    ) -> Result<bool, TuneError> {
         match self.store.record(study, number, &event) {
             Ok(()) => Ok(true),
             Err(StoreError::Conflict { .. }) => Ok(false),
@@ -112,38 +147,50 @@ impl Study {
         }
     }
 
-    fn lease(&self, epoch: u64) -> Value {
-        let until = self.clock.now().after(self.lease.max(Duration::from_secs(1)));
-        json!(Lease { worker: worker::process().to_owned(), epoch, until })
+    /// The paused trial that the pruner would go on with.
+    fn pick_paused(&self, state: &mut State) -> Result<Option<u64>, TuneError> {
+        let State { pruner, trials, paused, .. } = state;
+        if !pruner.pauses() {
+            return Ok(None);
+        }
+        if self.pending.is_some() {
+            let setting = "the pruner of an ordered study";
+            return Err(TuneError::setting(setting, "one that pauses trials", "one that does not"));
+        }
+        if paused.is_empty() {
+            return Ok(None);
+        }
+        let waiting: Vec<&TrialRecord> =
+            paused.iter().map(|&number| trials[number as usize].as_ref()).collect();
+        let history = self.history(trials, trials.len() as u64);
+        let request = ResumeRequest { paused: &waiting, history, study: &self.name };
+        Ok(pruner.resume(&request))
     }
 
     /// Starts the first enqueued trial.
     fn claim(&self, state: &mut State, study: StudyId) -> Result<Option<u64>, TuneError> {
-        let waiting = |number: &&u64| state.trials[**number as usize].state == TrialState::Waiting;
-        let Some(&number) = state.open.iter().find(waiting) else { return Ok(None) };
-        if !self.write(study, number, TrialEvent::Claim { started: self.clock.now() })? {
+        let Some(&number) = state.waiting.first() else { return Ok(None) };
+        let now = self.clock.now();
+        if !self.write(study, number, TrialEvent::Claim { started: now })? {
             self.sync(state)?;
             return self.claim(state, study);
         }
-        self.write(study, number, TrialEvent::System { name: LEASE.into(), value: self.lease(0) })?;
+        let value = self.first_lease(now);
+        self.write(study, number, TrialEvent::System { name: LEASE.into(), value })?;
         let fixed = fixed(&state.trials[number as usize], &state.domains);
-        let params = self.complete(state, number, &fixed)?;
-        for (name, value) in params.iter() {
-            let (name, value) = (name.to_owned(), value.clone());
-            let domain = state.domains[&name].clone();
-            self.write(study, number, TrialEvent::Param { name, domain, value })?;
-        }
+        self.complete(state, study, number, &fixed)?;
         Ok(Some(number))
     }
 
-    /// The fixed parameters with the sampler's for the others.
+    /// Gives a trial the parameters that it lacks: the given ones, and the sampler's for the others.
     fn complete(
         &self,
         state: &mut State,
+        study: StudyId,
         number: u64,
-        fixed: &Params,
-    ) -> Result<Params, TuneError> {
-        let State { sampler, trials, .. } = state;
+        given: &Params,
+    ) -> Result<(), TuneError> {
+        let State { sampler, trials, domains, .. } = state;
         let history = self.history(trials, number);
         let request = Request { space: &self.space, history, seed: self.seed };
         let mut params = Params::new();
@@ -153,7 +200,7 @@ impl Study {
             if !dimension.is_active(&params) {
                 continue;
             }
-            if let Some(value) = fixed.get(name) {
+            if let Some(value) = given.get(name) {
                 params.insert(name, value.clone());
                 continue;
             }
@@ -167,40 +214,106 @@ impl Study {
             let value = value.unwrap_or_else(|| sampler.suggest(&request, name, &dimension.domain));
             params.insert(name, value);
         }
-        Ok(params)
+        let present = &trials[number as usize].params;
+        for (name, value) in params.iter().filter(|(name, _)| present.get(name).is_none()) {
+            let (name, value) = (name.to_owned(), value.clone());
+            let domain = domains[&name].clone();
+            self.write(study, number, TrialEvent::Param { name, domain, value })?;
+        }
+        Ok(())
     }
 
-    fn create(&self, state: &mut State, study: StudyId) -> Result<u64, TuneError> {
+    fn create(&self, state: &mut State, study: StudyId) -> Result<Started, TuneError> {
         let number = state.trials.len() as u64;
         if let Some(waits_for) = self.waits_for(state, number) {
             return Err(TuneError::TooManyPending { number, waits_for });
         }
+        let (Proposal { params, mut marks, .. }, reused) = self.propose(state, number)?;
+        let now = self.clock.now();
+        if let Some(inputs) = &self.inputs {
+            marks.insert(INPUTS.to_owned(), inputs.clone());
+        }
+        if let Some(earlier) = &reused {
+            marks.insert(REUSED.to_owned(), json!(earlier.number));
+        }
+        // Also where the result is there already: who dies before it is written leaves a trial to be run.
+        marks.insert(LEASE.to_owned(), self.first_lease(now));
+        let mut draft = TrialDraft::new(TrialState::Running);
+        draft.params = params.into();
+        draft.domains = Arc::clone(&state.domains);
+        draft.system = marks.into();
+        draft.started = Some(now);
+        self.store.create_trial(study, number, &draft)?;
+        let Some(earlier) = reused else { return Ok(Started::Run(number)) };
+        let values = earlier.values.clone();
+        let event = TrialEvent::Finish { state: TrialState::Complete, values, finished: now };
+        self.store.record(study, number, &event)?;
+        Ok(Started::Reused(number))
+    }
+
+    /// What the next trial tries, and the trial whose result it takes over.
+    fn propose(
+        &self,
+        state: &mut State,
+        number: u64,
+    ) -> Result<(Proposal, Option<Arc<TrialRecord>>), TuneError> {
+        if self.duplicates == Duplicates::Allow || self.space.dimensions().is_empty() {
+            return Ok((self.propose_once(state, number, 0)?, None));
+        }
+        state.known.learn(&state.trials);
+        let inputs = self.inputs.as_ref();
+        let mut last = None;
+        for attempt in 0..=MAX_REDRAWS {
+            let proposal = self.propose_once(state, number, attempt)?;
+            let history = self.history(&state.trials, number);
+            let Some(earlier) = state.known.find(&history, &proposal.params, inputs) else {
+                return Ok((proposal, None));
+            };
+            if self.duplicates == Duplicates::Reuse {
+                let earlier = Arc::clone(&state.trials[earlier.number as usize]);
+                let has_result = earlier.state == TrialState::Complete
+                    && earlier.values.len() == self.directions.len()
+                    && history.horizon.is_none_or(|horizon| earlier.number < horizon);
+                return Ok((proposal, has_result.then_some(earlier)));
+            }
+            last = Some(proposal);
+        }
+        let history = self.history(&state.trials, number);
+        let is_known = |params: &Params| state.known.find(&history, params, inputs).is_some();
+        match (duplicates::first_new(&self.space, is_known), self.duplicates, last) {
+            (Some(params), ..) => Ok((params.into(), None)),
+            (None, Duplicates::Resample, Some(last)) => Ok((last, None)),
+            _ => Err(TuneError::Exhausted),
+        }
+    }
+
+    fn propose_once(
+        &self,
+        state: &mut State,
+        number: u64,
+        attempt: u64,
+    ) -> Result<Proposal, TuneError> {
         let State { sampler, trials, learnt, .. } = state;
         let history = self.history(trials, number);
         let mut space = &self.space;
         if sampler.joins_suggestions() {
-            learnt.learn(&self.space, history.complete());
+            learnt.learn(&self.space, &history);
             space = learnt.space().unwrap_or(space);
         }
-        let request = Request { space, history, seed: self.seed };
-        let Proposal { mut params, mut marks } = sampler.propose(&request)?;
+        // Another attempt draws from another stream, a function of seed and number as well.
+        let seed = self.seed ^ attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let request = Request { space, history, seed };
+        let mut proposal = sampler.propose(&request)?;
         let undeclared = &space.dimensions()[self.space.dimensions().len()..];
-        let suggested: Params = undeclared
-            .iter()
-            .filter_map(|d| Some((d.name.clone(), params.get(&d.name)?.clone())))
-            .collect();
-        if !suggested.is_empty() {
-            params.retain(|name, _| suggested.get(name).is_none());
-            marks.insert(SUGGESTED.to_owned(), json!(suggested));
+        if !undeclared.is_empty() {
+            let suggested: Params = undeclared
+                .iter()
+                .filter_map(|d| Some((d.name.clone(), proposal.params.get(&d.name)?.clone())))
+                .collect();
+            proposal.params.retain(|name, _| suggested.get(name).is_none());
+            proposal.marks.insert(SUGGESTED.to_owned(), json!(suggested));
         }
-        marks.insert(LEASE.to_owned(), self.lease(0));
-        let mut draft = TrialDraft::new(TrialState::Running);
-        draft.params = params.into();
-        draft.domains = state.domains.clone();
-        draft.system = marks.into();
-        draft.started = Some(self.clock.now());
-        self.store.create_trial(study, number, &draft)?;
-        Ok(number)
+        Ok(proposal)
     }
 
     /// The earliest trial that must end before this one may start, in an ordered study.
@@ -212,7 +325,7 @@ impl Study {
 
 /// The parameters of an enqueued trial, as typed values of the space's domains.
 fn fixed(trial: &TrialRecord, domains: &BTreeMap<String, Domain>) -> Params {
-    let mut params = (*trial.params).clone();
+    let mut params = Params::clone(&trial.params);
     let given = trial.system.get(FIXED).and_then(Value::as_object);
     for (name, value) in given.into_iter().flatten() {
         let value: Option<ParamValue> = serde_json::from_value(value.clone()).ok();
@@ -236,7 +349,7 @@ fn suitable(domain: &Domain, value: &ParamValue) -> Option<ParamValue> {
 }
 
 pub(super) fn enqueue(study: &Study, params: &Params) -> Result<(), TuneError> {
-    let mut fixed = serde_json::Map::new();
+    let (mut fixed, mut warnings) = (serde_json::Map::new(), Vec::new());
     for (name, value) in params.iter() {
         let dimension = study.space.dimensions().iter().find(|d| d.name == name);
         let dimension =
@@ -244,10 +357,17 @@ pub(super) fn enqueue(study: &Study, params: &Params) -> Result<(), TuneError> {
         let value = suitable(&dimension.domain, value).ok_or_else(|| {
             TuneError::parameter(name, format!("{value} does not suit its domain"))
         })?;
+        if !dimension.domain.contains(&value) {
+            warnings.push(format!("{name} = {value} is outside of its domain"));
+        }
         fixed.insert(name.to_owned(), json!(value));
     }
     let mut draft = TrialDraft::new(TrialState::Waiting);
-    draft.system = std::sync::Arc::new([(FIXED.to_owned(), Value::Object(fixed))].into());
+    let system = Arc::make_mut(&mut draft.system);
+    system.insert(FIXED.to_owned(), Value::Object(fixed));
+    if !warnings.is_empty() {
+        system.insert(WARNINGS.to_owned(), json!(warnings));
+    }
     let mut state = study.state.lock();
     loop {
         let id = study.sync(&mut state)?;

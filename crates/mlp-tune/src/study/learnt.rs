@@ -1,16 +1,19 @@
 //! The parameters that trials chose while they ran, as dimensions that a sampler can propose together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use mlp_core::{Dimension, Domain, SearchSpace};
 
-use crate::trial::TrialRecord;
+use crate::history::History;
+use crate::trial::{TrialRecord, TrialState};
 
 /// The parameters beyond the declared ones that every complete trial so far has chosen, with the domain of the latest (Optuna's
 /// intersection of search spaces).
 #[derive(Debug, Default)]
 pub(super) struct Learnt {
-    seen: BTreeSet<u64>,
+    /// The trials below were looked at; those in `late` had not ended then.
+    next: usize,
+    late: Vec<usize>,
     /// Name by name: the number of the trial that the domain is from.
     common: Option<BTreeMap<String, (u64, Domain)>>,
     /// The declared space with these parameters, as long as it stands.
@@ -18,17 +21,23 @@ pub(super) struct Learnt {
 }
 
 impl Learnt {
-    /// Takes in complete trials that it has not seen yet.
-    pub(super) fn learn<'a>(
-        &mut self,
-        declared: &SearchSpace,
-        complete: impl Iterator<Item = &'a TrialRecord>,
-    ) {
-        for trial in complete {
-            if self.seen.insert(trial.number) {
-                self.learn_one(declared, trial);
+    /// Takes in what is complete since the last time.
+    pub(super) fn learn(&mut self, declared: &SearchSpace, history: &History<'_>) {
+        if self.common.as_ref().is_some_and(BTreeMap::is_empty) {
+            return; // Nothing is common to all, and that stays so.
+        }
+        let visible = history.trials.len();
+        let visible = history.horizon.map_or(visible, |horizon| visible.min(horizon as usize));
+        let late = std::mem::take(&mut self.late);
+        for number in late.into_iter().chain(self.next..visible) {
+            let trial = &history.trials[number];
+            match trial.state {
+                TrialState::Complete => self.learn_one(declared, trial),
+                state if state.is_finished() => {}
+                _ => self.late.push(number),
             }
         }
+        self.next = self.next.max(visible);
     }
 
     fn learn_one(&mut self, declared: &SearchSpace, trial: &TrialRecord) {

@@ -1,30 +1,38 @@
 //! A study: what is searched, how, and what came of it so far.
 
 mod ask;
+mod checkpoint;
+mod duplicates;
+mod insight;
 mod learnt;
+mod lease;
 mod optimize;
-
+#[cfg(feature = "progress")]
+mod progress;
+mod setup;
 mod state;
 mod trial;
 
+pub use duplicates::Duplicates;
+pub use insight::{HistoryPoint, SlicePoint, TrialTable};
 pub use optimize::Summary;
 pub use trial::Trial;
 
-use std::path::Path;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use mlp_core::{Clock, Direction, Params, SearchSpace, SystemClock};
+use mlp_core::{Clock, Direction, Params, SearchSpace, catch_panic};
 use parking_lot::{Condvar, Mutex};
+use serde_json::Value;
 
+use crate::budget::Stopper;
 use crate::error::TuneError;
 use crate::observer::TrialObserver;
 use crate::pruner::{NoPruner, Pruner};
-use crate::sampler::Sampler;
 use crate::store::StudyStore;
-use crate::store::journal::Journal;
-use crate::store::memory::MemoryStore;
 use crate::trial::TrialRecord;
 use state::State;
 
@@ -61,145 +69,36 @@ pub struct Study {
     pending: Option<u64>,
     lease: Duration,
     attempts: u64,
+    trial_limit: Option<Duration>,
+    duplicates: Duplicates,
+    /// The versions of data and code.
+    inputs: Option<Value>,
+    checkpoints: Option<PathBuf>,
     store: Arc<dyn StudyStore>,
     observers: Vec<Arc<dyn TrialObserver>>,
+    callbacks: Vec<Callback>,
+    stoppers: Vec<Arc<dyn Stopper>>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     ended: Condvar,
     stop: AtomicBool,
     panics: AtomicU64,
+    #[cfg(feature = "progress")]
+    progress: progress::Progress,
+}
+
+type EndOfTrial = dyn Fn(&Study, &TrialRecord) + Send + Sync;
+
+/// A function that is called when a trial has ended.
+struct Callback(Box<EndOfTrial>);
+
+impl fmt::Debug for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Callback")
+    }
 }
 
 impl Study {
-    /// A study of one objective, in memory, called `study`, with the TPE sampler, seed 0, one thread and no pruner.
-    #[must_use]
-    pub fn new(space: SearchSpace, direction: Direction) -> Self {
-        Self::with_directions(space, vec![direction])
-    }
-
-    /// A study of several objectives.
-    ///
-    /// # Errors
-    /// If there is no objective.
-    pub fn with_objectives(
-        space: SearchSpace,
-        directions: impl IntoIterator<Item = Direction>,
-    ) -> Result<Self, TuneError> {
-        let directions: Vec<_> = directions.into_iter().collect();
-        if directions.is_empty() {
-            return Err(TuneError::setting("the number of objectives", 0, "at least 1"));
-        }
-        Ok(Self::with_directions(space, directions))
-    }
-
-    fn with_directions(space: SearchSpace, directions: Vec<Direction>) -> Self {
-        Self {
-            state: Mutex::new(State::new(&space)),
-            space,
-            directions,
-            name: "study".to_owned(),
-            seed: 0,
-            threads: 1,
-            pending: None,
-            lease: Duration::from_secs(3600),
-            attempts: 3,
-            store: Arc::new(MemoryStore::new()),
-            observers: Vec::new(),
-            clock: Arc::new(SystemClock::new()),
-            ended: Condvar::new(),
-            stop: AtomicBool::new(false),
-            panics: AtomicU64::new(0),
-        }
-    }
-
-    /// Sets who proposes.
-    #[must_use]
-    pub fn with_sampler(mut self, sampler: impl Sampler + 'static) -> Self {
-        self.state.get_mut().sampler = Box::new(sampler);
-        self
-    }
-
-    /// Sets who stops trials early.
-    #[must_use]
-    pub fn with_pruner(mut self, pruner: impl Pruner + 'static) -> Self {
-        self.state.get_mut().pruner = Box::new(pruner);
-        self
-    }
-
-    /// Sets the seed of every random choice.
-    #[must_use]
-    pub fn with_seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Sets the name under which the store keeps the study.
-    #[must_use]
-    pub fn with_name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Sets how many threads `optimize` runs trials on; at least 1.
-    #[must_use]
-    pub fn with_threads(mut self, threads: usize) -> Self {
-        self.threads = threads.max(1);
-        self
-    }
-
-    /// Makes the trials independent of the number of threads: trial k starts when all trials up to k − `pending` have ended, and its
-    /// parameters and its pruning depend on these alone. Up to `pending` trials run at once, so it should be the number of threads or a little
-    /// more. Without this, a trial learns from whatever has ended when it starts.
-    #[must_use]
-    pub fn with_order(mut self, pending: u64) -> Self {
-        self.pending = Some(pending.max(1));
-        self
-    }
-
-    /// Sets how long a trial of a process on another machine may be silent before it is run again (default: an hour). The trials of a dead
-    /// process on this machine are run again at once.
-    #[must_use]
-    pub fn with_lease(mut self, lease: Duration) -> Self {
-        self.lease = lease;
-        self
-    }
-
-    /// Sets how often a trial is run whose process dies, before it is failed (default: 3).
-    #[must_use]
-    pub fn with_attempts(mut self, attempts: u64) -> Self {
-        self.attempts = attempts.max(1);
-        self
-    }
-
-    /// Keeps the study in a store, and continues the study of its name if there is one.
-    #[must_use]
-    pub fn with_store(mut self, store: Arc<dyn StudyStore>) -> Self {
-        self.store = store;
-        self
-    }
-
-    /// Keeps the study in a journal file, and continues the study of its name if the file has one. See [`Journal`].
-    ///
-    /// # Errors
-    /// If the file cannot be opened or read.
-    pub fn with_journal(self, path: impl AsRef<Path>) -> Result<Self, TuneError> {
-        Ok(self.with_store(Arc::new(Journal::open(path)?)))
-    }
-
-    /// Adds somebody who hears about every trial.
-    #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn TrialObserver>) -> Self {
-        self.observers.push(observer);
-        self
-    }
-
-    /// Sets the clock.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
     /// Where is searched.
     #[must_use]
     pub fn space(&self) -> &SearchSpace {
@@ -212,13 +111,56 @@ impl Study {
         &self.name
     }
 
-    /// Ends the running `optimize` after the trials that have started; from an objective, an observer, or another thread.
+    /// Ends the running `optimize` after the trials that have started; from an objective, a callback, or another thread. A long objective may look whether its
+    /// trial [is stopping](Trial::is_stopping).
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.ended.notify_all();
     }
 
-    /// How often an observer panicked.
+    /// Whether the running `optimize` is to end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Tells everybody that a trial has ended.
+    fn announce(&self, trial: &TrialRecord) {
+        self.forget_checkpoint(trial.number);
+        self.ended.notify_all();
+        let caught = |tell: &dyn Fn()| {
+            if catch_panic(tell).is_err() {
+                self.panics.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        for observer in &self.observers {
+            caught(&|| observer.trial_finished(&self.name, trial));
+        }
+        for Callback(callback) in &self.callbacks {
+            caught(&|| callback(self, trial));
+        }
+        #[cfg(feature = "progress")]
+        self.advance();
+    }
+
+    /// Ends the trials that a pruner has paused and that nobody takes up any more, as pruned, and returns how many they were. In a store a paused trial
+    /// counts as running.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn prune_paused(&self) -> Result<u64, TuneError> {
+        let paused: Vec<Trial<'_>> = {
+            let mut state = self.state.lock();
+            self.sync(&mut state)?;
+            let paused = state.paused.iter().map(|&number| &state.trials[number as usize]);
+            paused.map(|trial| Trial::new(self, trial)).collect()
+        };
+        let count = paused.len() as u64;
+        paused.into_iter().try_for_each(Trial::prune)?;
+        Ok(count)
+    }
+
+    /// How often an observer or a callback panicked.
     #[must_use]
     pub fn observer_panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
@@ -234,14 +176,20 @@ impl Study {
         Ok(state.trials.clone())
     }
 
+    /// The direction of the only objective.
+    fn direction(&self) -> Result<Direction, TuneError> {
+        match self.directions[..] {
+            [direction] => Ok(direction),
+            _ => Err(TuneError::NotOneObjective { objectives: self.directions.len() }),
+        }
+    }
+
     /// The best complete trial that respects its constraints; the first of equal ones.
     ///
     /// # Errors
     /// If no trial is complete and feasible, there are several objectives, or the store cannot be read.
     pub fn best(&self) -> Result<Arc<TrialRecord>, TuneError> {
-        let [direction] = self.directions[..] else {
-            return Err(TuneError::NotOneObjective { objectives: self.directions.len() });
-        };
+        let direction = self.direction()?;
         let trials = self.trials()?;
         let scores = trials.iter().map(|trial| crate::order::score(trial));
         let (place, _) = direction.best(scores).ok_or(TuneError::NothingComplete)?;

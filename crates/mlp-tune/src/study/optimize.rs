@@ -1,17 +1,19 @@
 //! Running an objective on several threads until a budget is spent.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mlp_core::{StoreError, catch_panic};
 use parking_lot::Mutex;
 
+use super::ask::{Asked, Take};
 use super::{Study, Trial};
 use crate::budget::{Budget, StopReason};
 use crate::error::TuneError;
 use crate::objective::{Scores, TrialError};
 use crate::order;
-use crate::trial::TrialState;
+use crate::trial::TrialRecord;
 
 /// How long a thread waits at most for trials of other processes before it looks into the store again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -20,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// How many trials it ran.
+    /// How many trials it started; one that was paused and taken up again counts once.
     pub trials: u64,
     /// Why it ended.
     pub reason: StopReason,
@@ -28,17 +30,26 @@ pub struct Summary {
 
 /// What the threads of one call share.
 #[derive(Debug, Default)]
-struct Progress {
+struct Shared {
     started: u64,
     reason: Option<StopReason>,
     error: Option<TuneError>,
+}
+
+/// What a thread does next.
+enum Next<'a> {
+    Run(Trial<'a>),
+    /// Waits until a trial has ended, and looks again.
+    Wait,
+    Again,
+    End,
 }
 
 impl Study {
     /// Runs trials until the budget is spent.
     ///
     /// The objective computes the scores of one trial; it may run on [several threads](Self::with_threads). A panic, an error or NaN fails
-    /// that trial only. What it wants to keep between attempts it stores by itself.
+    /// that trial only. What it wants to keep between attempts it puts into the trial's [checkpoint folder](Trial::checkpoint_folder).
     ///
     /// # Errors
     /// If the store fails, or the space does not suit the sampler. Trials that had started have ended by then.
@@ -49,14 +60,24 @@ impl Study {
     ) -> Result<Summary, TuneError> {
         self.stop.store(false, Ordering::SeqCst);
         let start = self.clock.monotonic();
-        let progress = Mutex::new(Progress::default());
+        let shared = Mutex::new(Shared::default());
+        #[cfg(feature = "progress")]
+        self.progress.start(&budget);
         let run = || {
-            while let Some(trial) = self.next(&budget, start, &progress) {
-                if let Err(error) = run_one(trial, &objective) {
-                    let mut progress = progress.lock();
-                    progress.error.get_or_insert(error);
-                    drop(progress);
-                    self.ended.notify_all();
+            loop {
+                match self.next(&budget, start, &shared) {
+                    Next::Run(trial) => {
+                        if let Err(error) = run_one(trial, &objective) {
+                            shared.lock().error.get_or_insert(error);
+                            self.ended.notify_all();
+                        }
+                    }
+                    Next::Wait => {
+                        let mut state = self.state.lock();
+                        self.ended.wait_for(&mut state, LOOK_AGAIN);
+                    }
+                    Next::Again => {}
+                    Next::End => break,
                 }
             }
         };
@@ -69,105 +90,98 @@ impl Study {
                 }
             });
         }
-        let Progress { started, reason, error } = progress.into_inner();
+        #[cfg(feature = "progress")]
+        self.progress.end();
+        let Shared { started, reason, error } = shared.into_inner();
         match error {
             Some(error) => Err(error),
             None => Ok(Summary { trials: started, reason: reason.unwrap_or(StopReason::Stopped) }),
         }
     }
 
-    /// The next trial of this call; none when it ends.
-    fn next(
-        &self,
-        budget: &Budget,
-        start: Duration,
-        progress: &Mutex<Progress>,
-    ) -> Option<Trial<'_>> {
-        loop {
-            let mut shared = progress.lock();
-            if shared.reason.is_some() || shared.error.is_some() {
-                return None;
+    /// What a thread of this call does next. The threads decide one after the other.
+    fn next(&self, budget: &Budget, start: Duration, shared: &Mutex<Shared>) -> Next<'_> {
+        let mut shared = shared.lock();
+        if shared.reason.is_some() || shared.error.is_some() {
+            return Next::End;
+        }
+        let asked = self.limits(budget, start, shared.started).and_then(|limit| match limit {
+            Limit::None => self.take(Take::Any),
+            Limit::Started(what) => self.take(what),
+            Limit::Reached(reason) => {
+                shared.reason = Some(reason);
+                Ok(None)
             }
-            let asked = match self.reason_to_stop(budget, start, shared.started) {
-                Ok(None) => self.ask(),
-                Ok(Some(reason)) => {
-                    shared.reason = Some(reason);
-                    self.ended.notify_all();
-                    return None;
-                }
-                Err(error) => Err(error),
-            };
-            match asked {
-                Ok(trial) => {
-                    shared.started += 1;
-                    return Some(trial);
-                }
-                Err(TuneError::TooManyPending { .. }) => {
-                    drop(shared);
-                    let mut state = self.state.lock();
-                    self.ended.wait_for(&mut state, LOOK_AGAIN);
-                }
-                Err(TuneError::Exhausted) => {
-                    drop(shared);
-                    // A cell that is claimed may yet fail, and is free again then.
-                    let mut state = self.state.lock();
-                    if state.mine.is_empty() {
-                        drop(state);
-                        progress.lock().reason.get_or_insert(StopReason::Exhausted);
-                        return None;
-                    }
-                    self.ended.wait_for(&mut state, LOOK_AGAIN);
-                }
-                Err(error) => {
-                    shared.error = Some(error);
-                    return None;
-                }
+        });
+        match asked {
+            Ok(Some(Asked::Run(trial))) => {
+                shared.started += 1;
+                Next::Run(trial)
+            }
+            Ok(Some(Asked::Resumed(trial))) => Next::Run(trial),
+            Ok(Some(Asked::Reused)) => {
+                shared.started += 1;
+                Next::Again
+            }
+            Ok(None) => {
+                shared.reason.get_or_insert(StopReason::Trials);
+                self.ended.notify_all();
+                Next::End
+            }
+            Err(TuneError::TooManyPending { .. }) => Next::Wait,
+            // A cell that is claimed may yet fail, and is free again then; a trial may yet be paused.
+            Err(TuneError::Exhausted) if !self.state.lock().mine.is_empty() => Next::Wait,
+            Err(TuneError::Exhausted) => {
+                shared.reason = Some(StopReason::Exhausted);
+                Next::End
+            }
+            Err(error) => {
+                shared.error = Some(error);
+                self.ended.notify_all();
+                Next::End
             }
         }
     }
 
-    fn reason_to_stop(
-        &self,
-        budget: &Budget,
-        start: Duration,
-        started: u64,
-    ) -> Result<Option<StopReason>, TuneError> {
+    fn limits(&self, budget: &Budget, start: Duration, started: u64) -> Result<Limit, TuneError> {
         if self.stop.load(Ordering::SeqCst) {
-            return Ok(Some(StopReason::Stopped));
-        }
-        if budget.trials.is_some_and(|limit| started >= limit) {
-            return Ok(Some(StopReason::Trials));
+            return Ok(Limit::Reached(StopReason::Stopped));
         }
         if budget.time.is_some_and(|limit| self.clock.monotonic().saturating_sub(start) >= limit) {
-            return Ok(Some(StopReason::Time));
+            self.stop.store(true, Ordering::SeqCst); // Trials that look will see it.
+            return Ok(Limit::Reached(StopReason::Time));
         }
         let mut state = self.state.lock();
-        if budget.total_trials.is_some() || budget.complete_trials.is_some() {
-            self.sync(&mut state)?;
+        self.sync(&mut state)?;
+        if let Some(reason) = self.good_enough(budget, &state.trials, state.complete) {
+            return Ok(Limit::Reached(reason));
         }
-        if let Some(limit) = budget.total_trials {
-            // Trials of a dead process, and enqueued ones, are still to be run.
-            let others = state.open.difference(&state.mine).count() as u64;
-            if state.trials.len() as u64 >= limit && others == 0 {
-                return Ok(Some(StopReason::Trials));
-            }
+        if budget.trials.is_some_and(|limit| started >= limit) {
+            return Ok(Limit::Started(Take::Paused));
         }
-        if let Some(limit) = budget.complete_trials {
-            let complete = state.trials.iter().filter(|t| t.state == TrialState::Complete).count();
-            if complete as u64 >= limit {
-                return Ok(Some(StopReason::Trials));
-            }
-        }
-        Ok(self.good_enough(budget, &state.trials))
+        // Trials of a dead process, and enqueued ones, are still to be run.
+        let is_full = budget.total_trials.is_some_and(|limit| state.trials.len() as u64 >= limit);
+        Ok(if is_full { Limit::Started(Take::Present) } else { Limit::None })
     }
 
+    /// Whether what has ended so far is enough.
     fn good_enough(
         &self,
         budget: &Budget,
-        trials: &[std::sync::Arc<crate::trial::TrialRecord>],
+        trials: &[Arc<TrialRecord>],
+        complete: u64,
     ) -> Option<StopReason> {
+        if budget.complete_trials.is_some_and(|limit| complete >= limit) {
+            return Some(StopReason::Trials);
+        }
+        if budget.cost.is_some_and(|limit| trials.iter().map(|t| t.cost()).sum::<f64>() >= limit) {
+            return Some(StopReason::Cost);
+        }
+        if self.stoppers.iter().any(|stopper| stopper.should_stop(trials, &self.directions)) {
+            return Some(StopReason::Stopper);
+        }
         let [direction] = self.directions[..] else { return None };
-        if budget.target.is_none() && budget.patience.is_none() {
+        if budget.target.is_none() && budget.patience.is_none() && budget.plateau.is_none() {
             return None;
         }
         let scores: Vec<f64> = trials.iter().filter_map(|trial| order::score(trial)).collect();
@@ -176,8 +190,20 @@ impl Study {
             return Some(StopReason::Target);
         }
         let since = (scores.len() - 1 - place) as u64;
-        budget.patience.is_some_and(|patience| since >= patience).then_some(StopReason::Patience)
+        if budget.patience.is_some_and(|patience| since >= patience) {
+            return Some(StopReason::Patience);
+        }
+        let plateau = budget.plateau.filter(|plateau| plateau.is_reached(&scores, direction));
+        plateau.map(|_| StopReason::Plateau)
     }
+}
+
+/// What the budget says about the next trial.
+enum Limit {
+    None,
+    /// No new trial, but such as are there.
+    Started(Take),
+    Reached(StopReason),
 }
 
 fn run_one<S: Into<Scores>>(
@@ -188,6 +214,7 @@ fn run_one<S: Into<Scores>>(
     let ended = match outcome {
         Ok(Ok(scores)) => trial.tell(scores),
         Ok(Err(TrialError::Pruned)) => trial.prune(),
+        Ok(Err(TrialError::Interrupted)) => trial.interrupt(),
         Ok(Err(error)) => trial.fail(&error.to_string()),
         Err(panicked) => trial.fail(&panicked.to_string()),
     };

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mlp_core::{Domain, SearchSpace};
 
 use super::Study;
+use super::duplicates::Known;
 use super::learnt::Learnt;
 use crate::error::TuneError;
 use crate::history::History;
@@ -13,21 +15,28 @@ use crate::pruner::Pruner;
 use crate::sampler::Sampler;
 use crate::sampler::tpe::TpeSampler;
 use crate::store::StudyId;
-use crate::trial::TrialRecord;
+use crate::trial::{TrialRecord, TrialState};
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) sampler: Box<dyn Sampler>,
     pub(super) pruner: Box<dyn Pruner>,
     pub(super) learnt: Learnt,
+    pub(super) known: Known,
     pub(super) domains: Arc<BTreeMap<String, Domain>>,
     pub(super) id: Option<StudyId>,
     pub(super) revision: u64,
     pub(super) trials: Vec<Arc<TrialRecord>>,
     /// The numbers of the trials that have not ended.
     pub(super) open: BTreeSet<u64>,
-    /// The numbers of the trials that this study runs.
-    pub(super) mine: BTreeSet<u64>,
+    /// Those among them that a pruner has paused.
+    pub(super) paused: BTreeSet<u64>,
+    /// Those among them that are enqueued.
+    pub(super) waiting: BTreeSet<u64>,
+    /// Those among them that this study runs, and when each started.
+    pub(super) mine: BTreeMap<u64, Duration>,
+    /// How many trials are complete.
+    pub(super) complete: u64,
 }
 
 impl State {
@@ -37,12 +46,40 @@ impl State {
             sampler: Box::new(TpeSampler::default()),
             pruner: super::no_pruner(),
             learnt: Learnt::default(),
+            known: Known::default(),
             domains: Arc::new(domains.collect()),
             id: None,
             revision: 0,
             trials: Vec::new(),
             open: BTreeSet::new(),
-            mine: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            mine: BTreeMap::new(),
+            complete: 0,
+        }
+    }
+
+    /// Takes in one trial as the store has it now. A finished one never changes again.
+    fn take_in(&mut self, trial: Arc<TrialRecord>) {
+        let number = trial.number;
+        let mut mark = |set: fn(&mut Self) -> &mut BTreeSet<u64>, is_in: bool| {
+            let set = set(self);
+            if is_in {
+                set.insert(number);
+            } else {
+                set.remove(&number);
+            }
+        };
+        mark(|state| &mut state.open, !trial.state.is_finished());
+        mark(|state| &mut state.waiting, trial.state == TrialState::Waiting);
+        mark(|state| &mut state.paused, trial.is_paused());
+        if trial.state.is_finished() {
+            self.mine.remove(&number);
+            self.complete += u64::from(trial.state == TrialState::Complete);
+        }
+        match self.trials.get_mut(number as usize) {
+            Some(place) => *place = trial,
+            None => self.trials.push(trial),
         }
     }
 }
@@ -56,19 +93,7 @@ impl Study {
         };
         let changes = self.store.changes(id, state.revision)?;
         state.revision = changes.revision;
-        for trial in changes.trials {
-            let number = trial.number;
-            if trial.state.is_finished() {
-                state.open.remove(&number);
-                state.mine.remove(&number);
-            } else {
-                state.open.insert(number);
-            }
-            match state.trials.get_mut(number as usize) {
-                Some(place) => *place = trial,
-                None => state.trials.push(trial),
-            }
-        }
+        changes.trials.into_iter().for_each(|trial| state.take_in(trial));
         Ok(id)
     }
 

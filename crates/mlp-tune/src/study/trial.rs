@@ -1,21 +1,22 @@
 //! A running trial, as its objective sees it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use mlp_core::{Domain, ParamValue, Params, Scale, catch_panic};
+use mlp_core::{Domain, ParamValue, Params, Scale};
 use serde_json::{Value, json};
 
 use super::Study;
-use super::ask::{Lease, SUGGESTED};
+use super::ask::SUGGESTED;
 use super::learnt::same_kind;
+use super::lease;
 use super::state::State;
 use crate::error::TuneError;
 use crate::objective::Scores;
 use crate::pruner::{Decision, PruneRequest};
 use crate::sampler::Request;
 use crate::store::TrialEvent;
-use crate::trial::{FAILURE, TrialRecord, TrialState};
+use crate::trial::{COST, FAILURE, TrialRecord, TrialState};
 
 /// A trial that runs: its parameters, and where it reports.
 #[derive(Debug)]
@@ -23,21 +24,41 @@ pub struct Trial<'a> {
     study: &'a Study,
     number: u64,
     params: Arc<Params>,
+    /// That of the lease under which it runs.
     epoch: Option<u64>,
+    started: Duration,
+    is_resumed: bool,
+    cost: f64,
+    /// Whether the pruner wants it to be taken up later rather than to end.
+    pauses: bool,
     ended: bool,
 }
 
 impl<'a> Trial<'a> {
     pub(super) fn new(study: &'a Study, record: &TrialRecord) -> Self {
-        let epoch = Lease::of(record).map(|lease| lease.epoch);
-        let params = Arc::clone(&record.params);
-        Self { study, number: record.number, params, epoch, ended: false }
+        Self {
+            study,
+            number: record.number,
+            params: Arc::clone(&record.params),
+            epoch: lease::epoch(record),
+            started: study.clock.monotonic(),
+            is_resumed: lease::epoch(record).is_some_and(|epoch| epoch > 0),
+            cost: record.cost(),
+            pauses: false,
+            ended: false,
+        }
     }
 
     /// Its place in the study, from 0.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether it has run before: it was paused or interrupted, or its process died.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
     }
 
     /// The study it belongs to.
@@ -98,6 +119,17 @@ impl<'a> Trial<'a> {
         })
     }
 
+    /// A parameter that is a boolean.
+    ///
+    /// # Errors
+    /// If the trial has no such parameter, or it is no boolean.
+    pub fn boolean(&self, name: &str) -> Result<bool, TuneError> {
+        self.typed(name, "a boolean", |value| match value {
+            ParamValue::Bool(value) => Some(*value),
+            _ => None,
+        })
+    }
+
     /// Chooses a parameter while the trial runs. A name that was chosen before, or is in the space, keeps its value.
     ///
     /// # Errors
@@ -146,12 +178,60 @@ impl<'a> Trial<'a> {
         self.float(name)
     }
 
+    /// Chooses a double from `low` to `high`, its logarithm spread evenly, while the trial runs; see [`suggest`](Self::suggest).
+    ///
+    /// # Errors
+    /// As [`suggest`](Self::suggest); `low` must be above 0.
+    pub fn suggest_log_float(&mut self, name: &str, low: f64, high: f64) -> Result<f64, TuneError> {
+        self.suggest(name, &Domain::Float { low, high, scale: Scale::Log, step: None })?;
+        self.float(name)
+    }
+
+    /// Chooses one of `low`, `low + step`, … up to `high` while the trial runs; see [`suggest`](Self::suggest).
+    ///
+    /// # Errors
+    /// As [`suggest`](Self::suggest); `step` must be above 0.
+    pub fn suggest_stepped_float(
+        &mut self,
+        name: &str,
+        low: f64,
+        high: f64,
+        step: f64,
+    ) -> Result<f64, TuneError> {
+        self.suggest(name, &Domain::Float { low, high, scale: Scale::Linear, step: Some(step) })?;
+        self.float(name)
+    }
+
     /// Chooses an integer from `low` to `high` while the trial runs; see [`suggest`](Self::suggest).
     ///
     /// # Errors
     /// As [`suggest`](Self::suggest).
     pub fn suggest_int(&mut self, name: &str, low: i64, high: i64) -> Result<i64, TuneError> {
         self.suggest(name, &Domain::Int { low, high, scale: Scale::Linear, step: 1 })?;
+        self.int(name)
+    }
+
+    /// Chooses an integer from `low` to `high`, its logarithm spread evenly, while the trial runs; see [`suggest`](Self::suggest).
+    ///
+    /// # Errors
+    /// As [`suggest`](Self::suggest); `low` must be at least 1.
+    pub fn suggest_log_int(&mut self, name: &str, low: i64, high: i64) -> Result<i64, TuneError> {
+        self.suggest(name, &Domain::Int { low, high, scale: Scale::Log, step: 1 })?;
+        self.int(name)
+    }
+
+    /// Chooses one of `low`, `low + step`, … up to `high` while the trial runs; see [`suggest`](Self::suggest).
+    ///
+    /// # Errors
+    /// As [`suggest`](Self::suggest); `step` must be at least 1.
+    pub fn suggest_stepped_int(
+        &mut self,
+        name: &str,
+        low: i64,
+        high: i64,
+        step: i64,
+    ) -> Result<i64, TuneError> {
+        self.suggest(name, &Domain::Int { low, high, scale: Scale::Linear, step })?;
         self.int(name)
     }
 
@@ -168,10 +248,26 @@ impl<'a> Trial<'a> {
         self.suggest(name, &Domain::Categorical { choices })
     }
 
-    fn record(&self, event: &TrialEvent) -> Result<(), TuneError> {
-        let mut state = self.study.state.lock();
-        let id = self.study.sync(&mut state)?;
-        Ok(self.study.store.record(id, self.number, event)?)
+    fn record(&mut self, event: &TrialEvent) -> Result<(), TuneError> {
+        let study = self.study;
+        if let Some(limit) = study.trial_limit.filter(|limit| self.elapsed() > *limit) {
+            self.end(TrialState::Failed, Vec::new(), Some(&lease::overdue(limit)))?;
+            return Err(TuneError::Overdue { number: self.number, limit });
+        }
+        let mut state = study.state.lock();
+        let id = study.sync(&mut state)?;
+        let renewal = study.renewal(self.own(&state)?);
+        if let Some((epoch, renewal)) = renewal
+            && Some(epoch) == self.epoch.map(|epoch| epoch + 1)
+            && study.write(id, self.number, renewal)?
+        {
+            self.epoch = Some(epoch);
+        }
+        Ok(study.store.record(id, self.number, event)?)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.study.clock.monotonic().saturating_sub(self.started)
     }
 
     /// Reports an intermediate value: the score after this many folds, epochs, trees. The first report of a step stands. In a study of
@@ -192,6 +288,9 @@ impl<'a> Trial<'a> {
 
     /// Whether the trial should stop, as far as the pruner sees. Then return [`TrialError::Pruned`](crate::TrialError::Pruned).
     ///
+    /// Under a pruner that [pauses](crate::PromotionPruner) trials it may be taken up again later: the objective is then called anew for the same trial,
+    /// and goes on from [what it kept](Self::checkpoint_folder).
+    ///
     /// # Errors
     /// If the store fails.
     pub fn should_prune(&mut self) -> Result<bool, TuneError> {
@@ -204,12 +303,19 @@ impl<'a> Trial<'a> {
             return Ok(false);
         }
         let history = study.history(trials, self.number);
-        let direction = study.directions[0];
-        let verdict = pruner.judge(&PruneRequest { trial, history, study: &study.name, direction });
+        let verdict = pruner.judge(&PruneRequest { trial, history, study: &study.name });
         for (name, value) in verdict.marks {
             study.store.record(id, self.number, &TrialEvent::System { name, value })?;
         }
-        Ok(verdict.prune == Decision::Prune)
+        self.pauses = verdict.prune == Decision::Pause;
+        Ok(verdict.prune != Decision::Keep)
+    }
+
+    /// Whether somebody wants the running [`optimize`](Study::optimize) to end, with [`Study::stop`] or by its budget of time. An objective that takes long may look
+    /// now and then, and return [`TrialError::Interrupted`](crate::TrialError::Interrupted): its trial is run again when the study goes on.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.study.is_stopping()
     }
 
     /// Attaches a note of one's own.
@@ -232,11 +338,23 @@ impl<'a> Trial<'a> {
         self.record(&TrialEvent::System { name, value: json!(violation) })
     }
 
+    /// Adds to what the trial cost, in whatever unit the [budget](crate::Budget::with_cost) has.
+    ///
+    /// # Errors
+    /// If the amount is negative or not finite, or the store fails.
+    pub fn add_cost(&mut self, amount: f64) -> Result<(), TuneError> {
+        if !(amount >= 0.0 && amount.is_finite()) {
+            return Err(TuneError::setting("the cost of a trial", amount, "finite, 0 or more"));
+        }
+        self.cost += amount;
+        self.record(&TrialEvent::System { name: COST.into(), value: json!(self.cost) })
+    }
+
     /// Ends the trial with its scores. NaN fails it; the infinities are scores.
     ///
     /// # Errors
     /// If the number of scores is wrong (the trial fails), another worker has taken the trial over, or the store fails.
-    pub fn tell(self, scores: impl Into<Scores>) -> Result<(), TuneError> {
+    pub fn tell(mut self, scores: impl Into<Scores>) -> Result<(), TuneError> {
         let Scores(values) = scores.into();
         let expected = self.study.directions.len();
         if values.len() != expected {
@@ -250,12 +368,15 @@ impl<'a> Trial<'a> {
         self.end(TrialState::Complete, values, None)
     }
 
-    /// Ends the trial as pruned; its values are the intermediate ones at the largest step, if there are as many as objectives and all are
-    /// numbers.
+    /// Ends the trial as pruned, or pauses it if that is what the pruner wanted; the values of a pruned trial are the intermediate ones at the largest step, if there
+    /// are as many as objectives and all are numbers.
     ///
     /// # Errors
     /// If another worker has taken the trial over, or the store fails.
-    pub fn prune(self) -> Result<(), TuneError> {
+    pub fn prune(mut self) -> Result<(), TuneError> {
+        if self.pauses {
+            return self.let_go();
+        }
         let mut values = {
             let mut state = self.study.state.lock();
             self.study.sync(&mut state)?;
@@ -273,12 +394,47 @@ impl<'a> Trial<'a> {
     ///
     /// # Errors
     /// If another worker has taken the trial over, or the store fails.
-    pub fn fail(self, reason: &str) -> Result<(), TuneError> {
+    pub fn fail(mut self, reason: &str) -> Result<(), TuneError> {
         self.end(TrialState::Failed, Vec::new(), Some(reason))
     }
 
+    /// Lets the trial go without a result: it is run again, under its number and with its parameters, before new ones start.
+    ///
+    /// # Errors
+    /// If another worker has taken the trial over, or the store fails.
+    pub fn interrupt(mut self) -> Result<(), TuneError> {
+        self.pauses = false;
+        self.let_go()
+    }
+
+    fn let_go(mut self) -> Result<(), TuneError> {
+        self.ended = true;
+        let study = self.study;
+        {
+            let mut state = study.state.lock();
+            let id = study.sync(&mut state)?;
+            let record = self.own(&state)?;
+            let event = Study::letting_go(record, study.clock.now(), self.pauses);
+            let outcome = study.store.record(id, self.number, &event);
+            state.mine.remove(&self.number);
+            outcome?;
+            study.sync(&mut state)?;
+        }
+        study.ended.notify_all();
+        Ok(())
+    }
+
+    /// The record of the trial, if it still runs and belongs to this worker.
+    fn own<'s>(&self, state: &'s State) -> Result<&'s TrialRecord, TuneError> {
+        let record = &state.trials[self.number as usize];
+        if record.state.is_finished() || lease::epoch(record) != self.epoch {
+            return Err(TuneError::AlreadyFinished { number: self.number, state: record.state });
+        }
+        Ok(record)
+    }
+
     fn end(
-        mut self,
+        &mut self,
         state: TrialState,
         values: Vec<f64>,
         failure: Option<&str>,
@@ -298,14 +454,7 @@ impl<'a> Trial<'a> {
         let record = {
             let mut state = study.state.lock();
             let id = study.sync(&mut state)?;
-            let record = &state.trials[self.number as usize];
-            let taken_over = Lease::of(record).map(|lease| lease.epoch) != self.epoch;
-            if record.state.is_finished() || taken_over {
-                return Err(TuneError::AlreadyFinished {
-                    number: self.number,
-                    state: record.state,
-                });
-            }
+            self.own(&state)?;
             if let Some(reason) = failure {
                 let value = json!(reason.chars().take(1_000).collect::<String>());
                 study.store.record(
@@ -321,12 +470,7 @@ impl<'a> Trial<'a> {
             study.sync(&mut state)?;
             Arc::clone(&state.trials[self.number as usize])
         };
-        study.ended.notify_all();
-        for observer in &study.observers {
-            if catch_panic(|| observer.trial_finished(&study.name, &record)).is_err() {
-                study.panics.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        study.announce(&record);
         Ok(())
     }
 }

@@ -210,3 +210,27 @@ fn a_trial_whose_average_is_best_is_never_stopped_nor_one_without_numbers() {
     assert_eq!(stops(&study, &[(7, 900.0), (8, 900.0), (9, 900.0)]), NONE, "no common steps");
     assert!(WilcoxonPruner::new(1.1).is_err() && WilcoxonPruner::new(f64::NAN).is_err());
 }
+
+#[test]
+fn pruning_does_not_depend_on_threads_in_an_ordered_study() {
+    let run = |threads| {
+        let study =
+            study(Minimize, HalvingPruner::new(1, 2).unwrap()).with_order(3).with_threads(threads);
+        let objective = |trial: &mut mlp_tune::Trial<'_>| {
+            let value = trial.float("x")?;
+            for step in 1..=8 {
+                std::thread::sleep(std::time::Duration::from_micros(50 * (trial.number() * 7 % 5)));
+                trial.report(step, value)?;
+                if trial.should_prune()? {
+                    return Err(TrialError::Pruned);
+                }
+            }
+            Ok(value)
+        };
+        study.optimize(objective, Budget::trials(60)).unwrap();
+        assert!(crate::states(&study).contains(&TrialState::Pruned));
+        crate::essence(&study)
+    };
+    let alone = run(1);
+    assert!((0..3).all(|_| run(3) == alone));
+}

@@ -10,16 +10,7 @@ use mlp_tune::{
 };
 use parking_lot::Mutex;
 
-use crate::{bowl, plane};
-
-fn line() -> Study {
-    let space = SearchSpace::new([Dimension::float("x", 0.0, 1.0)]).unwrap();
-    Study::new(space, Direction::Minimize).with_sampler(RandomSampler::new())
-}
-
-fn states(study: &Study) -> Vec<TrialState> {
-    study.trials().unwrap().iter().map(|trial| trial.state).collect()
-}
+use crate::{bowl, line, plane, states};
 
 #[test]
 fn what_goes_wrong_in_an_objective_fails_that_trial_only() {
@@ -177,6 +168,8 @@ fn enqueued_parameters_come_first_in_their_order() {
     assert_eq!(trials[0].params.get("x"), Some(&4.0.into()));
     assert!(study.space().contains(&trials[0].params));
     assert_eq!(trials[1].params.get("x"), Some(&100.0.into()));
+    assert_eq!(trials[1].system["mlp:warnings"][0], "x = 100.0 is outside of its domain");
+    assert!(!trials[0].system.contains_key("mlp:warnings"));
     assert_eq!(trials.len(), 3);
 }
 
@@ -267,4 +260,60 @@ fn parameters_chosen_while_running_are_learnt_from_like_declared_ones() {
     assert!(late(&learnt) < 0.5 * late(&run(vec![], true)), "the control: random search");
     let suggested = |trial: &TrialRecord| trial.system["mlp:suggested"].as_object().unwrap().len();
     assert_eq!(suggested(&learnt.trials().unwrap()[59]), 3);
+}
+
+#[test]
+fn ten_enqueued_trials_go_to_ten_workers_one_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || line().with_journal(folder.path().join("study.log")).unwrap();
+    let queue = open();
+    for k in 0..10 {
+        queue.enqueue(&Params::new().with("x", f64::from(k) / 10.0)).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| {
+                open().optimize(|trial| Ok(trial.float("x")?), Budget::trials(1)).unwrap()
+            });
+        }
+    });
+    let trials = queue.trials().unwrap();
+    let values: Vec<f64> = trials.iter().map(|trial| trial.values[0]).collect();
+    assert_eq!(values, (0..10).map(|k| f64::from(k) / 10.0).collect::<Vec<_>>());
+}
+
+#[test]
+fn telling_twice_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || line().with_journal(folder.path().join("study.log")).unwrap();
+    let (one, two) = (open(), open());
+    let trial = one.ask().unwrap();
+    // Somebody else ends it first, as Optuna's `study.tell` may.
+    let finish = mlp_tune::TrialEvent::Finish {
+        state: TrialState::Complete,
+        values: vec![1.0],
+        finished: mlp_core::Timestamp::UNIX_EPOCH,
+    };
+    let journal = mlp_tune::Journal::open(folder.path().join("study.log")).unwrap();
+    mlp_tune::StudyStore::record(&journal, mlp_tune::StudyId(0), 0, &finish).unwrap();
+    let told = trial.tell(2.0);
+    assert!(matches!(
+        told,
+        Err(TuneError::AlreadyFinished { number: 0, state: TrialState::Complete })
+    ));
+    assert_eq!(two.trials().unwrap()[0].values, [1.0]);
+}
+
+#[test]
+fn a_clock_that_goes_backwards_changes_no_order_and_no_duration_is_negative() {
+    let clock = Arc::new(mlp_core::ManualClock::new(mlp_core::Timestamp::from_micros(9_000_000)));
+    let study = line().with_clock(clock.clone());
+    let objective = |trial: &mut mlp_tune::Trial<'_>| {
+        clock.set_wall(mlp_core::Timestamp::from_micros(8_000_000 - 1_000 * trial.number() as i64));
+        Ok(trial.number() as f64)
+    };
+    study.optimize(objective, Budget::trials(5)).unwrap();
+    let trials = study.trials().unwrap();
+    assert_eq!(trials.iter().map(|t| t.values[0]).collect::<Vec<_>>(), [0.0, 1.0, 2.0, 3.0, 4.0]);
+    assert!(trials.iter().all(|trial| trial.duration() == Some(std::time::Duration::ZERO)));
 }

@@ -1,0 +1,154 @@
+//! Successive halving with promotion: trials that pause and are taken up again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mlp_tune::{Budget, PromotionPruner, Study, Trial, TrialError, TrialState, TuneError};
+use parking_lot::Mutex;
+
+use crate::{line, states};
+
+fn study() -> Study {
+    line().with_pruner(PromotionPruner::new(1, 9, 3).unwrap()).with_seed(1)
+}
+
+/// Nine epochs that are counted, from the checkpoint on if there is one.
+fn train(
+    trial: &mut Trial<'_>,
+    epochs: &Mutex<BTreeMap<(u64, i64), u32>>,
+) -> Result<f64, TrialError> {
+    let kept = trial.load_checkpoint("epoch")?;
+    let done: i64 = kept.map_or(0, |bytes| String::from_utf8(bytes).unwrap().parse().unwrap());
+    assert_eq!(done > 0, trial.is_resumed());
+    let loss = trial.float("x")?;
+    for epoch in done + 1..=9 {
+        *epochs.lock().entry((trial.number(), epoch)).or_default() += 1;
+        trial.save_checkpoint("epoch", epoch.to_string().as_bytes())?;
+        trial.report(epoch, loss + 1.0 / epoch as f64)?;
+        if trial.should_prune()? {
+            return Err(TrialError::Pruned);
+        }
+    }
+    Ok(loss)
+}
+
+fn check(study: &Study, trials: u64) {
+    let records = study.trials().unwrap();
+    assert_eq!(records.len() as u64, trials);
+    let reached = |step: i64| records.iter().filter(|t| t.reports.contains_key(&step)).count();
+    // A third of the trials at each rung goes on, rounded down.
+    let (first, second) = (reached(1), reached(2));
+    assert_eq!(first as u64, trials);
+    assert!(second >= first / 3, "{second} of {first}");
+    assert!(reached(4) >= reached(3) / 3);
+    // Those with the best values came the furthest: none that stayed behind is better than all that went on.
+    let x = |t: &mlp_tune::TrialRecord| t.params.get("x").unwrap().as_float().unwrap();
+    let stayed =
+        records.iter().filter(|t| t.is_paused() && !t.reports.contains_key(&2)).map(|t| x(t));
+    let went = records.iter().filter(|t| t.reports.contains_key(&2)).map(|t| x(t));
+    assert!(went.fold(1.0, f64::min) < stayed.fold(1.0, f64::min));
+    assert!(records.iter().any(|trial| trial.state == TrialState::Complete));
+}
+
+#[test]
+fn a_paused_trial_goes_on_from_its_checkpoint_when_it_is_worth_it() {
+    for threads in [1, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let study = study().with_checkpoints(folder.path()).with_threads(threads);
+        let epochs = Mutex::default();
+        let summary = study.optimize(|trial| train(trial, &epochs), Budget::trials(27)).unwrap();
+        assert_eq!(summary.trials, 27);
+        check(&study, 27);
+        assert!(epochs.lock().values().all(|count| *count == 1), "an epoch was trained twice");
+    }
+}
+
+#[test]
+fn a_better_trial_is_promoted_before_a_new_one_starts() {
+    let study = study();
+    let mut numbers = Vec::new();
+    for (value, pauses) in [(3.0, true), (2.0, true), (1.0, false)] {
+        let mut trial = study.ask().unwrap();
+        numbers.push(trial.number());
+        trial.report(1, value).unwrap();
+        assert_eq!(
+            trial.should_prune().unwrap(),
+            pauses,
+            "one of three goes on, the first of three"
+        );
+        if pauses {
+            trial.prune().unwrap();
+        } else {
+            trial.tell(value).unwrap();
+        }
+    }
+    assert_eq!(numbers, [0, 1, 2]);
+    // Three more, all worse: then there is room for a second one at the next rung.
+    for value in [4.0, 5.0, 6.0] {
+        let mut trial = study.ask().unwrap();
+        assert!(trial.number() > 2);
+        trial.report(1, value).unwrap();
+        assert!(trial.should_prune().unwrap());
+        trial.prune().unwrap();
+    }
+    let again = study.ask().unwrap();
+    assert_eq!((again.number(), again.is_resumed()), (1, true), "2.0 is the second best of six");
+    again.tell(0.0).unwrap();
+    assert_eq!(study.ask().unwrap().number(), 6, "nothing else is worth it");
+}
+
+#[test]
+fn what_is_paused_stays_so_through_a_restart_and_can_be_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str| {
+        let study = study().with_checkpoints(folder.path().join(name));
+        study.with_journal(folder.path().join(name).with_extension("log")).unwrap()
+    };
+    let run = |study: &Study, total: u64| {
+        let epochs = Mutex::default();
+        study.optimize(|trial| train(trial, &epochs), Budget::total_trials(total)).unwrap();
+        let line = |t: &mlp_tune::TrialRecord| {
+            format!("{} {} {:?} {:?}", t.number, t.state, t.values, t.reports)
+        };
+        study.trials().unwrap().iter().map(|t| line(t)).collect::<Vec<_>>()
+    };
+    let whole = run(&open("whole"), 30);
+    run(&open("halves"), 15);
+    let resumed = open("halves");
+    assert_eq!(run(&resumed, 30), whole);
+    let paused = resumed.trials().unwrap().iter().filter(|trial| trial.is_paused()).count() as u64;
+    assert!(paused > 10, "{paused}");
+    assert_eq!(resumed.prune_paused().unwrap(), paused);
+    let trials = resumed.trials().unwrap();
+    assert!(trials.iter().all(|trial| trial.state.is_finished()));
+    let pruned = trials.iter().find(|trial| trial.state == TrialState::Pruned).unwrap();
+    assert_eq!(pruned.values[0], *pruned.reports.last_key_value().unwrap().1);
+    let left = |name: &str| {
+        std::fs::read_dir(Path::new(&folder.path().join(name).join("study-study"))).unwrap().count()
+    };
+    assert_eq!(left("halves"), 0, "a trial that has ended keeps no checkpoint");
+    assert_eq!(left("whole"), paused as usize);
+}
+
+#[test]
+fn a_paused_trial_is_nobodys_orphan() {
+    let study = study();
+    let mut trial = study.ask().unwrap();
+    trial.report(1, 1.0).unwrap();
+    assert!(trial.should_prune().unwrap());
+    trial.prune().unwrap();
+    assert_eq!(states(&study), [TrialState::Running]);
+    assert!(study.trials().unwrap()[0].is_paused());
+    assert_eq!(study.ask().unwrap().number(), 1);
+}
+
+#[test]
+fn nan_at_a_rung_ends_a_trial_and_an_ordered_study_cannot_pause() {
+    let study_ = study();
+    let mut trial = study_.ask().unwrap();
+    trial.report(1, f64::NAN).unwrap();
+    assert!(trial.should_prune().unwrap());
+    trial.prune().unwrap();
+    assert_eq!(states(&study_), [TrialState::Pruned]);
+    assert!(matches!(study().with_order(2).ask(), Err(TuneError::Setting { .. })));
+}
