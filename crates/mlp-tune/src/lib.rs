@@ -31,21 +31,31 @@
 //!
 //! | for | types |
 //! | --- | --- |
-//! | a search | [`Study`], [`Trial`], [`Budget`], [`TrialRecord`], [`TrialObserver`] |
+//! | a search | [`Study`], [`Trial`], [`Budget`], [`Stopper`], [`Duplicates`], [`TrialRecord`], [`TrialObserver`] |
 //! | who proposes | [`Sampler`]: [`TpeSampler`] (the default), [`RandomSampler`], [`GridSampler`] |
-//! | who stops early | [`Pruner`]: [`PercentilePruner`] (median), [`HalvingPruner`], [`HyperbandPruner`], [`WilcoxonPruner`] for folds, [`PatientPruner`], [`ThresholdPruner`] |
-//! | where studies live | [`StudyStore`]: [`MemoryStore`], [`Journal`] |
+//! | who stops early | [`Pruner`]: [`PercentilePruner`] (median), [`HalvingPruner`], [`HyperbandPruner`], [`WilcoxonPruner`] for folds, [`PatientPruner`], [`ThresholdPruner`]; who pauses and takes up again: [`PromotionPruner`] (ASHA) |
+//! | where studies live | [`StudyStore`]: [`MemoryStore`], [`Journal`], [`RetryingStore`] around another |
+//! | what was found | [`Study::best`], [`Study::pareto_front`], [`TrialTable`], [`HistoryPoint`], [`SlicePoint`] |
+//!
+//! # What an objective can rely on
+//!
+//! * What goes wrong in it fails its own trial: a panic, an error, NaN. The infinities are scores.
+//! * Its trial runs again, under the same number and with the same parameters, when its process died, when it was interrupted, and when a pruner had paused it;
+//!   what it put into its [checkpoint folder](Trial::checkpoint_folder) is there.
+//! * Parameters are declared in the space, or chosen while it runs with [`Trial::suggest`] and its like. A space may grow between two runs of a study: wider ranges, appended
+//!   choices and new parameters; the trials of the smaller space count. (Optuna itself refuses choices that differ from those of earlier trials.)
 //!
 //! # Features
 //!
 //! | feature | adds |
 //! | --- | --- |
+//! | `progress` | a progress bar on standard error while a study runs |
 //! | `testing` | the contract of [`StudyStore`] as executable checks, for whoever writes a backend |
 //!
 //! # What it does not do
 //!
-//! It owns no cluster: workers on several machines share a journal on a common file system. It does not stop an objective that hangs: the
-//! objective must return. It fits no models: the objective does.
+//! It owns no cluster: workers on several machines share a journal on a common file system. It cannot stop an objective that hangs: it fails the trial
+//! ([`Study::with_trial_limit`]), but the thread is lost until the objective returns. It fits no models: the objective does.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
 mod budget;
@@ -81,6 +91,7 @@ pub use sampler::tpe::{Bandwidth, TpeSampler, TpeSettings, Weighting};
 pub use sampler::{Proposal, Request, Sampler};
 pub use store::journal::{Damage, Journal};
 pub use store::memory::MemoryStore;
+pub use store::retrying::RetryingStore;
 #[cfg(any(test, feature = "testing"))]
 pub use store::testing;
 pub use store::{Changes, StudyId, StudyStore, TrialDraft, TrialEvent};

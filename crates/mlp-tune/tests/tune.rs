@@ -8,6 +8,8 @@ mod checkpoints;
 mod crash;
 #[path = "tune/duplicates.rs"]
 mod duplicates;
+#[path = "tune/faults.rs"]
+mod faults;
 #[path = "tune/insight.rs"]
 mod insight;
 #[path = "tune/promotion.rs"]

@@ -211,9 +211,12 @@ impl Ledger {
     pub(crate) fn changes(&self, id: StudyId, since: u64) -> Result<Changes, StoreError> {
         let study = self.study(id)?;
         let revision = study.log.len() as u64;
-        let changed: BTreeSet<u64> =
-            study.log.get(since as usize..).unwrap_or_default().iter().copied().collect();
-        let trials = changed.iter().map(|&n| Arc::clone(&study.trials[n as usize])).collect();
+        let trial = |number: &u64| Arc::clone(&study.trials[*number as usize]);
+        let trials = match study.log.get(since as usize..).unwrap_or_default() {
+            [] => Vec::new(),
+            [one] => vec![trial(one)],
+            more => more.iter().collect::<BTreeSet<_>>().into_iter().map(trial).collect(),
+        };
         Ok(Changes { revision, trials })
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod journal;
 pub(crate) mod ledger;
 pub(crate) mod memory;
+pub(crate) mod retrying;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mlp_core::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Study;
@@ -14,21 +14,18 @@ use crate::trial::{FAILURE, LEASE, TrialRecord, TrialState};
 use crate::worker::{self, Liveness};
 
 /// Who runs a trial. Every change of it raises the epoch by one, so that of two that reach for a trial one gets it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Lease {
     /// The process; empty if nobody runs the trial for now.
     worker: String,
+    /// Which study of the process it is.
+    study: u64,
     epoch: u64,
-    /// When others may take the trial, if they cannot tell whether its worker lives.
-    until: Timestamp,
+    /// When others may take the trial, if they cannot tell whether its worker lives: microseconds since 1970.
+    until: i64,
     /// How often a process died over it.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default)]
     deaths: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_none(deaths: &u64) -> bool {
-    *deaths == 0
 }
 
 /// How often the lease of a trial has changed.
@@ -45,13 +42,30 @@ impl Lease {
         self.worker.is_empty()
     }
 
+    /// Whether it belongs to a study of this process that does not run the trial: its result could not be written.
+    fn is_lost(&self, instance: u64) -> bool {
+        self.study == instance && self.worker == worker::process()
+    }
+
     /// Whether its worker is gone: certainly on this machine, by the clock on another one.
     fn has_lapsed(&self, now: Timestamp) -> bool {
         match worker::liveness(&self.worker) {
             Liveness::Dead => true,
             Liveness::Alive => false,
-            Liveness::Unknown => self.until < now,
+            Liveness::Unknown => self.until < now.as_micros(),
         }
+    }
+
+    fn into_value(self) -> Value {
+        let mut fields = serde_json::Map::new();
+        fields.insert("worker".to_owned(), self.worker.into());
+        fields.insert("study".to_owned(), self.study.into());
+        fields.insert("epoch".to_owned(), self.epoch.into());
+        fields.insert("until".to_owned(), self.until.into());
+        if self.deaths > 0 {
+            fields.insert("deaths".to_owned(), self.deaths.into());
+        }
+        Value::Object(fields)
     }
 }
 
@@ -63,7 +77,9 @@ impl Study {
 
     fn lease(&self, now: Timestamp, epoch: u64, deaths: u64) -> Value {
         let until = now.after(self.lease.max(Duration::from_secs(1)));
-        json!(Lease { worker: worker::process().to_owned(), epoch, until, deaths })
+        let worker = worker::process().to_owned();
+        let until = until.as_micros();
+        Lease { worker, study: self.instance, epoch, until, deaths }.into_value()
     }
 
     /// Takes over a running trial that nobody runs: its worker is dead, or has let it go. One whose workers died too often fails; the numbers of
@@ -82,7 +98,9 @@ impl Study {
             .filter_map(|&number| {
                 let trial = &state.trials[number as usize];
                 let lease = Lease::of(trial).filter(|_| trial.state == TrialState::Running)?;
-                (lease.is_free() || lease.has_lapsed(now)).then_some((number, lease))
+                let is_orphan =
+                    lease.is_free() || lease.is_lost(self.instance) || lease.has_lapsed(now);
+                is_orphan.then_some((number, lease))
             })
             .collect();
         for (number, lease) in orphans {
@@ -148,7 +166,8 @@ impl Study {
     pub(super) fn letting_go(trial: &TrialRecord, now: Timestamp, pauses: bool) -> TrialEvent {
         let lease = Lease::of(trial);
         let (epoch, deaths) = lease.map_or((0, 0), |lease| (lease.epoch + 1, lease.deaths));
-        let mut value = json!(Lease { worker: String::new(), epoch, until: now, deaths });
+        let free = Lease { worker: String::new(), study: 0, epoch, until: now.as_micros(), deaths };
+        let mut value = free.into_value();
         if pauses {
             value["paused"] = json!(true);
         }
@@ -160,7 +179,7 @@ impl Study {
         let lease = Lease::of(trial)?;
         let now = self.clock.now();
         let half = now.after(self.lease.max(Duration::from_secs(1)) / 2);
-        (lease.until < half).then(|| {
+        (lease.until < half.as_micros()).then(|| {
             let epoch = lease.epoch + 1;
             let value = self.lease(now, epoch, lease.deaths);
             (epoch, TrialEvent::System { name: LEASE.into(), value })

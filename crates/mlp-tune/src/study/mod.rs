@@ -63,6 +63,8 @@ pub struct Study {
     space: SearchSpace,
     directions: Vec<Direction>,
     name: String,
+    /// Tells this study from others of the process.
+    instance: u64,
     seed: u64,
     threads: usize,
     /// How many trials may be pending when the next starts, in an ordered study.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mlp_core::{Clock, Direction, SearchSpace, SystemClock};
@@ -20,6 +20,9 @@ use crate::store::StudyStore;
 use crate::store::journal::Journal;
 use crate::store::memory::MemoryStore;
 use crate::trial::TrialRecord;
+
+/// How many studies this process has made.
+static INSTANCES: AtomicU64 = AtomicU64::new(1);
 
 impl Study {
     /// A study of one objective, in memory, called `study`, with the TPE sampler, seed 0, one thread and no pruner.
@@ -49,6 +52,7 @@ impl Study {
             space,
             directions,
             name: "study".to_owned(),
+            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
             seed: 0,
             threads: 1,
             pending: None,

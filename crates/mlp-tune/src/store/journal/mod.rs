@@ -17,6 +17,8 @@ use super::{Changes, StudyId, StudyStore, TrialDraft, TrialEvent};
 use distribution::Distributions;
 use lock::FileLock;
 
+/// How every line of ours begins, the first one among them.
+const FIRST: &[u8] = br#"{"op_code":"#;
 /// How many damaged lines a journal remembers.
 const MAX_DAMAGE: usize = 1_000;
 
@@ -28,7 +30,8 @@ const MAX_DAMAGE: usize = 1_000;
 /// next line does not glue to it. Damaged lines in the middle are passed over and listed by [`damage`](Self::damage); Optuna itself refuses
 /// a file that has some.
 ///
-/// After a failed write or sync the journal is closed ([`StoreError::Closed`]): open it again.
+/// When the disk is full the line is taken back ([`StoreError::StorageFull`]), and writing goes on when there is room. After any other failed write or
+/// sync the journal is closed ([`StoreError::Closed`]): open it again.
 ///
 /// Choices that are lists are written as JSON lists, which Optuna reads with a warning; Optuna's `None` is read as the text `None`.
 #[derive(Debug)]
@@ -66,7 +69,8 @@ impl Journal {
     /// Opens a journal, or creates it. The folder must exist.
     ///
     /// # Errors
-    /// If the file cannot be opened or read.
+    /// If the file cannot be opened or read; or [`StoreError::Corrupt`] if there is something in it and no line of that is one of a journal: it is another
+    /// file, and stays as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = std::path::absolute(path.as_ref()).map_err(StoreError::backend)?;
         let file = OpenOptions::new()
@@ -87,6 +91,7 @@ impl Journal {
             closed: false,
         };
         inner.catch_up()?;
+        inner.refuse_other_files(&path)?;
         Ok(Self { path, lock, inner: Mutex::new(inner) })
     }
 
@@ -123,10 +128,7 @@ impl Journal {
         inner.catch_up()?;
         let (line, answer) = compose(&mut inner)?;
         if let Some(line) = line {
-            if let Err(error) = inner.append(&line, durability) {
-                inner.closed = true;
-                return Err(error);
-            }
+            inner.append(&line, durability)?;
             inner.catch_up()?;
         }
         drop(lock);
@@ -174,6 +176,24 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether what is there belongs to a journal: one good line, or the beginning of a first one.
+    fn refuse_other_files(&mut self, path: &Path) -> Result<(), StoreError> {
+        let length = self.file.metadata().map_err(StoreError::backend)?.len();
+        if length == 0 || self.lines > self.damaged {
+            return Ok(());
+        }
+        let mut start = [0; FIRST.len()];
+        let seen = start.len().min(length as usize);
+        self.file.seek(SeekFrom::Start(0)).map_err(StoreError::backend)?;
+        self.file.read_exact(&mut start[..seen]).map_err(StoreError::backend)?;
+        if self.lines == 0 && start[..seen] == FIRST[..seen] {
+            return Ok(()); // The process that created it died over its first line.
+        }
+        let reason =
+            format!("{length} bytes, and none of {} lines is one of a journal", self.lines);
+        Err(StoreError::Corrupt { what: format!("the journal {}", path.display()), reason })
+    }
+
     /// Moves an unfinished last line out of the way. The caller holds the lock.
     fn repair(&mut self, path: &Path) -> Result<(), StoreError> {
         self.catch_up()?;
@@ -193,10 +213,21 @@ impl Inner {
         self.file.set_len(self.offset).map_err(StoreError::backend)
     }
 
+    /// Appends a line whole or not at all; if that cannot be said, the journal is closed.
     fn append(&mut self, line: &str, durability: Durability) -> Result<(), StoreError> {
-        self.file.write_all(line.as_bytes()).map_err(storage_error)?;
-        if durability == Durability::Synced {
-            self.file.sync_data().map_err(storage_error)?;
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            let error = storage_error(error);
+            // A full disk may have taken half of the line: without it the journal is as it was, and goes on when there is room.
+            let undone = self.file.set_len(self.offset);
+            self.closed = undone.is_err() || !matches!(error, StoreError::StorageFull);
+            return Err(error);
+        }
+        if durability == Durability::Synced
+            && let Err(error) = self.file.sync_data()
+        {
+            // What the disk has now is unknown, and syncing again would not tell.
+            self.closed = true;
+            return Err(storage_error(error));
         }
         Ok(())
     }
@@ -204,9 +235,9 @@ impl Inner {
 
 fn storage_error(error: std::io::Error) -> StoreError {
     match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            StoreError::StorageFull
-        }
+        std::io::ErrorKind::StorageFull
+        | std::io::ErrorKind::QuotaExceeded
+        | std::io::ErrorKind::FileTooLarge => StoreError::StorageFull,
         _ => StoreError::backend(error),
     }
 }

@@ -124,3 +124,45 @@ fn what_optuna_accepts_is_read() {
     assert_eq!((trials[0].state, trials[0].values[0]), (TrialState::Complete, f64::INFINITY));
     assert_eq!(trials[1].values, [f64::INFINITY]);
 }
+
+#[test]
+fn another_file_is_refused_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let others: [&[u8]; 5] =
+        [b"x,y\n1,2\n", b"SQLite format 3\0\x10\0", b"{}", b"\n\n", b"{\"op_code\":99}\n"];
+    for other in others {
+        fs::write(&path, other).unwrap();
+        assert!(matches!(Journal::open(&path), Err(StoreError::Corrupt { .. })), "{other:?}");
+        assert_eq!(fs::read(&path).unwrap(), other);
+    }
+    // The beginning of a first line is none: its writer died.
+    for torn in [&b"{"[..], b"{\"op_co", b"{\"op_code\":0,\"wor"] {
+        fs::write(&path, torn).unwrap();
+        let journal = Journal::open(&path).unwrap();
+        journal.open_study("s", &[Direction::Minimize]).unwrap();
+        assert_eq!(Journal::open(&path).unwrap().studies().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    use rand_core::Rng;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    one_trial(&path);
+    let whole = fs::read(&path).unwrap();
+    let mut stream = mlp_core::random::stream(1, 0);
+    for _ in 0..300 {
+        let mut bytes = whole.clone();
+        for _ in 0..1 + stream.next_u64() % 20 {
+            let place = stream.next_u64() as usize % bytes.len();
+            bytes[place] = stream.next_u64() as u8;
+        }
+        fs::write(&path, &bytes).unwrap();
+        if let Ok(journal) = Journal::open(&path) {
+            let _ = journal.open_study("s", &[Direction::Minimize]);
+            let _ = journal.create_trial(StudyId(0), 7, &draft());
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! How long does a study of 28,000 trials take to open, beside reading its lines as JSON?
+
+use std::hint::black_box;
+use std::path::Path;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use mlp_core::{Dimension, Direction, Params, SearchSpace, Timestamp};
+use mlp_tune::{Journal, StudyStore, TrialDraft, TrialEvent, TrialState};
+
+const TRIALS: u64 = 28_000;
+
+fn space() -> SearchSpace {
+    let floats = (0..10).map(|i| Dimension::float(format!("x{i}"), 0.0, 1.0));
+    SearchSpace::new(floats).expect("ten ranges")
+}
+
+/// A journal of complete trials, as a study writes it: two lines a trial. Written to memory first: syncing 56,000 lines would take minutes.
+fn write(path: &Path) {
+    let small = path.with_extension("small");
+    let journal = Journal::open(&small).expect("a new file");
+    let study = journal.open_study("study", &[Direction::Minimize]).expect("a new study");
+    let mut draft = TrialDraft::new(TrialState::Running);
+    let domains = space().dimensions().iter().map(|d| (d.name.clone(), d.domain.clone())).collect();
+    draft.domains = std::sync::Arc::new(domains);
+    draft.started = Some(Timestamp::UNIX_EPOCH);
+    let lease = serde_json::json!({"worker": "mlp/here/1/1", "epoch": 0, "until": "2026-11-27T00:00:00.000000Z"});
+    draft.system = std::sync::Arc::new([("mlp:lease".to_owned(), lease)].into());
+    let mut stream = mlp_core::random::stream(1, 0);
+    let mut text = String::new();
+    for number in 0..2 {
+        let values = (0..10).map(|i| (format!("x{i}"), mlp_core::random::uniform(&mut stream)));
+        draft.params = std::sync::Arc::new(values.collect::<Params>());
+        journal.create_trial(study, number, &draft).expect("a trial");
+        let finished = Timestamp::UNIX_EPOCH;
+        let values = vec![mlp_core::random::uniform(&mut stream)];
+        let event = TrialEvent::Finish { state: TrialState::Complete, values, finished };
+        journal.record(study, number, &event).expect("a result");
+    }
+    let lines = std::fs::read_to_string(&small).expect("what was written");
+    let lines: Vec<&str> = lines.lines().collect();
+    text.push_str(lines[0]);
+    text.push('\n');
+    // The same two trials again and again, with numbers of their own.
+    for number in 0..TRIALS {
+        let (create, finish) =
+            (lines[1 + 2 * (number as usize % 2)], lines[2 + 2 * (number as usize % 2)]);
+        let own = format!("\"trial_id\":{number},");
+        let other = format!("\"trial_id\":{},", number % 2);
+        text.push_str(&format!("{create}\n{}\n", finish.replace(&other, &own)));
+    }
+    std::fs::write(path, text).expect("room for 40 MB");
+}
+
+fn journal(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("study.log");
+    write(&path);
+    let mut group = criterion.benchmark_group("28000_trials");
+    group.sample_size(10);
+    group.bench_function("parse_lines_as_json", |bencher| {
+        bencher.iter(|| {
+            let text = std::fs::read_to_string(&path).expect("the journal");
+            let parse = |line| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+            text.lines().map(parse).filter(|value| black_box(value).is_object()).count()
+        });
+    });
+    group.bench_function("open", |bencher| {
+        bencher.iter(|| {
+            let journal = Journal::open(&path).expect("the journal");
+            assert_eq!(journal.damaged_lines(), 0);
+            let study = journal.studies().expect("the study")[0].0;
+            assert_eq!(journal.changes(study, 0).expect("trials").trials.len() as u64, TRIALS);
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, journal);
+criterion_main!(benches);

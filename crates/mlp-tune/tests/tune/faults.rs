@@ -1,0 +1,222 @@
+//! Disks that are full or fail, power that goes, several processes.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use mlp_core::{Direction, StoreError};
+use mlp_tune::{Budget, Study, TrialState, TuneError};
+
+use crate::{bowl, essence, plane};
+
+/// Tell the child which journal to work on, how many trials to run, and what to do when its store fails.
+const JOURNAL: &str = "MLP_TUNE_FAULT_JOURNAL";
+const TRIALS: &str = "MLP_TUNE_FAULT_TRIALS";
+const CHILD: [&str; 3] = ["--exact", "faults::the_child_of_the_fault_tests", "--nocapture"];
+
+fn study(path: &Path) -> Study {
+    let study = Study::new(plane(), Direction::Minimize).with_seed(2).with_attempts(1_000);
+    study.with_journal(path).unwrap()
+}
+
+fn one_trial(study: &Study) -> Result<u64, TuneError> {
+    let trial = study.ask()?;
+    let (number, value) = (trial.number(), bowl(trial.params()));
+    trial.tell(value).map(|()| number)
+}
+
+/// Not a test by itself: runs trials, and says on its standard output which are acknowledged and what failed.
+#[test]
+fn the_child_of_the_fault_tests() {
+    let Ok(path) = std::env::var(JOURNAL) else { return };
+    let trials = std::env::var(TRIALS).unwrap().parse().unwrap();
+    let study = study(Path::new(&path));
+    println!();
+    for _ in 0..trials {
+        match one_trial(&study) {
+            Ok(number) => println!("acknowledged {number}"),
+            Err(TuneError::Store(StoreError::StorageFull)) => {
+                println!("full {}", study.trials().unwrap().len());
+                let process = std::process::id().to_string();
+                let more = ["--pid", &process, "--fsize=unlimited:"];
+                assert!(Command::new("prlimit").args(more).status().unwrap().success());
+            }
+            Err(TuneError::Store(StoreError::Closed)) => println!("closed"),
+            Err(error) => println!("failed: {error:?}"),
+        }
+    }
+}
+
+fn child(command: &mut Command, path: &Path, trials: u64) -> Vec<String> {
+    command.env(JOURNAL, path).env(TRIALS, trials.to_string());
+    let Output { stdout, stderr, status } = command.output().unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn acknowledged(lines: &[String]) -> BTreeSet<usize> {
+    lines.iter().filter_map(|line| line.strip_prefix("acknowledged ")?.parse().ok()).collect()
+}
+
+/// Whether `strace` is there and may trace; where it must be, that it is not is a failure.
+fn can_trace() -> bool {
+    let works = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
+    let works = works.is_ok_and(|status| status.success());
+    assert!(works || std::env::var("CI").is_err(), "strace is not there or may not trace");
+    works
+}
+
+#[test]
+fn a_full_disk_is_said_and_the_study_goes_on_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let mut command = Command::new("bash");
+    // A file may not grow beyond 16 KiB, as if that were all there is.
+    command.args(["-c", "trap '' XFSZ; ulimit -S -f 16; exec \"$0\" \"$@\""]);
+    command.arg(std::env::current_exe().unwrap()).args(CHILD);
+    let lines = child(&mut command, &path, 40);
+    let full = lines.iter().position(|line| line.starts_with("full ")).expect("it was full");
+    let before = acknowledged(&lines[..full]);
+    let seen: usize = lines[full].strip_prefix("full ").unwrap().parse().unwrap();
+    assert!(!before.is_empty() && (before.len()..=before.len() + 1).contains(&seen));
+    assert_eq!(lines.iter().filter(|line| line.starts_with("full ")).count(), 1);
+    assert!(!lines.iter().any(|line| line == "closed" || line.starts_with("failed")), "{lines:?}");
+    // Every trial is there, the one that met the full disk among them, and they are what they would have been.
+    let after = study(&path);
+    assert_eq!(acknowledged(&lines), (0..39).collect());
+    let whole = study(&folder.path().join("whole.log"));
+    whole.optimize(|trial| Ok(bowl(trial.params())), Budget::trials(39)).unwrap();
+    assert_eq!(essence(&after), essence(&whole));
+}
+
+#[test]
+fn a_sync_that_fails_closes_the_journal_and_nothing_acknowledged_is_lost() {
+    if !can_trace() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=fdatasync:error=EIO:when=8"]);
+    command.arg(std::env::current_exe().unwrap()).args(CHILD);
+    let lines = child(&mut command, &path, 10);
+    let failed = lines.iter().position(|line| line.starts_with("failed")).expect("it failed");
+    assert!(
+        lines[failed + 1..]
+            .iter()
+            .all(|line| line != "acknowledged" && !line.contains("acknowledged "))
+    );
+    assert!(lines.iter().any(|line| line == "closed"), "{lines:?}");
+    let trials = study(&path).trials().unwrap();
+    let acknowledged = acknowledged(&lines);
+    assert!(acknowledged.len() >= 2);
+    assert!(acknowledged.iter().all(|&number| trials[number].state == TrialState::Complete));
+}
+
+/// What a process did, in order: bytes appended to the journal, syncs of it, trials acknowledged.
+#[derive(Debug)]
+enum Call {
+    Written(u64),
+    Synced,
+    Acknowledged(usize),
+}
+
+fn calls(trace: &str) -> Vec<Call> {
+    let result = |line: &str| line.rsplit_once("= ")?.1.trim().parse::<u64>().ok();
+    let call = |line: &str| {
+        let (_, call) = line.split_once(' ')?;
+        let call = call.trim_start();
+        if call.starts_with("write(1<") {
+            let (_, number) = call.split_once("acknowledged ")?;
+            let digits = number.chars().take_while(char::is_ascii_digit).collect::<String>();
+            return Some(Call::Acknowledged(digits.parse().ok()?));
+        }
+        if !call.contains("study.log>") {
+            return None;
+        }
+        match call.split_once('(')?.0 {
+            "write" => Some(Call::Written(result(line)?)),
+            "fdatasync" => Some(Call::Synced),
+            _ => None,
+        }
+    };
+    trace.lines().filter_map(call).collect()
+}
+
+/// How many acknowledged trials are missing when the power goes just after each acknowledgement, with what was synced up to `lag` syncs before it.
+fn lost(calls: &[Call], whole: &[u8], folder: &Path, lag: usize) -> usize {
+    let (mut written, mut synced, mut lost) = (0, vec![0], 0);
+    for (place, call) in calls.iter().enumerate() {
+        match call {
+            Call::Written(bytes) => written += bytes,
+            Call::Synced => synced.push(written),
+            Call::Acknowledged(number) => {
+                let kept = synced[synced.len().saturating_sub(1 + lag)] as usize;
+                // What was written and not synced is there in part, or as zeros, or not at all.
+                let torn = (kept + (written as usize - kept) / 2).min(whole.len());
+                let zeros = [&whole[..kept], &vec![0; torn - kept][..]].concat();
+                for (kind, image) in
+                    [&whole[..kept], &whole[..torn], &zeros].into_iter().enumerate()
+                {
+                    let path = folder.join(format!("{lag}-{place}-{kind}.log"));
+                    std::fs::write(&path, image).unwrap();
+                    let trials = study(&path).trials().unwrap();
+                    let is_there =
+                        |t: &std::sync::Arc<mlp_tune::TrialRecord>| t.state.is_finished();
+                    lost += usize::from(!trials.get(*number).is_some_and(is_there));
+                }
+            }
+        }
+    }
+    lost
+}
+
+#[test]
+fn power_that_goes_takes_nothing_that_was_acknowledged() {
+    if !can_trace() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, trace) = (folder.path().join("study.log"), folder.path().join("trace"));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-y", "-e", "trace=write,fdatasync", "-s", "64", "-o"]).arg(&trace);
+    command.arg(std::env::current_exe().unwrap()).args(CHILD);
+    let acknowledged = acknowledged(&child(&mut command, &path, 20));
+    assert_eq!(acknowledged.len(), 20);
+    let (calls, whole) =
+        (calls(&std::fs::read_to_string(&trace).unwrap()), std::fs::read(&path).unwrap());
+    let count = |of: fn(&Call) -> bool| calls.iter().filter(|call| of(call)).count();
+    assert_eq!(count(|call| matches!(call, Call::Acknowledged(_))), 20);
+    // The study, and of each trial two lines and two syncs: no more.
+    assert_eq!(count(|call| matches!(call, Call::Written(_))), 41);
+    assert_eq!(count(|call| matches!(call, Call::Synced)), 41);
+    assert_eq!(lost(&calls, &whole, folder.path(), 0), 0);
+    // The control: with one sync less before each acknowledgement every trial is lost.
+    assert!(lost(&calls, &whole, folder.path(), 1) >= 40);
+}
+
+#[test]
+fn four_processes_share_a_journal_and_no_trial_runs_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let processes: Vec<_> = (0..4)
+        .map(|_| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(CHILD).env(JOURNAL, &path).env(TRIALS, "25");
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    let mut all = Vec::new();
+    for mut process in processes {
+        let mut text = String::new();
+        process.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(process.wait().unwrap().success());
+        all.extend(
+            text.lines().filter_map(|l| l.strip_prefix("acknowledged ")?.parse::<u64>().ok()),
+        );
+    }
+    all.sort_unstable();
+    assert_eq!(all, (0..100).collect::<Vec<_>>());
+    assert!(crate::states(&study(&path)).iter().all(|state| *state == TrialState::Complete));
+}
