@@ -2,4 +2,6 @@
 
 mod artifacts;
 mod contract;
+#[cfg(target_os = "linux")]
+mod disk;
 mod lineage;
