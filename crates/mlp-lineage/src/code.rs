@@ -53,7 +53,7 @@ pub struct GitState {
     pub remote: Option<String>,
     /// Whether the working tree is what was committed.
     pub tree: Tree,
-    /// The BLAKE3 hash of the diff of all tracked files against the commit; none if nothing differs.
+    /// The BLAKE3 hash of the diff of all tracked files against the commit, those of submodules included; none if nothing differs.
     pub diff_hash: Option<ContentHash>,
     /// The text of that diff, cut to [`MAX_DIFF_BYTES`]; bytes that are no UTF-8 are replaced.
     pub diff: Option<String>,
@@ -68,7 +68,7 @@ pub struct GitState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub untracked_hash: Option<ContentHash>,
     /// How many untracked files were not read, and may differ unseen: beyond the first [`MAX_UNTRACKED`] or [`MAX_UNTRACKED_BYTES`], no
-    /// regular files, or repositories of their own.
+    /// regular files, or repositories of their own. A submodule with untracked files counts as one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub untracked_unread: u64,
 }
@@ -87,8 +87,17 @@ pub fn capture_code(folder: impl AsRef<Path>) -> Code {
 }
 
 fn capture(folder: &Path) -> Result<GitState, String> {
-    let status =
-        git(folder, &["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all"])?;
+    let status = git(
+        folder,
+        &[
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "-z",
+            "--untracked-files=all",
+            "--ignore-submodules=none",
+        ],
+    )?;
     let (mut state, changed) = read_status(&status);
     let top = git(folder, &["rev-parse", "--show-toplevel"])?;
     let top = String::from_utf8_lossy(&top).trim_end_matches('\n').to_owned();
@@ -101,7 +110,19 @@ fn capture(folder: &Path) -> Result<GitState, String> {
                 String::from_utf8_lossy(&tree).trim().to_owned()
             }
         };
-        let diff = ["diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", &base];
+        let diff = [
+            "diff",
+            "--binary",
+            "--full-index",
+            "--src-prefix=a/",
+            "--dst-prefix=b/",
+            "--submodule=diff",
+            "--ignore-submodules=none",
+            "--no-color",
+            "--no-ext-diff",
+            "--no-textconv",
+            &base,
+        ];
         let (hash, size, kept) = git_hashed(folder, &diff)?;
         (state.diff_hash, state.diff_size) = (Some(hash), size);
         state.diff = Some(String::from_utf8_lossy(&kept).into_owned());
@@ -146,6 +167,9 @@ fn read_status(status: &[u8]) -> (GitState, bool) {
             }
         } else if !line.is_empty() && !line.starts_with('#') {
             changed = true;
+            // What is untracked in a submodule is neither listed nor read: `S..U`.
+            let submodule = line.split(' ').nth(2).filter(|field| field.starts_with('S'));
+            state.untracked_unread += u64::from(submodule.is_some_and(|is| is.ends_with('U')));
             if line.starts_with("2 ") {
                 // The name before a rename stands by itself, and may look like anything.
                 tokens.next();
@@ -174,12 +198,12 @@ fn hash_untracked(top: &Path, state: &mut GitState) {
         }
         read += 1;
     }
-    state.untracked_unread = state.untracked_count - read;
+    state.untracked_unread += state.untracked_count - read;
     state.untracked_hash = Some(ContentHash::from_bytes(*hasher.finalize().as_bytes()));
 }
 
 /// Runs whose output depends on the tree alone, not on how somebody likes their diffs.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 13] = [
     "diff.noprefix=false",
     "diff.mnemonicPrefix=false",
     "diff.context=3",
@@ -187,7 +211,10 @@ const SETTINGS: [&str; 10] = [
     "diff.relative=false",
     "diff.renames=false",
     "diff.algorithm=myers",
-    "diff.submodule=short",
+    "diff.orderFile=/dev/null",
+    "diff.suppressBlankEmpty=false",
+    "diff.indentHeuristic=true",
+    "core.quotePath=true",
     "status.relativePaths=false",
     "core.fsmonitor=false",
 ];

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use mlp_core::{ContentHash, RecordId, StoreError, Timestamp};
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fsync, mkdirat, openat, renameat,
-    statat, unlinkat,
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW,
+    UTIME_OMIT, flock, fstat, fsync, mkdirat, openat, renameat, statat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -20,7 +20,8 @@ use crate::record::Artifact;
 ///
 /// A name on disk is a hash or made here, and every step goes through an open folder that is no symbolic link: nothing is read or written
 /// outside, whatever is planted inside. A file is written under `temporary/`, synced, renamed, and its folder synced, so a put that returned
-/// `Ok` survives a power loss, and one that did not leaves at most a temporary file, which [`open`](Self::open) removes when it is a day old.
+/// `Ok` survives a power loss, and one that did not leaves at most a temporary file, which [`open`](Self::open) removes when nothing was
+/// written to it for a day (a put whose reader stalls for so long fails).
 /// Folders have mode 0700, files 0400. Bytes that do not have their hash are moved to `quarantine/` by the read that finds it, and stay
 /// [`StoreError::Corrupt`] until the content is put again.
 #[derive(Debug)]
@@ -128,6 +129,12 @@ impl FileArtifactStore {
         let shard = make_folder(&self.objects, &name[..2])?;
         fsync(&self.objects).map_err(failed)?;
         let lock = self.lock(FlockOperation::LockShared)?;
+        // Its age counts from here, however long its bytes took to come.
+        let now = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+        };
+        utimensat(&self.temporary, temporary, &now, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         renameat(&self.temporary, temporary, &shard, &name).map_err(failed)?;
         drop(lock);
         fsync(&shard).map_err(failed)?;
@@ -137,10 +144,15 @@ impl FileArtifactStore {
         }
     }
 
-    /// Takes bytes that do not have their hash out of the way; the error that matters is that they do not.
-    fn set_aside(&self, name: &str) {
-        // Where it cannot be moved it stays, and the next read finds it again.
+    /// Takes a file whose bytes do not have their hash out of the way, unless another stands under its name by now; the error that matters is
+    /// that they do not. Where it cannot be moved it stays, and the next read finds it again.
+    fn set_aside(&self, name: &str, read: &File) {
+        let Ok(_alone) = self.lock(FlockOperation::LockExclusive) else { return };
         let _ = self.shard(name).and_then(|shard| {
+            let (read, now) = (fstat(read)?, statat(&shard, name, AtFlags::SYMLINK_NOFOLLOW)?);
+            if (read.st_dev, read.st_ino) != (now.st_dev, now.st_ino) {
+                return Ok(());
+            }
             renameat(&shard, name, &self.quarantine, name)?;
             fsync(&self.quarantine)?;
             fsync(&shard)
@@ -187,7 +199,7 @@ impl ArtifactStore for FileArtifactStore {
         }
         let copied = copy_hashed(&mut file, out)?;
         if copied.hash != hash {
-            self.set_aside(&name);
+            self.set_aside(&name, &file);
             return Err(altered(hash, copied.hash));
         }
         Ok(copied.size)

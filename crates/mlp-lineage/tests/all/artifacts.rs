@@ -130,6 +130,74 @@ fn a_planted_link_is_neither_read_nor_written_through() {
 }
 
 #[test]
+fn links_in_place_of_the_stores_own_folders_and_lock_are_refused() {
+    for name in ["objects", "temporary", "quarantine"] {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        symlink(outside.path(), folder.path().join(name)).unwrap();
+        assert!(FileArtifactStore::open(folder.path()).is_err(), "{name}");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+    let (folder, store) = open();
+    let outside = tempfile::tempdir().unwrap();
+    let target = outside.path().join("made");
+    fs::remove_file(folder.path().join("lock")).ok();
+    symlink(&target, folder.path().join("lock")).unwrap();
+    store.put_bytes(b"weights").unwrap_err();
+    assert!(!target.exists(), "nothing is made through a link");
+}
+
+/// Does something in the middle of a copy.
+struct Meanwhile<F: FnMut()>(F);
+
+impl<F: FnMut()> std::io::Write for Meanwhile<F> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        (self.0)();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut()> std::io::Read for Meanwhile<F> {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        (self.0)();
+        Ok(0)
+    }
+}
+
+#[test]
+fn a_file_put_anew_while_its_altered_predecessor_is_read_stays() {
+    let (folder, store) = open();
+    let artifact = store.put_bytes(b"weights").unwrap();
+    overwrite(&file_of(folder.path(), artifact), b"changed");
+    let mut out = Meanwhile(|| {
+        store.put_bytes(b"weights").unwrap();
+    });
+    let read = store.copy_to(artifact.hash, &mut out);
+    assert!(matches!(read, Err(StoreError::Corrupt { .. })), "what was read was altered");
+    assert_eq!(store.read(artifact.hash).unwrap(), b"weights", "what was put is there");
+}
+
+#[test]
+fn an_artifact_is_as_old_as_its_put_however_long_its_bytes_took() {
+    let (folder, store) = open();
+    let yesterday = std::time::SystemTime::now() - Duration::from_secs(25 * 3_600);
+    let stall = Meanwhile(|| {
+        for entry in fs::read_dir(folder.path().join("temporary")).unwrap() {
+            let path = entry.unwrap().path();
+            fs::File::open(path).unwrap().set_modified(yesterday).unwrap();
+        }
+    });
+    let artifact = store.put(&mut std::io::Read::chain(&b"weights"[..], stall)).unwrap();
+    let day_old = Timestamp::from(std::time::SystemTime::now()).before(Duration::from_secs(86_400));
+    assert!(!store.remove_stored_before(artifact.hash, day_old).unwrap(), "garbage took it");
+    assert_eq!(store.read(artifact.hash).unwrap(), b"weights");
+}
+
+#[test]
 fn files_are_for_their_owner_alone_and_nothing_temporary_stays() {
     let (folder, store) = open();
     let artifact = store.put_bytes(b"weights").unwrap();

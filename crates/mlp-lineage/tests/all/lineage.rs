@@ -407,8 +407,48 @@ fn what_is_not_committed_is_seen_wherever_it_is_and_however_diffs_are_liked() {
     for setting in ["diff.noprefix", "diff.mnemonicPrefix", "diff.relative"] {
         git(folder, &["config", setting, "true"]);
     }
-    git(folder, &["config", "diff.context", "0"]);
+    std::fs::write(folder.join("order"), "*\n").unwrap();
+    for (setting, value) in [
+        ("diff.context", "0"),
+        ("core.abbrev", "5"),
+        ("diff.srcPrefix", "old/"),
+        ("diff.dstPrefix", "new/"),
+        ("diff.orderFile", "order"),
+        ("diff.suppressBlankEmpty", "true"),
+        ("diff.ignoreSubmodules", "all"),
+    ] {
+        git(folder, &["config", setting, value]);
+    }
     assert_eq!(state(&folder.join("src")).diff_hash, plain.diff_hash);
+}
+
+#[test]
+fn what_is_not_committed_in_a_submodule_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inner, outer) = (folder.path().join("inner"), folder.path().join("outer"));
+    for repository in [&inner, &outer] {
+        std::fs::create_dir(repository).unwrap();
+        git(repository, &["init", "-q", "-b", "main"]);
+        std::fs::write(repository.join("a.rs"), "one\n").unwrap();
+        git(repository, &["add", "a.rs"]);
+        git(repository, &["commit", "-q", "-m", "first"]);
+    }
+    let address = inner.display().to_string();
+    let add = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &address, "sub"];
+    git(&outer, &add);
+    git(&outer, &["commit", "-q", "-m", "with a submodule"]);
+    git(&outer, &["config", "diff.ignoreSubmodules", "all"]);
+    assert_eq!(state(&outer).tree, Tree::Clean);
+    let change = |content: &str| {
+        std::fs::write(outer.join("sub/a.rs"), content).unwrap();
+        state(&outer)
+    };
+    let (two, three) = (change("two\n"), change("three\n"));
+    assert!(two.diff.unwrap().contains("-one\n+two"));
+    assert_ne!(two.diff_hash, three.diff_hash, "different content is not the same code");
+    assert_eq!(three.untracked_unread, 0);
+    std::fs::write(outer.join("sub/new.rs"), "x").unwrap();
+    assert_eq!(state(&outer).untracked_unread, 1, "said, since it is not read");
 }
 
 #[test]
