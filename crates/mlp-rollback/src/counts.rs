@@ -9,7 +9,9 @@ use crate::trigger::Response;
 
 use Ordering::Relaxed;
 
-const BUCKETS_PER_DOUBLING: u32 = 8;
+/// Each doubling has 2⁵ buckets: a latency is known to a thirty-second part.
+const PART_BITS: u32 = 5;
+const BUCKETS_PER_DOUBLING: u32 = 1 << PART_BITS;
 /// A model that tries every order of steps needs few of them.
 const BUCKETS: usize = if cfg!(mlp_loom) { 1 } else { 64 * BUCKETS_PER_DOUBLING as usize };
 
@@ -125,7 +127,7 @@ impl Counts {
         Reading::Mean { count, mean, squared_deviations: (squares - sum * mean).max(0.0) }
     }
 
-    /// The latency that 99 % of the requests do not exceed, rounded up by at most an eighth; none below 100 requests.
+    /// The latency that 99 % of the requests do not exceed, rounded up by at most a thirty-second part; none below 100 requests.
     pub(crate) fn p99(&self) -> Option<Duration> {
         let counts: Vec<_> = self.latencies.iter().map(|bucket| bucket.load(Relaxed)).collect();
         let total: u64 = counts.iter().sum();
@@ -192,20 +194,21 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1).min(u64::MAX - 1)
 }
 
-/// Eight equal parts of each doubling.
+/// Equal parts of each doubling; below the first whole doubling all is one.
 fn bucket(value: u64) -> usize {
-    let value = value.max(8);
+    let value = value.max(u64::from(BUCKETS_PER_DOUBLING));
     let doubling = value.ilog2();
-    let part = (value >> (doubling - 3)) & 7;
+    let part = (value >> (doubling - PART_BITS)) & u64::from(BUCKETS_PER_DOUBLING - 1);
     ((doubling * BUCKETS_PER_DOUBLING) as usize + part as usize).min(BUCKETS - 1)
 }
 
 fn upper_edge(bucket: usize) -> u64 {
-    let (doubling, part) = (bucket as u32 / BUCKETS_PER_DOUBLING, bucket as u64 % 8);
-    if doubling < 3 {
-        return 8;
+    let (doubling, part) =
+        (bucket as u32 / BUCKETS_PER_DOUBLING, bucket as u32 % BUCKETS_PER_DOUBLING);
+    if doubling < PART_BITS {
+        return u64::from(BUCKETS_PER_DOUBLING);
     }
-    let edge = u128::from(part + 9) << (doubling - 3);
+    let edge = u128::from(part + BUCKETS_PER_DOUBLING + 1) << (doubling - PART_BITS);
     u64::try_from(edge - 1).unwrap_or(u64::MAX)
 }
 
@@ -267,13 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn every_latency_lies_in_its_bucket_and_no_bucket_is_wider_than_an_eighth() {
-        for exponent in 3..63 {
+    fn every_latency_lies_in_its_bucket_and_no_bucket_is_wider_than_a_thirty_second_part() {
+        for exponent in 5..63 {
             for offset in [0, 1, 3, (1_u64 << exponent) / 3, (1 << exponent) - 1] {
                 let value = (1_u64 << exponent) + offset;
                 let edge = upper_edge(bucket(value));
                 assert!(edge >= value, "{value}: {edge}");
-                assert!((edge - value) as f64 <= value as f64 / 8.0, "{value}: {edge}");
+                assert!((edge - value) as f64 <= value as f64 / 32.0, "{value}: {edge}");
             }
         }
         assert!(bucket(u64::MAX) < BUCKETS && bucket(0) < BUCKETS);
@@ -286,7 +289,7 @@ mod tests {
             counts.record(&outcome(k * 1_000));
         });
         let p99 = counts.p99().unwrap().as_nanos() as f64;
-        assert!((990_000.0..990_000.0 * 1.125).contains(&p99), "{p99}");
+        assert!((990_000.0..990_000.0 * 1.032).contains(&p99), "{p99}");
         assert_eq!(Counts::new(1, None, false).p99(), None);
     }
 

@@ -25,7 +25,7 @@ pub struct Evidence {
     pub log_e_above: f64,
     /// The natural logarithm of the e-value for "it fails less often than the bound".
     pub log_e_below: f64,
-    /// The latency that 99 % of the requests do not exceed, in milliseconds, rounded up by at most an eighth; none below 100 requests.
+    /// The latency that 99 % of the requests do not exceed, in milliseconds, rounded up by at most a thirty-second part; none below 100 requests.
     pub latency_p99_ms: Option<f64>,
 }
 

@@ -126,7 +126,11 @@ impl<M: ?Sized + 'static> Deployment<M> {
         causes: Vec<Cause>,
         action: Action,
     ) -> crate::Result<crate::Receipt> {
+        let begins_cool_down = core.ledger.begins_cool_down(&action);
         let result = self.commit(core, &Change::by(AUTOMATIC), causes, action);
+        if result.is_ok() && begins_cool_down {
+            core.last_automatic = Some(self.clock.monotonic());
+        }
         if let Some(reason) = core.journal_failure.clone() {
             let name = &self.config.name;
             let summary =
@@ -180,7 +184,6 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let action = Action::RollBack { from: version, to: target };
         match self.automatic(core, causes.clone(), action) {
             Ok(_) => {
-                core.last_automatic = Some(self.clock.monotonic());
                 let text = format!("was rolled back to {target}");
                 self.tell(version, &causes, Severity::P1, &text);
             }
@@ -271,9 +274,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
             _ => "is blocked",
         };
         self.tell(version, &causes, Severity::P0, text);
-        if self.automatic(core, causes, Action::Block { version, to }).is_ok() && to.is_some() {
-            core.last_automatic = Some(self.clock.monotonic());
-        }
+        let _ = self.automatic(core, causes, Action::Block { version, to });
     }
 
     fn ask(
@@ -284,6 +285,13 @@ impl<M: ?Sized + 'static> Deployment<M> {
         severity: Severity,
     ) {
         self.tell(version, &causes, severity, "waits for approval of a rollback");
+        let waits_for = |cause: &Cause| {
+            let waiting = core.approvals.iter().find(|waiting| waiting.version == version);
+            waiting.is_some_and(|w| w.causes.iter().any(|known| known.trigger == cause.trigger))
+        };
+        if causes.iter().all(waits_for) {
+            return;
+        }
         // The alert is what waits, also after a restart.
         let _ = self.automatic(core, causes, Action::Alert { version });
     }

@@ -169,7 +169,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let healthy = self.healthy_targets();
         let mut core = self.core.lock();
         let from = core.ledger.active.ok_or(Error::Nothing { what: "active version" })?;
-        if let Some(receipt) = core.made_before(change, is_rollback)? {
+        if let Some((_, receipt)) = core.made_before(change, is_rollback)? {
             return Ok(receipt);
         }
         let to = healthy.into_iter().find(|target| core.ledger.standby.contains(target));
@@ -187,7 +187,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let mut core = self.core.lock();
         let is_repeat =
             |action: &Action| matches!(action, Action::RollBack { from, .. } if *from == version);
-        if let Some(receipt) = core.made_before(change, is_repeat)? {
+        if let Some((_, receipt)) = core.made_before(change, is_repeat)? {
             return Ok(receipt);
         }
         let state = core.ledger.entry(version)?.state;
@@ -205,10 +205,10 @@ impl<M: ?Sized + 'static> Deployment<M> {
     /// If the version is unknown, blocked, active already or cannot be prepared, or the change is stale.
     pub fn rollback_to(&self, version: VersionNumber, change: &Change) -> Result<Receipt> {
         let from = {
-            let core = self.core.lock();
+            let mut core = self.core.lock();
             let is_repeat =
                 |action: &Action| matches!(action, Action::RollBack { to, .. } if *to == version);
-            if let Some(receipt) = core.made_before(change, is_repeat)? {
+            if let Some((_, receipt)) = core.made_before(change, is_repeat)? {
                 return Ok(receipt);
             }
             core.ledger.active.ok_or(Error::Nothing { what: "active version" })?
@@ -293,7 +293,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let mut core = self.core.lock();
         let is_repeat =
             |action: &Action| matches!(action, Action::RollBack { from, .. } if *from == version);
-        if let Some(receipt) = core.made_before(change, is_repeat)? {
+        if let Some((_, receipt)) = core.made_before(change, is_repeat)? {
             return Ok(receipt);
         }
         let waiting = core.approvals.iter().position(|approval| approval.version == version);
@@ -376,31 +376,12 @@ fn is_rollback(action: &Action) -> bool {
 
 impl<M: ?Sized> Core<M> {
     fn registered_before(
-        &self,
+        &mut self,
         change: &Change,
         bundle: &VersionBundle,
     ) -> Result<Option<VersionNumber>> {
-        let Some(key) = &change.idempotency_key else { return Ok(None) };
-        match self.keys.iter().find(|(known, ..)| known == key) {
-            None => Ok(None),
-            Some((_, Action::Register { version, bundle: known }, _)) if **known == *bundle => {
-                Ok(Some(*version))
-            }
-            Some(_) => Err(Error::KeyReused { key: key.clone() }),
-        }
-    }
-
-    /// The receipt of an earlier change under the same key, if it is one of these.
-    fn made_before(
-        &self,
-        change: &Change,
-        is_it: impl Fn(&Action) -> bool,
-    ) -> Result<Option<Receipt>> {
-        let Some(key) = &change.idempotency_key else { return Ok(None) };
-        match self.keys.iter().find(|(known, ..)| known == key) {
-            None => Ok(None),
-            Some((_, action, receipt)) if is_it(action) => Ok(Some(*receipt)),
-            Some(_) => Err(Error::KeyReused { key: key.clone() }),
-        }
+        let is_it = |action: &Action| matches!(action, Action::Register { bundle: known, .. } if **known == *bundle);
+        let made = self.made_before(change, is_it)?;
+        Ok(made.and_then(|(action, _)| action.version()))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlp_core::{StoreError, VersionNumber, VersionSource};
+use mlp_core::{StoreError, Timestamp, VersionNumber, VersionSource};
 
 use super::Deployment;
 use crate::change::{Change, Receipt};
@@ -44,7 +44,10 @@ pub(super) struct Core<M: ?Sized> {
     pub(super) mark: StepMark,
     /// Errors of canary and active version in the steps that are over, with the share of each.
     pub(super) past_steps: Vec<(f64, u64, u64)>,
+    /// When the last automatic change began a cool-down.
     pub(super) last_automatic: Option<Duration>,
+    /// When, by the wall clock, the last automatic change of which the journal tells began a cool-down.
+    pub(super) cooling_since: Option<Timestamp>,
     pub(super) approvals: Vec<PendingApproval>,
     /// Versions for which more replicas were asked, each with the generation of its role.
     pub(super) scaled: Vec<(VersionNumber, u64)>,
@@ -74,6 +77,7 @@ impl<M: ?Sized> Core<M> {
             mark: StepMark::default(),
             past_steps: Vec::new(),
             last_automatic: None,
+            cooling_since: None,
             approvals: Vec::new(),
             scaled: Vec::new(),
             to_retire: Vec::new(),
@@ -86,14 +90,19 @@ impl<M: ?Sized> Core<M> {
 
     /// Writes what could not be written before, and then this.
     pub(super) fn write(&mut self, record: &Record) -> Result<()> {
+        self.write_unwritten()?;
+        self.write_one(record)?;
+        self.journal_failure = None;
+        Ok(())
+    }
+
+    fn write_unwritten(&mut self) -> Result<()> {
         while let Some(earlier) = self.unwritten.pop_front() {
             if let Err(error) = self.write_one(&earlier) {
                 self.unwritten.push_front(earlier);
                 return Err(error);
             }
         }
-        self.write_one(record)?;
-        self.journal_failure = None;
         Ok(())
     }
 
@@ -122,7 +131,11 @@ impl<M: ?Sized> Core<M> {
                 let Ok(since) = self.ledger.entry(version).map(|entry| entry.since) else { return };
                 let waiting = self.approvals.iter_mut().find(|waiting| waiting.version == version);
                 match waiting {
-                    Some(waiting) => waiting.causes.extend(intent.causes.iter().cloned()),
+                    // Of each trigger the latest: what goes on is reported again and again.
+                    Some(waiting) => intent.causes.iter().for_each(|cause| {
+                        waiting.causes.retain(|known| known.trigger != cause.trigger);
+                        waiting.causes.push(cause.clone());
+                    }),
                     None => {
                         let causes = intent.causes.clone();
                         self.approvals.push(PendingApproval { version, since, causes });
@@ -137,13 +150,32 @@ impl<M: ?Sized> Core<M> {
     }
 
     /// The receipt of an earlier change under the same key.
-    pub(super) fn repeated(&self, change: &Change, action: &Action) -> Result<Option<Receipt>> {
+    pub(super) fn repeated(&mut self, change: &Change, action: &Action) -> Result<Option<Receipt>> {
+        let made = self.made_before(change, |known| asks_the_same(known, action))?;
+        Ok(made.map(|(_, receipt)| receipt))
+    }
+
+    /// An earlier change under the same key, if it is one of these. One that is not written down yet is first: who asks again was told that a
+    /// restart would not remember it.
+    pub(super) fn made_before(
+        &mut self,
+        change: &Change,
+        is_it: impl Fn(&Action) -> bool,
+    ) -> Result<Option<(Action, Receipt)>> {
         let Some(key) = &change.idempotency_key else { return Ok(None) };
-        match self.keys.iter().find(|(known, ..)| known == key) {
-            Some((_, known, receipt)) if asks_the_same(known, action) => Ok(Some(*receipt)),
-            Some(_) => Err(Error::KeyReused { key: key.clone() }),
-            None => Ok(None),
+        let Some((_, action, receipt)) = self.keys.iter().find(|(known, ..)| known == key) else {
+            return Ok(None);
+        };
+        if !is_it(action) {
+            return Err(Error::KeyReused { key: key.clone() });
         }
+        let made = (action.clone(), *receipt);
+        let is_unwritten = |record: &Record| matches!(record, Record::Intent(intent) if intent.generation == made.1.generation);
+        if self.unwritten.iter().any(is_unwritten) {
+            self.write_unwritten()?;
+            self.journal_failure = None;
+        }
+        Ok(Some(made))
     }
 
     pub(super) fn check_generation(&self, change: &Change) -> Result<()> {
@@ -206,6 +238,19 @@ fn asks_the_same(one: &Action, other: &Action) -> bool {
         }
         (Action::Drill { .. }, Action::Drill { .. }) => true,
         _ => one == other,
+    }
+}
+
+impl Ledger {
+    /// Whether an automatic change like this begins a cool-down: it takes a version that answers out of service. A shadow answers nobody.
+    pub(super) fn begins_cool_down(&self, action: &Action) -> bool {
+        match action {
+            Action::RollBack { from, .. } => {
+                self.entry(*from).is_ok_and(|entry| entry.state != VersionState::Shadow)
+            }
+            Action::Block { to, .. } => to.is_some(),
+            _ => false,
+        }
     }
 }
 

@@ -175,6 +175,13 @@ impl<M: ?Sized> Core<M> {
             Some(cause) if intent.reason.is_empty() => cause.to_string(),
             _ => intent.reason.clone(),
         };
+        match intent.action {
+            Action::Unfreeze => self.cooling_since = None,
+            _ if intent.actor == AUTOMATIC && self.ledger.begins_cool_down(&intent.action) => {
+                self.cooling_since = Some(intent.at);
+            }
+            _ => {}
+        }
         self.ledger.keep_warm = intent.keep_warm;
         self.ledger.apply(intent.generation, &intent.action, &reason);
         self.note_approvals(&intent);
@@ -225,13 +232,9 @@ impl<M: ?Sized + 'static> Deployment<M> {
         core.to_retire.clear();
         // A step begins anew, and so does a cool-down that may still last: a monotonic clock does not outlive its process.
         core.mark.entered = self.clock.monotonic();
-        let since_unfreeze =
-            core.history.iter().rev().take_while(|entry| !matches!(entry.action, Action::Unfreeze));
-        let latest = since_unfreeze.into_iter().find(|entry| {
-            entry.actor == AUTOMATIC && matches!(entry.action, Action::RollBack { .. })
-        });
-        let is_recent =
-            latest.is_some_and(|entry| self.clock.now().since(entry.at) < self.config.cool_down());
+        let is_recent = core
+            .cooling_since
+            .is_some_and(|then| self.clock.now().since(then) < self.config.cool_down());
         core.last_automatic = is_recent.then(|| self.clock.monotonic());
         Ok(())
     }

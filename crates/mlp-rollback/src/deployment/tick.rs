@@ -218,10 +218,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         } else {
             Action::RollBack { from, to }
         };
-        let ends = matches!(action, Action::RollBack { .. });
-        if self.automatic(&mut core, causes, action).is_ok() && ends {
-            core.last_automatic = Some(self.clock.monotonic());
-        }
+        let _ = self.automatic(&mut core, causes, action);
     }
 
     fn go_on_with_canary(&self) {

@@ -32,8 +32,17 @@ struct State {
     file: File,
     length: u64,
     next: u64,
-    /// A sync failed: what is on the disk is unknown, so nothing more may follow.
-    is_closed: bool,
+    condition: Condition,
+}
+
+/// Whether a line may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Open,
+    /// A sync found the disk full: what came after the last line is unknown, and this handle may not find out. Another one may.
+    Full,
+    /// The disk fails: nothing more may follow.
+    Closed,
 }
 
 impl FileJournal {
@@ -49,14 +58,7 @@ impl FileJournal {
         }
         let mut file =
             OpenOptions::new().read(true).write(true).open(&path).map_err(StoreError::backend)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let reason = format!("{} is open in another process", path.display());
-                return Err(StoreError::Busy { reason });
-            }
-            Err(TryLockError::Error(error)) => return Err(StoreError::backend(error)),
-        }
+        lock(&file, &path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(StoreError::backend)?;
         let parsed = parse(&bytes)?;
@@ -74,7 +76,7 @@ impl FileJournal {
             file.sync_all().map_err(StoreError::backend)?;
         }
         let next = parsed.lines.len() as u64;
-        let state = Mutex::new(State { file, length, next, is_closed: false });
+        let state = Mutex::new(State { file, length, next, condition: Condition::Open });
         Ok(Self { path, torn_bytes: (bytes.len() - parsed.length) as u64, state })
     }
 
@@ -88,8 +90,10 @@ impl FileJournal {
 impl Journal for FileJournal {
     fn append(&self, line: &JournalLine) -> Result<(), StoreError> {
         let mut state = self.state.lock();
-        if state.is_closed {
-            return Err(StoreError::Closed);
+        match state.condition {
+            Condition::Open => {}
+            Condition::Full => state.reopen(&self.path)?,
+            Condition::Closed => return Err(StoreError::Closed),
         }
         if line.sequence != state.next {
             let reason = format!("the next line is {}", state.next);
@@ -128,19 +132,50 @@ impl State {
             self.file.seek(SeekFrom::Start(self.length)).and_then(|_| self.file.write_all(bytes));
         if let Err(error) = written {
             // Half a line may be there. It is cut off again, or else nothing may follow it; and a disk that fails is not trusted again.
-            let is_full = matches!(
-                error.kind(),
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
-            );
-            self.is_closed = self.file.set_len(self.length).is_err() || !is_full;
-            return Err(if is_full { StoreError::StorageFull } else { StoreError::backend(error) });
+            let is_cut = self.file.set_len(self.length).is_ok();
+            self.condition =
+                if is_cut && is_full(&error) { Condition::Open } else { Condition::Closed };
+            return Err(failed(error));
         }
         if let Err(error) = self.file.sync_data() {
-            self.is_closed = true;
-            return Err(StoreError::backend(error));
+            self.condition = if is_full(&error) { Condition::Full } else { Condition::Closed };
+            return Err(failed(error));
         }
         self.length += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Goes on with a new handle behind the last line that was synced; what an earlier sync made durable is there whatever a later one said.
+    fn reopen(&mut self, path: &Path) -> Result<(), StoreError> {
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        self.file.unlock().map_err(failed)?;
+        lock(&file, path)?;
+        file.set_len(self.length).and_then(|()| file.sync_all()).map_err(failed)?;
+        self.file = file;
+        self.condition = Condition::Open;
+        Ok(())
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+    )
+}
+
+fn failed(error: std::io::Error) -> StoreError {
+    if is_full(&error) { StoreError::StorageFull } else { StoreError::backend(error) }
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let reason = format!("{} is open in another process", path.display());
+            Err(StoreError::Busy { reason })
+        }
+        Err(TryLockError::Error(error)) => Err(StoreError::backend(error)),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mlp_core::{OutcomeStatus, StoreError, VersionNumber};
+use mlp_core::{Outcome, OutcomeStatus, Router, StoreError, VersionNumber};
 use mlp_rollback::{
     CanaryPlan, Condition, Error, FileJournal, Journal, JournalContents, JournalLine,
     MemoryJournal, Record, Response, Status, Trigger, VersionBundle, VersionState, history_of,
@@ -19,20 +20,41 @@ pub(crate) fn on(journal: Arc<dyn Journal>) -> World {
     World::with_journal(config(), Some(journal))
 }
 
-/// A roll-out with everything in it: deployments, a canary that fails, a block, a pin.
-pub(crate) fn script(world: &World) {
+/// A roll-out with everything in it: deployments, a canary that fails, a block, a pin. Says after each step that it was acknowledged.
+pub(crate) fn script(world: &World, told: &mut dyn FnMut(&World)) {
     for version in [V1, V2, V3] {
         assert_eq!(world.register(), version);
+        told(world);
     }
-    world.deployment.deploy(V1, &me()).unwrap();
     let plan = CanaryPlan::fixed(percent(50.0)).unwrap();
-    world.deployment.start_canary(V2, plan.clone(), &me()).unwrap();
-    world.deployment.promote(V2, &me().with_key("promote")).unwrap();
-    world.deployment.start_canary(V3, plan, &me()).unwrap();
-    world.serve(V3, 2, OutcomeStatus::Failed);
-    world.deployment.pin("alice", V1, &me()).unwrap();
-    world.deployment.block(V3, &me().because("leaks")).unwrap();
-    world.deployment.rollback(&me()).unwrap();
+    let steps: [&dyn Fn(); 8] = [
+        &|| {
+            world.deployment.deploy(V1, &me()).unwrap();
+        },
+        &|| {
+            world.deployment.start_canary(V2, plan.clone(), &me()).unwrap();
+        },
+        &|| {
+            world.deployment.promote(V2, &me().with_key("promote")).unwrap();
+        },
+        &|| {
+            world.deployment.start_canary(V3, plan.clone(), &me()).unwrap();
+        },
+        &|| world.serve(V3, 2, OutcomeStatus::Failed),
+        &|| {
+            world.deployment.pin("alice", V1, &me()).unwrap();
+        },
+        &|| {
+            world.deployment.block(V3, &me().because("leaks")).unwrap();
+        },
+        &|| {
+            world.deployment.rollback(&me()).unwrap();
+        },
+    ];
+    for step in steps {
+        step();
+        told(world);
+    }
 }
 
 /// Everything of a status that a journal remembers.
@@ -52,7 +74,7 @@ fn a_restart_finds_the_state_it_left() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     let world = on(Arc::new(FileJournal::open(&path).unwrap()));
-    script(&world);
+    script(&world, &mut |_| {});
     let (status, history) = (world.deployment.status(), world.deployment.history());
     let receipt = history.iter().find(|entry| entry.to_string().contains("promoted")).unwrap();
     let story = world.deployment.latest_post_mortem().unwrap().to_string();
@@ -113,7 +135,7 @@ fn a_newer_or_foreign_file_is_refused_and_left_alone() {
 pub(crate) fn journal_of_the_script(folder: &Path) -> Vec<u8> {
     let path = folder.join("journal");
     let world = on(Arc::new(FileJournal::open(&path).unwrap()));
-    script(&world);
+    script(&world, &mut |_| {});
     drop(world);
     std::fs::read(&path).unwrap()
 }
@@ -221,7 +243,7 @@ fn after_a_power_cut_at_any_byte_the_state_is_the_old_one_or_the_new_one() {
     }
     // The states are those that the journal tells; the last one is what the deployment that wrote it was in.
     let world = on(Arc::new(MemoryJournal::new()));
-    script(&world);
+    script(&world, &mut |_| {});
     assert_eq!(states.last(), Some(&remembered_loosely(&world.deployment.status())));
     assert!(torn > 20, "{torn} images were torn");
 }
@@ -276,6 +298,89 @@ fn a_full_disk_refuses_changes_but_not_rollbacks() {
     (0..5).for_each(|_| world.report(&world.next(), OutcomeStatus::Failed));
     assert_eq!(world.deployment.active(), Some(V1), "a rollback does not wait for the disk");
     assert!(world.deployment.status().journal_failure.is_some());
+}
+
+#[test]
+fn a_block_that_could_not_be_written_is_no_success_when_it_is_asked_for_again() {
+    let journal = Arc::new(Failing { inner: MemoryJournal::new(), left: Mutex::new(usize::MAX) });
+    let world = on(Arc::clone(&journal) as _);
+    for version in [V1, V2] {
+        assert_eq!(world.register(), version);
+        world.deployment.deploy(version, &me()).unwrap();
+    }
+    *journal.left.lock() = 0;
+    let ask = |world: &World| world.deployment.block(V2, &me().with_key("leak"));
+    let roll_back = |world: &World| world.deployment.rollback_to(V2, &me().with_key("leak"));
+    assert!(matches!(ask(&world), Err(Error::Journal { .. })));
+    assert_eq!(world.state(V2), VersionState::Blocked, "it is blocked all the same");
+    assert!(matches!(ask(&world), Err(Error::Journal { .. })), "a restart would not know");
+    assert!(matches!(roll_back(&world), Err(Error::KeyReused { .. })));
+    *journal.left.lock() = usize::MAX;
+    let receipt = ask(&world).unwrap();
+    assert_eq!(ask(&world).unwrap(), receipt, "once");
+    drop(world);
+    let world = on(journal);
+    assert_eq!(world.state(V2), VersionState::Blocked);
+    assert_eq!(ask(&world).unwrap(), receipt);
+}
+
+#[test]
+fn drift_that_is_reported_without_end_fills_neither_the_journal_nor_the_approval() {
+    let journal = Arc::new(MemoryJournal::new());
+    let world = on(Arc::clone(&journal) as _);
+    for version in [V1, V2] {
+        assert_eq!(world.register(), version);
+        world.deployment.deploy(version, &me()).unwrap();
+    }
+    let lines = || journal.read().unwrap().lines.len();
+    let before = lines();
+    for k in 0..10_000 {
+        world.deployment.report_drift(V2, format!("{k} {}", "x".repeat(500))).unwrap();
+    }
+    assert_eq!(lines(), before + 2, "one alert, with its commit");
+    let approvals = world.deployment.status().approvals;
+    assert_eq!((approvals.len(), approvals[0].causes.len()), (1, 1));
+    world.deployment.approve(V2, &me()).unwrap();
+    assert_eq!(world.deployment.status().journal_failure, None);
+    drop(world);
+    assert_eq!(on(journal).deployment.active(), Some(V1));
+}
+
+#[test]
+fn a_cool_down_lasts_over_a_restart_and_a_shadow_begins_none() {
+    for (shadow, frozen) in [(false, true), (true, false)] {
+        let journal = Arc::new(MemoryJournal::new());
+        let world = on(Arc::clone(&journal) as _);
+        for version in [V1, V2, V3] {
+            assert_eq!(world.register(), version);
+            if version != V3 || !shadow {
+                world.deployment.deploy(version, &me()).unwrap();
+            }
+        }
+        if shadow {
+            world.deployment.start_shadow(V3, percent(100.0), &me()).unwrap();
+        }
+        for _ in 0..20 {
+            let route = world.next();
+            if route.version != V3 && !route.shadows().contains(&V3) {
+                break;
+            }
+            let failed = Outcome::new(&route, OutcomeStatus::Failed, Duration::from_millis(1));
+            world.deployment.observe(&if shadow { failed.of_shadow(V3, None) } else { failed });
+        }
+        let expected = (Some(V2), VersionState::RolledBack);
+        assert_eq!((world.deployment.active(), world.state(V3)), expected);
+        drop(world);
+        let world = on(journal);
+        for version in [V1, V2] {
+            world.deployment.attach_source(version, good()).unwrap();
+        }
+        world.deployment.restore().unwrap();
+        let routes: Vec<_> = (0..5).map(|_| world.next()).collect();
+        routes.iter().for_each(|route| world.report(route, OutcomeStatus::Failed));
+        assert_eq!(world.deployment.status().frozen.is_some(), frozen, "shadow: {shadow}");
+        assert_eq!(world.deployment.active(), Some(if frozen { V2 } else { V1 }));
+    }
 }
 
 #[test]

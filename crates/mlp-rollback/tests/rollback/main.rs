@@ -1,5 +1,6 @@
 //! The tests of the whole crate, in one binary.
 
+mod allocation;
 mod canary;
 mod evidence;
 mod journal;

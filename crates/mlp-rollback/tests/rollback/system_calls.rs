@@ -1,5 +1,6 @@
 //! The journal's file under system calls that kill the process or fail, one after the other, by `strace`.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -21,7 +22,13 @@ const RECOVERS: &str = "MLP_ROLLBACK_RECOVERS";
 #[ignore = "run by the kill sweep, in a process of its own"]
 fn child_that_is_killed() {
     if let Ok(path) = std::env::var(CHILD) {
-        script(&on(Arc::new(FileJournal::open(path).unwrap())));
+        let journal = FileJournal::open(&path).unwrap();
+        let mut told = std::fs::File::create(Path::new(&path).with_extension("told")).unwrap();
+        // How many lines there are whenever a change was acknowledged.
+        script(&on(Arc::new(journal)), &mut |world| {
+            let lines = 2 * world.deployment.generation();
+            told.write_all(format!("{lines}\n").as_bytes()).unwrap();
+        });
     }
 }
 
@@ -109,13 +116,23 @@ fn after_a_kill_at_any_write_or_sync_the_state_is_the_old_one_or_the_new_one() {
     let bytes = journal_of_the_script(folder.path());
     let states = states_of_the_script(&bytes);
     let mut furthest = 0;
-    let mut kills = 0;
+    let (mut kills, mut acknowledged) = (0, 0);
     for call in ["write", "fdatasync"] {
         for number in 1.. {
             let path = folder.path().join(format!("{call}-{number}"));
             let inject = format!("{call}:signal=KILL:when={number}");
             let (ended, _) = traced(&path, "child_that_is_killed", &inject);
-            furthest = furthest.max(opens_in_a_state_of_the_script(&path, &states));
+            let state = opens_in_a_state_of_the_script(&path, &states);
+            let told = std::fs::read_to_string(path.with_extension("told")).unwrap_or_default();
+            let told: usize = told.lines().last().map_or(0, |line| line.parse().unwrap());
+            // Equal states are told by the first of them.
+            let first = |lines: usize| states.iter().position(|known| *known == states[lines]);
+            assert!(
+                first(state) >= first(told.min(states.len() - 1)),
+                "killed at {call} {number}: {told} lines were acknowledged, the state is that of {state}"
+            );
+            acknowledged += usize::from(told > 0 && !ended);
+            furthest = furthest.max(state);
             if ended {
                 break;
             }
@@ -123,6 +140,10 @@ fn after_a_kill_at_any_write_or_sync_the_state_is_the_old_one_or_the_new_one() {
         }
     }
     assert!(kills >= 2 * (states.len() - 1), "{kills} kills");
+    assert!(
+        acknowledged >= kills / 2,
+        "{acknowledged} of {kills} kills came after an acknowledgement"
+    );
     assert_eq!(states[furthest], states[states.len() - 1], "the last run went to its end");
 }
 
@@ -134,7 +155,9 @@ fn after_an_error_of_any_write_or_sync_nothing_is_acknowledged_and_rollbacks_sti
     }
     let folder = tempfile::tempdir().unwrap();
     let mut failures = 0;
-    for (call, error) in [("write", "EIO"), ("write", "ENOSPC"), ("fdatasync", "EIO")] {
+    for (call, error) in
+        [("write", "EIO"), ("write", "ENOSPC"), ("fdatasync", "EIO"), ("fdatasync", "ENOSPC")]
+    {
         for number in 1.. {
             let path = folder.path().join(format!("{call}-{error}-{number}"));
             let inject = format!("{call}:error={error}:when={number}");

@@ -154,7 +154,7 @@ fn a_p99_of_exactly_twice_the_baseline_is_nothing_and_more_waits_for_approval() 
     assert!(world.deployment.status().approvals.is_empty());
 
     let world = World::started(config(), 1);
-    slow_canary(&world, Duration::from_millis(3));
+    slow_canary(&world, Duration::from_micros(2_100));
     assert_eq!(world.deployment.status().approvals.len(), 1);
     assert_eq!(world.state(V2), VersionState::Canary, "it waits");
     world.deployment.tick();
