@@ -10,7 +10,7 @@ use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
 use crate::persist::{Plain, save};
-use crate::support::{class_weights, weights};
+use crate::support::{class_weights, quantile, weights};
 
 /// How a [`DummyClassifier`] guesses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,14 +159,6 @@ impl Estimator for DummyRegressor {
         let signature = Signature::regressor(data.names().iter().cloned(), "prediction");
         Ok(Arc::new(FittedDummy { signature, outputs: vec![guess], seed: None }))
     }
-}
-
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let place = share * (sorted.len() - 1) as f64;
-    let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    low + (high - low) * place.fract()
 }
 
 /// The same outputs for every row, or a class drawn with them as shares.

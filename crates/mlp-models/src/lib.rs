@@ -29,11 +29,15 @@
 //!
 //! | for | types |
 //! | --- | --- |
-//! | baselines | [`DummyClassifier`], [`DummyRegressor`] |
+//! | baselines | [`DummyClassifier`], [`DummyRegressor`], [`HeuristicRule`] |
 //! | linear models | [`LogisticRegression`], [`LinearRegression`] |
 //! | trees | [`DecisionTree`], [`RandomForest`], [`GradientBoosting`] |
-//! | features | [`StandardScaler`], [`MinMaxScaler`], [`ColumnSelect`] |
-//! | putting together | [`Pipeline`] |
+//! | a neural network | [`MultilayerPerceptron`] |
+//! | scales and holes | [`StandardScaler`], [`MinMaxScaler`], [`RobustScaler`], [`Imputer`] |
+//! | features made of features | [`PolynomialFeatures`], [`OneHotEncoder`], [`OrdinalEncoder`], [`Pca`], [`ColumnSelect`] |
+//! | putting together | [`Pipeline`], [`ColumnTransform`] |
+//! | several models as one | [`Voting`], [`Stacking`], over [`Folds`] |
+//! | probabilities and decisions | [`Calibrated`], [`Threshold`] |
 //! | by name | [`families`], [`family`] |
 //! | from disk | [`Loader`] |
 //!
@@ -42,30 +46,47 @@
 //! It does not choose between estimators (`mlp-select`) and searches no parameters (`mlp-tune`).
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
+mod parts;
 mod persist;
 mod support;
 
 mod dummy;
+mod rule;
 
 mod linear;
 mod logistic;
 mod simd;
 mod solve;
 
+mod neural;
 mod tree;
 
 mod pipeline;
+mod preprocess;
 mod scaler;
+
+mod calibrate;
+mod ensemble;
 
 mod family;
 
+pub use calibrate::{Calibrated, DecisionGoal, FittedCalibrated, FittedThreshold, Threshold};
 pub use dummy::{DummyClassifier, DummyRegressor};
+pub use ensemble::{FittedStacking, FittedVoting, Folds, RowFold, Stacking, Voting};
 pub use family::{families, family};
 pub use linear::{FittedLinear, LinearRegression};
 pub use logistic::{FittedLogistic, LogisticRegression};
+pub use neural::{Activation, FittedPerceptron, MultilayerPerceptron};
 pub use persist::Loader;
 pub use pipeline::{FittedPipeline, Pipeline};
-pub use scaler::{ColumnSelect, FittedScaler, MinMaxScaler, SelectedColumns, StandardScaler};
+pub use preprocess::{
+    ColumnTransform, Components, Fill, FittedPca, Imputer, Indicator, OneHotEncoder,
+    OrdinalEncoder, Pca, PolynomialFeatures, Powers, Unknown, Whiten,
+};
+pub use rule::HeuristicRule;
+pub use scaler::{
+    ColumnSelect, FittedScaler, MinMaxScaler, RobustScaler, SelectedColumns, StandardScaler,
+};
 pub use tree::{
     DecisionTree, Features, FittedBoosting, FittedTrees, GradientBoosting, NodeView, RandomForest,
     Resolution,

@@ -8,10 +8,16 @@ use mlp_core::{FittedModel, FittedTransformer, SaveError, Saved};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::calibrate::{FittedCalibrated, FittedThreshold};
 use crate::dummy::FittedDummy;
+use crate::ensemble::{FittedStacking, FittedVoting};
 use crate::linear::FittedLinear;
 use crate::logistic::FittedLogistic;
+use crate::neural::FittedPerceptron;
+use crate::parts::{self, Composite, Inside, malformed};
 use crate::pipeline::FittedPipeline;
+use crate::preprocess::{FittedColumns, FittedEncoder, FittedImputer, FittedPca, FittedPolynomial};
+use crate::rule::HeuristicRule;
 use crate::scaler::{FittedScaler, SelectedColumns};
 use crate::tree::{FittedBoosting, FittedTrees};
 
@@ -30,25 +36,25 @@ pub(crate) fn save<P: Plain>(part: &P) -> Result<Saved, SaveError> {
     Saved::new(P::KIND, P::FORMAT, body)
 }
 
-fn load<P: Plain>(saved: &Saved) -> Result<P, SaveError> {
-    if saved.format() > P::FORMAT {
-        return Err(SaveError::NewerFormat {
-            kind: P::KIND.to_owned(),
-            found: saved.format(),
-            supported: P::FORMAT,
-        });
+/// Refuses a format that a later version of the library wrote.
+pub(crate) fn check_format(saved: &Saved, kind: &str, supported: u32) -> Result<(), SaveError> {
+    if saved.format() <= supported {
+        return Ok(());
     }
-    let part: P = serde_json::from_slice(saved.body())
-        .map_err(|error| SaveError::Malformed { reason: error.to_string() })?;
+    Err(SaveError::NewerFormat { kind: kind.to_owned(), found: saved.format(), supported })
+}
+
+fn load<P: Plain>(saved: &Saved) -> Result<P, SaveError> {
+    check_format(saved, P::KIND, P::FORMAT)?;
+    let part: P =
+        serde_json::from_slice(saved.body()).map_err(|error| malformed(error.to_string()))?;
     match part.fault() {
-        Some(reason) => Err(SaveError::Malformed { reason }),
+        Some(reason) => Err(malformed(reason)),
         None => Ok(part),
     }
 }
 
-type ModelReader = Arc<dyn Fn(&Saved) -> Result<Arc<dyn FittedModel>, SaveError> + Send + Sync>;
-type TransformerReader =
-    Arc<dyn Fn(&Saved) -> Result<Arc<dyn FittedTransformer>, SaveError> + Send + Sync>;
+type Reader<T> = Arc<dyn Fn(&Saved, &Inside<'_>) -> Result<Arc<T>, SaveError> + Send + Sync>;
 
 /// Reads saved models and transformers by their kind.
 ///
@@ -56,31 +62,63 @@ type TransformerReader =
 /// What it reads is data: nothing in a saved model runs.
 #[derive(Clone)]
 pub struct Loader {
-    models: BTreeMap<String, ModelReader>,
-    transformers: BTreeMap<String, TransformerReader>,
+    models: BTreeMap<String, Reader<dyn FittedModel>>,
+    transformers: BTreeMap<String, Reader<dyn FittedTransformer>>,
 }
 
 impl Default for Loader {
     fn default() -> Self {
         let empty = Self { models: BTreeMap::new(), transformers: BTreeMap::new() };
         empty
-            .with_plain_model::<FittedDummy>()
-            .with_plain_model::<FittedLogistic>()
-            .with_plain_model::<FittedLinear>()
-            .with_plain_model::<FittedTrees>()
-            .with_plain_model::<FittedBoosting>()
-            .with_transformer(FittedScaler::KIND, |saved| {
-                Ok(Arc::new(load::<FittedScaler>(saved)?))
-            })
-            .with_transformer(SelectedColumns::KIND, |saved| {
-                Ok(Arc::new(load::<SelectedColumns>(saved)?))
-            })
+            .plain_model::<FittedDummy>()
+            .plain_model::<FittedLogistic>()
+            .plain_model::<FittedLinear>()
+            .plain_model::<FittedTrees>()
+            .plain_model::<FittedBoosting>()
+            .plain_model::<FittedPerceptron>()
+            .composite_model::<FittedPipeline>()
+            .composite_model::<FittedVoting>()
+            .composite_model::<FittedStacking>()
+            .composite_model::<FittedCalibrated>()
+            .composite_model::<FittedThreshold>()
+            .plain_transformer::<FittedScaler>()
+            .plain_transformer::<SelectedColumns>()
+            .plain_transformer::<FittedImputer>()
+            .plain_transformer::<FittedPolynomial>()
+            .plain_transformer::<FittedEncoder>()
+            .plain_transformer::<FittedPca>()
+            .composite_transformer::<FittedColumns>()
     }
 }
 
 impl Loader {
-    fn with_plain_model<P: Plain + FittedModel + 'static>(self) -> Self {
+    fn plain_model<P: Plain + FittedModel + 'static>(self) -> Self {
         self.with_model(P::KIND, |saved| Ok(Arc::new(load::<P>(saved)?)))
+    }
+
+    fn plain_transformer<P: Plain + FittedTransformer + 'static>(self) -> Self {
+        self.with_transformer(P::KIND, |saved| Ok(Arc::new(load::<P>(saved)?)))
+    }
+
+    fn composite_model<C: Composite + FittedModel + 'static>(mut self) -> Self {
+        let reader: Reader<dyn FittedModel> =
+            Arc::new(|saved, inside| Ok(Arc::new(parts::load::<C>(saved, inside)?)));
+        self.models.insert(C::KIND.to_owned(), reader);
+        self
+    }
+
+    fn composite_transformer<C: Composite + FittedTransformer + 'static>(mut self) -> Self {
+        let reader: Reader<dyn FittedTransformer> =
+            Arc::new(|saved, inside| Ok(Arc::new(parts::load::<C>(saved, inside)?)));
+        self.transformers.insert(C::KIND.to_owned(), reader);
+        self
+    }
+
+    /// Registers a rule, so that models of it load: what was saved is its name, not what it does.
+    #[must_use]
+    pub fn with_rule(self, rule: &HeuristicRule) -> Self {
+        let (kind, rule) = (rule.kind(), rule.clone());
+        self.with_model(kind, move |saved| Ok(Arc::new(rule.load(saved)?)))
     }
 
     /// Adds a reader of models.
@@ -90,7 +128,7 @@ impl Loader {
         kind: impl Into<String>,
         reader: impl Fn(&Saved) -> Result<Arc<dyn FittedModel>, SaveError> + Send + Sync + 'static,
     ) -> Self {
-        self.models.insert(kind.into(), Arc::new(reader));
+        self.models.insert(kind.into(), Arc::new(move |saved, _| reader(saved)));
         self
     }
 
@@ -101,7 +139,7 @@ impl Loader {
         kind: impl Into<String>,
         reader: impl Fn(&Saved) -> Result<Arc<dyn FittedTransformer>, SaveError> + Send + Sync + 'static,
     ) -> Self {
-        self.transformers.insert(kind.into(), Arc::new(reader));
+        self.transformers.insert(kind.into(), Arc::new(move |saved, _| reader(saved)));
         self
     }
 
@@ -110,14 +148,7 @@ impl Loader {
     /// # Errors
     /// If no reader knows the kind, the format is newer than this library, or the bytes are malformed.
     pub fn model(&self, saved: &Saved) -> Result<Arc<dyn FittedModel>, SaveError> {
-        if saved.kind() == FittedPipeline::KIND {
-            return Ok(Arc::new(FittedPipeline::load(saved, self)?));
-        }
-        let reader = self
-            .models
-            .get(saved.kind())
-            .ok_or_else(|| SaveError::UnknownKind { kind: saved.kind().to_owned() })?;
-        reader(saved)
+        self.model_inside(saved, &Inside { loader: self, depth: 0 })
     }
 
     /// Reads a transformer.
@@ -125,12 +156,32 @@ impl Loader {
     /// # Errors
     /// If no reader knows the kind, the format is newer than this library, or the bytes are malformed.
     pub fn transformer(&self, saved: &Saved) -> Result<Arc<dyn FittedTransformer>, SaveError> {
-        let reader = self
-            .transformers
-            .get(saved.kind())
-            .ok_or_else(|| SaveError::UnknownKind { kind: saved.kind().to_owned() })?;
-        reader(saved)
+        self.transformer_inside(saved, &Inside { loader: self, depth: 0 })
     }
+
+    pub(crate) fn model_inside(
+        &self,
+        saved: &Saved,
+        inside: &Inside<'_>,
+    ) -> Result<Arc<dyn FittedModel>, SaveError> {
+        reader_of(&self.models, saved)?(saved, inside)
+    }
+
+    pub(crate) fn transformer_inside(
+        &self,
+        saved: &Saved,
+        inside: &Inside<'_>,
+    ) -> Result<Arc<dyn FittedTransformer>, SaveError> {
+        reader_of(&self.transformers, saved)?(saved, inside)
+    }
+}
+
+fn reader_of<'a, T: ?Sized>(
+    readers: &'a BTreeMap<String, Reader<T>>,
+    saved: &Saved,
+) -> Result<&'a Reader<T>, SaveError> {
+    let unknown = || SaveError::UnknownKind { kind: saved.kind().to_owned() };
+    readers.get(saved.kind()).ok_or_else(unknown)
 }
 
 impl fmt::Debug for Loader {

@@ -8,7 +8,7 @@ use mlp_core::{
 };
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use crate::persist::Loader;
+use crate::parts::{Body, Composite, Inside, Parts, malformed};
 
 /// Transformers, one after another, and an estimator of what they give.
 ///
@@ -70,9 +70,6 @@ pub struct FittedPipeline {
 }
 
 impl FittedPipeline {
-    pub(crate) const KIND: &'static str = "mlp-models/pipeline";
-    const FORMAT: u32 = 1;
-
     fn new(
         inputs: Vec<String>,
         steps: Vec<(String, Arc<dyn FittedTransformer>)>,
@@ -92,32 +89,23 @@ impl FittedPipeline {
     pub fn model(&self) -> &Arc<dyn FittedModel> {
         &self.model
     }
+}
 
-    pub(crate) fn load(saved: &Saved, loader: &Loader) -> Result<Self, SaveError> {
-        if saved.format() > Self::FORMAT {
-            return Err(SaveError::NewerFormat {
-                kind: Self::KIND.to_owned(),
-                found: saved.format(),
-                supported: Self::FORMAT,
-            });
-        }
-        let mut parts = Parts(saved.body());
-        let malformed = |reason: &str| SaveError::Malformed { reason: reason.to_owned() };
-        let inputs: Vec<String> =
-            serde_json::from_slice(parts.next()?).map_err(|error| malformed(&error.to_string()))?;
-        let model = loader.model(&Saved::from_bytes(parts.next()?)?)?;
+impl Composite for FittedPipeline {
+    const KIND: &'static str = "mlp-models/pipeline";
+
+    fn read(parts: &mut Parts<'_>, inside: &Inside<'_>) -> Result<Self, SaveError> {
+        let inputs: Vec<String> = parts.json()?;
+        let model = inside.model(parts)?;
         let mut steps = Vec::new();
-        while !parts.0.is_empty() {
-            let name = std::str::from_utf8(parts.next()?)
-                .map_err(|_| malformed("the name of a step is not UTF-8"))?;
-            steps.push((name.to_owned(), loader.transformer(&Saved::from_bytes(parts.next()?)?)?));
+        while !parts.is_empty() {
+            steps.push((parts.text()?, inside.transformer(parts)?));
         }
         let mut names: &[String] = &inputs;
         for (name, step) in &steps {
             if step.input_names() != names {
-                return Err(SaveError::Malformed {
-                    reason: format!("step {name:?} takes other features than there are"),
-                });
+                let reason = format!("step {name:?} takes other features than there are");
+                return Err(malformed(reason));
             }
             names = step.output_names();
         }
@@ -125,25 +113,6 @@ impl FittedPipeline {
             return Err(malformed("the model takes other features than the steps give"));
         }
         Ok(Self::new(inputs, steps, model))
-    }
-}
-
-/// Parts of a body, each behind its length (8 bytes, little endian).
-struct Parts<'a>(&'a [u8]);
-
-impl<'a> Parts<'a> {
-    fn next(&mut self) -> Result<&'a [u8], SaveError> {
-        let short = || SaveError::Malformed { reason: "the pipeline is cut short".to_owned() };
-        let (length, rest) = self.0.split_first_chunk().ok_or_else(short)?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| short())?;
-        let (part, rest) = rest.split_at_checked(length).ok_or_else(short)?;
-        self.0 = rest;
-        Ok(part)
-    }
-
-    fn push(body: &mut Vec<u8>, part: &[u8]) {
-        body.extend_from_slice(&(part.len() as u64).to_le_bytes());
-        body.extend_from_slice(part);
     }
 }
 
@@ -203,17 +172,13 @@ impl FittedModel for FittedPipeline {
     }
 
     fn save(&self) -> Result<Saved, SaveError> {
-        let mut body = Vec::new();
-        let inputs = serde_json::to_vec(self.signature.features());
-        Parts::push(
-            &mut body,
-            &inputs.map_err(|error| SaveError::Malformed { reason: error.to_string() })?,
-        );
-        Parts::push(&mut body, &self.model.save()?.to_bytes());
+        let mut body = Body::default();
+        body.json(&self.signature.features())?;
+        body.model(&*self.model)?;
         for (name, step) in &self.steps {
-            Parts::push(&mut body, name.as_bytes());
-            Parts::push(&mut body, &step.save()?.to_bytes());
+            body.push(name.as_bytes());
+            body.transformer(&**step)?;
         }
-        Saved::new(Self::KIND, Self::FORMAT, body)
+        body.save::<Self>()
     }
 }

@@ -3,30 +3,32 @@
 use std::sync::Arc;
 
 use mlp_core::{
-    FitError, FittedTransformer, FittedTransformerExt, ModelError, Samples, SaveError, Saved,
-    Scratch, Transformer,
+    FitError, FittedTransformer, FittedTransformerExt, ModelError, Params, Samples, SaveError,
+    Saved, Scratch, Transformer,
 };
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::persist::{Plain, save};
+use crate::support::{quantile, weights};
 
 /// Shifts each feature to mean 0 and scales it to standard deviation 1 (n in the denominator); as scikit-learn's `StandardScaler`.
 ///
-/// A constant feature becomes 0: its scale stays.
+/// A weight counts like that many rows. A constant feature becomes 0: its scale stays.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandardScaler;
 
 impl Transformer for StandardScaler {
     fn fit(&self, data: Samples<'_>, _seed: u64) -> Result<Arc<dyn FittedTransformer>, FitError> {
+        let weights = weights(&data);
+        let total: f64 = weights.iter().sum();
         FittedScaler::fit(&data, |column| {
-            let mean = column.sum() / column.len() as f64;
-            (
-                mean,
-                (column.iter().map(|value| (value - mean).powi(2)).sum::<f64>()
-                    / column.len() as f64)
-                    .sqrt(),
-            )
+            let mean_of = |of: &dyn Fn(f64) -> f64| {
+                let rows = column.iter().zip(weights.iter());
+                rows.map(|(value, weight)| weight * of(*value)).sum::<f64>() / total
+            };
+            let mean = mean_of(&|value| value);
+            (mean, mean_of(&|value| (value - mean).powi(2)).sqrt())
         })
     }
 }
@@ -42,6 +44,50 @@ impl Transformer for MinMaxScaler {
         FittedScaler::fit(&data, |column| {
             let low = column.iter().copied().fold(f64::INFINITY, f64::min);
             (low, column.iter().copied().fold(f64::NEG_INFINITY, f64::max) - low)
+        })
+    }
+}
+
+/// Shifts each feature by its median and scales it by the range between two quantiles, without regard to weights: a few wild values change little. As
+/// scikit-learn's `RobustScaler`.
+///
+/// A feature whose quantiles are the same keeps its scale.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RobustScaler {
+    /// The lower quantile, 0.25 by default: from 0 to below the upper one.
+    pub low: f64,
+    /// The upper quantile, 0.75 by default: at most 1.
+    pub high: f64,
+}
+
+impl Default for RobustScaler {
+    fn default() -> Self {
+        Self { low: 0.25, high: 0.75 }
+    }
+}
+
+impl RobustScaler {
+    /// Sets the two quantiles.
+    #[must_use]
+    pub const fn with_quantiles(mut self, low: f64, high: f64) -> Self {
+        (self.low, self.high) = (low, high);
+        self
+    }
+}
+
+impl Transformer for RobustScaler {
+    fn fit(&self, data: Samples<'_>, _seed: u64) -> Result<Arc<dyn FittedTransformer>, FitError> {
+        let params = Params::new().with("low", self.low).with("high", self.high);
+        let mut read = params.read("robust_scaler");
+        let low = read.float("low", 0.25, 0.0..=1.0);
+        read.float("high", 0.75, low.next_up()..=1.0);
+        read.finish()?;
+        FittedScaler::fit(&data, |column| {
+            let values = column.to_vec();
+            let range = quantile(&values, self.high) - quantile(&values, self.low);
+            (quantile(&values, 0.5), range)
         })
     }
 }

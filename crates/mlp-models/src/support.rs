@@ -88,6 +88,15 @@ pub(crate) fn check_no_infinite_feature(data: &Samples<'_>) -> Result<(), FitErr
     }
 }
 
+/// A quantile of some numbers, interpolated linearly; there must be at least one.
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = share * (sorted.len() - 1) as f64;
+    let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    low + (high - low) * place.fract()
+}
+
 /// A count as the value of a parameter.
 pub(crate) fn as_param(count: usize) -> ParamValue {
     ParamValue::Int(i64::try_from(count).unwrap_or(i64::MAX))

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use fitted::FittedLogistic;
 use path::LogisticElimination;
 use problem::Problem;
+pub(crate) use problem::{normalise, sigmoid};
 
 use crate::support::{check_two_classes, weights};
 

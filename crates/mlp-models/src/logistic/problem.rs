@@ -233,7 +233,7 @@ fn log_loss(scores: &[f64], label: usize) -> f64 {
 }
 
 /// Turns scores into probabilities: of class 1 if there is one score, else of each class.
-pub(super) fn normalise(scores: &mut [f64]) {
+pub(crate) fn normalise(scores: &mut [f64]) {
     if let [score] = scores {
         *score = sigmoid(*score);
         return;
@@ -248,7 +248,7 @@ pub(super) fn normalise(scores: &mut [f64]) {
 }
 
 /// `1 / (1 + exp(−score))`, taking the exponential of a negative number only; without a branch, which would be mispredicted half the time.
-pub(super) fn sigmoid(score: f64) -> f64 {
+pub(crate) fn sigmoid(score: f64) -> f64 {
     let small = (-score.abs()).exp();
     let part = if score >= 0.0 { 1.0 } else { small };
     part / (1.0 + small)

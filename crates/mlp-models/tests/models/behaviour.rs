@@ -7,9 +7,10 @@ use mlp_core::{
     SaveError, Saved, Target, Transformer,
 };
 use mlp_models::{
-    ColumnSelect, DecisionTree, DummyClassifier, DummyRegressor, GradientBoosting,
-    LinearRegression, Loader, LogisticRegression, MinMaxScaler, Pipeline, RandomForest, Resolution,
-    StandardScaler, families,
+    Calibrated, ColumnSelect, DecisionTree, DummyClassifier, DummyRegressor, Folds,
+    GradientBoosting, LinearRegression, Loader, LogisticRegression, MinMaxScaler,
+    MultilayerPerceptron, Pipeline, RandomForest, Resolution, Stacking, StandardScaler, Voting,
+    families,
 };
 use ndarray::{Array2, array};
 
@@ -23,6 +24,18 @@ fn classifiers() -> Vec<Arc<dyn Estimator>> {
         Arc::new(DecisionTree::default()),
         Arc::new(RandomForest::default().with_trees(5)),
         Arc::new(GradientBoosting::default().with_rounds(5).with_min_leaf(1)),
+        Arc::new(MultilayerPerceptron::default().with_hidden([6, 4]).with_max_epochs(5)),
+        Arc::new(Voting::hard().member("tree", DecisionTree::default(), 1.0).member(
+            "prior",
+            DummyClassifier::prior(),
+            2.0,
+        )),
+        Arc::new(
+            Stacking::new(LogisticRegression::default(), Folds::stratified(2))
+                .member("tree", DecisionTree::default()),
+        ),
+        Arc::new(Calibrated::platt(DecisionTree::default(), Folds::stratified(2))),
+        Arc::new(Calibrated::isotonic(DecisionTree::default(), Folds::stratified(2))),
     ]
 }
 
@@ -33,6 +46,12 @@ fn regressors() -> Vec<Arc<dyn Estimator>> {
         Arc::new(DecisionTree::default().with_min_leaf(3)),
         Arc::new(RandomForest::default().with_trees(5)),
         Arc::new(GradientBoosting::default().with_rounds(5)),
+        Arc::new(MultilayerPerceptron::default().with_hidden([5]).with_early_stopping(0.2)),
+        Arc::new(Voting::average().member("tree", DecisionTree::default(), 1.0).member(
+            "mean",
+            DummyRegressor::mean(),
+            2.0,
+        )),
         Arc::new(
             Pipeline::of(LinearRegression::default().with_alpha(1.0)).after("scale", MinMaxScaler),
         ),

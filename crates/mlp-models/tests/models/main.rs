@@ -1,6 +1,8 @@
 //! Agreement with scikit-learn, and what the estimators promise.
 
 mod behaviour;
+mod composed;
 mod data;
 mod linfa;
+mod preprocess;
 mod vectors;

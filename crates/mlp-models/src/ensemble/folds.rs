@@ -1,0 +1,142 @@
+//! Which rows a part learns from, and which it is then asked about.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mlp_core::{FitError, Samples, SamplesError, Target, random};
+
+type Parting = dyn Fn(&Samples<'_>, u64) -> Result<Vec<RowFold>, FitError> + Send + Sync;
+
+/// Rows to learn from and rows to be asked about, as indices into the matrix behind the samples.
+pub type RowFold = (Vec<usize>, Vec<usize>);
+
+/// The folds that stacking, calibration and thresholds learn from: predictions for rows that the predicting model has not seen.
+///
+/// ```
+/// use mlp_models::Folds;
+///
+/// Folds::stratified(5);
+/// Folds::given(4, vec![(vec![0, 1], vec![2, 3]), (vec![2, 3], vec![0, 1])]);
+/// Folds::by("first half", |data, _seed| {
+///     let rows = data.row_indices();
+///     let (train, test) = rows.split_at(rows.len() / 2);
+///     Ok(vec![(train.to_vec(), test.to_vec())])
+/// });
+/// ```
+#[derive(Clone)]
+pub struct Folds(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Stratified(usize),
+    Given { rows: usize, folds: Arc<[RowFold]> },
+    By(String, Arc<Parting>),
+}
+
+impl Folds {
+    /// So many folds, each with its share of every class; drawn with the seed of the fit, every row is asked about once.
+    #[must_use]
+    pub fn stratified(folds: usize) -> Self {
+        Self(Kind::Stratified(folds))
+    }
+
+    /// These folds of a matrix of `rows` rows. Fitted on some of its rows only (in an outer fold), each fold is cut down to those.
+    ///
+    /// Behind a transformer of a pipeline, or a selection, rows are counted anew: take [`by`](Self::by) or [`stratified`](Self::stratified) there.
+    pub fn given(rows: usize, folds: impl Into<Arc<[RowFold]>>) -> Self {
+        Self(Kind::Given { rows, folds: folds.into() })
+    }
+
+    /// Folds by a rule of yours, such as a splitter of `mlp-select`, for the rows at hand and the seed of the fit.
+    pub fn by(
+        name: impl Into<String>,
+        rule: impl Fn(&Samples<'_>, u64) -> Result<Vec<RowFold>, FitError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::By(name.into(), Arc::new(rule)))
+    }
+
+    /// The folds of these rows: at least one, no row on both sides, neither side empty.
+    pub(crate) fn of(&self, data: &Samples<'_>, seed: u64) -> Result<Vec<RowFold>, FitError> {
+        let folds = match &self.0 {
+            Kind::Stratified(folds) => stratified(data, *folds, seed)?,
+            Kind::Given { rows, folds } => cut_down(data, *rows, folds)?,
+            Kind::By(_, rule) => mlp_core::catch_panic(|| rule(data, seed))??,
+        };
+        if folds.is_empty() {
+            return Err(FitError::TooFew { what: "folds", given: 0, needed: 1 });
+        }
+        for (number, (train, test)) in folds.iter().enumerate() {
+            let side = |rows: &[usize], what| match rows.is_empty() {
+                true => Err(FitError::failed(format!("fold {number} has no rows to {what}"))),
+                false => Ok(()),
+            };
+            side(train, "learn from")?;
+            side(test, "be asked about")?;
+            let learnt: std::collections::HashSet<_> = train.iter().collect();
+            if let Some(row) = test.iter().find(|row| learnt.contains(row)) {
+                let reason = format!("row {row} is on both sides of fold {number}");
+                return Err(FitError::failed(reason));
+            }
+        }
+        Ok(folds)
+    }
+}
+
+impl fmt::Debug for Folds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Stratified(folds) => write!(f, "Folds::stratified({folds})"),
+            Kind::Given { rows, folds } => write!(f, "Folds::given({rows}, {} folds)", folds.len()),
+            Kind::By(name, _) => write!(f, "Folds::by({name:?})"),
+        }
+    }
+}
+
+/// Deals the rows of each class, shuffled, to the folds in turn.
+fn stratified(data: &Samples<'_>, folds: usize, seed: u64) -> Result<Vec<RowFold>, FitError> {
+    if folds < 2 {
+        return Err(FitError::TooFew { what: "folds", given: folds, needed: 2 });
+    }
+    let rows = data.row_indices();
+    let mut distinct = rows.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() < folds {
+        let given = distinct.len();
+        return Err(FitError::TooFew { what: "rows for the folds", given, needed: folds });
+    }
+    // A row that was chosen twice must not be learnt from and asked about: rows are dealt, not places.
+    random::shuffle(&mut random::stream(seed, 0), &mut distinct);
+    if let Target::Classes { labels, .. } = data.target() {
+        distinct.sort_by_key(|&row| labels[row]);
+    }
+    let fold_of: std::collections::HashMap<usize, usize> =
+        distinct.iter().enumerate().map(|(place, &row)| (row, place % folds)).collect();
+    let part = |fold| rows.iter().partition(|row| fold_of[row] != fold);
+    Ok((0..folds).map(part).collect())
+}
+
+/// Each fold's rows among those that are chosen, as often and in the order as they are chosen.
+fn cut_down(data: &Samples<'_>, rows: usize, folds: &[RowFold]) -> Result<Vec<RowFold>, FitError> {
+    let there = match data.target() {
+        Target::Classes { labels, .. } => labels.len(),
+        Target::Values(values) => values.len(),
+        _ => rows,
+    };
+    if there != rows {
+        let what = "rows behind the given folds";
+        return Err(SamplesError::Length { what, given: rows, expected: there }.into());
+    }
+    let chosen = data.row_indices();
+    let side = |wanted: &[usize]| -> Result<Vec<usize>, FitError> {
+        let mut is_in = vec![false; rows];
+        for &row in wanted {
+            *is_in.get_mut(row).ok_or(SamplesError::UnknownRow { row, rows })? = true;
+        }
+        Ok(chosen.iter().copied().filter(|&row| is_in[row]).collect())
+    };
+    let cut = |(train, test): &RowFold| Ok((side(train)?, side(test)?));
+    // A fold without rows on one side has nothing to say here.
+    let cut: Vec<RowFold> = folds.iter().map(cut).collect::<Result<_, FitError>>()?;
+    Ok(cut.into_iter().filter(|(train, test)| !train.is_empty() && !test.is_empty()).collect())
+}
