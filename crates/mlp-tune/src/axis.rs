@@ -56,6 +56,17 @@ impl Axis {
         if self.is_int { ParamValue::Int(value as i64) } else { ParamValue::Float(value) }
     }
 
+    /// The place of the value nearest to a place: the place itself on a continuum, up to rounding.
+    pub(crate) fn settle(&self, place: f64) -> f64 {
+        self.encode(&self.decode(place)).unwrap_or(place)
+    }
+
+    /// The width of a cell as a share of the range, where all have the same.
+    pub(crate) fn even_cell(&self) -> Option<f64> {
+        let step = self.step.filter(|_| !self.log)?;
+        Some(step / self.range())
+    }
+
     /// The places of the cell around a grid value, for a place that [`encode`](Self::encode) returned.
     pub(crate) fn cell(&self, place: f64) -> Option<(f64, f64)> {
         let half = self.step? / 2.0;
@@ -65,6 +76,25 @@ impl Axis {
         } else {
             Some((place - half, place + half))
         }
+    }
+}
+
+/// Where a value lies on the axis of its domain, or which of the choices it is; none if it is none of the domain's.
+pub(crate) fn encode(domain: &Domain, value: &ParamValue) -> Option<f64> {
+    match domain {
+        Domain::Categorical { choices } => {
+            choices.iter().position(|choice| choice == value).map(|place| place as f64)
+        }
+        _ => Axis::of(domain)?.encode(value),
+    }
+}
+
+/// The value at a place that [`encode`] returns, or nearest to it.
+pub(crate) fn decode(domain: &Domain, place: f64) -> ParamValue {
+    match (domain, Axis::of(domain)) {
+        (_, Some(axis)) => axis.decode(place),
+        (Domain::Categorical { choices }, None) => choices[place as usize].clone(),
+        _ => unreachable!("a domain without an axis is categorical"),
     }
 }
 

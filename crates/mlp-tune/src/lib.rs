@@ -32,7 +32,8 @@
 //! | for | types |
 //! | --- | --- |
 //! | a search | [`Study`], [`Trial`], [`Budget`], [`Stopper`], [`Duplicates`], [`TrialRecord`], [`TrialObserver`] |
-//! | who proposes | [`Sampler`]: [`TpeSampler`] (the default), [`RandomSampler`], [`GridSampler`] |
+//! | who proposes | [`Sampler`]: [`TpeSampler`] (the default), [`GpSampler`] for some dozen trials, [`CmaEsSampler`] for many of numbers that interact, [`NsgaSampler`] for several objectives, [`SobolSampler`], [`RandomSampler`], [`GridSampler`] |
+//! | several objectives | [`Study::pareto_front`], [`hypervolume`] |
 //! | who stops early | [`Pruner`]: [`PercentilePruner`] (median), [`HalvingPruner`], [`HyperbandPruner`], [`WilcoxonPruner`] for folds, [`PatientPruner`], [`ThresholdPruner`]; who pauses and takes up again: [`PromotionPruner`] (ASHA) |
 //! | where studies live | [`StudyStore`]: [`MemoryStore`], [`Journal`], [`RetryingStore`] around another |
 //! | what was found | [`Study::best`], [`Study::pareto_front`], [`TrialTable`], [`HistoryPoint`], [`SlicePoint`] |
@@ -73,21 +74,29 @@ mod store;
 
 mod axis;
 mod error;
+mod hypervolume;
+mod linalg;
 mod order;
+mod pareto;
 mod worker;
 
 pub use budget::{Budget, Plateau, StopReason, Stopper};
 pub use error::TuneError;
 pub use history::History;
+pub use hypervolume::hypervolume;
 pub use objective::{Scores, TrialError};
 pub use observer::TrialObserver;
 pub use pruner::{
     Decision, HalvingPruner, HyperbandPruner, NoPruner, Patience, PatientPruner, PercentilePruner,
     PromotionPruner, PruneRequest, Pruner, ResumeRequest, ThresholdPruner, Verdict, WilcoxonPruner,
 };
+pub use sampler::cma::{CmaEsSampler, CmaEsSettings, Restart};
+pub use sampler::gp::{GpSampler, GpSettings};
 pub use sampler::grid::GridSampler;
+pub use sampler::nsga::{NsgaSampler, NsgaSettings, Variation};
 pub use sampler::random::RandomSampler;
-pub use sampler::tpe::{Bandwidth, TpeSampler, TpeSettings, Weighting};
+pub use sampler::sobol::SobolSampler;
+pub use sampler::tpe::{Bandwidth, Branching, TpeSampler, TpeSettings, Weighting};
 pub use sampler::{Proposal, Request, Sampler};
 pub use store::journal::{Damage, Journal};
 pub use store::memory::MemoryStore;

@@ -18,6 +18,8 @@ mod promotion;
 mod pruners;
 #[path = "tune/resume.rs"]
 mod resume;
+#[path = "tune/samplers.rs"]
+mod samplers;
 #[path = "tune/several.rs"]
 mod several;
 #[path = "tune/spaces.rs"]

@@ -1,7 +1,14 @@
 //! Who chooses what is tried next.
 
+mod generations;
+mod learned;
+
+pub(crate) mod cma;
+pub(crate) mod gp;
 pub(crate) mod grid;
+pub(crate) mod nsga;
 pub(crate) mod random;
+pub(crate) mod sobol;
 pub(crate) mod tpe;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,252 @@
+//! Parameters that are drawn together, and what was observed of them.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use mlp_core::random::ChaCha8Rng;
+use mlp_core::{Condition, Dimension, Direction, Domain, Params};
+
+use super::branch::{self, Branch};
+use super::parzen::Mixture;
+use super::rank::Rank;
+use super::settings::{Branching, TpeSettings, Weighting};
+use super::weights::{even, improvement, recency};
+use crate::axis;
+
+/// Parameters that are active in the same trials. A group has good trials of its own, so each branch of a space learns from its own past.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) dimensions: Vec<Dimension>,
+    objectives: usize,
+    /// Which dimensions are choices that open branches, and how many each has.
+    branching: Vec<(usize, usize)>,
+    /// From the best trial to the worst.
+    ranked: Vec<Observation>,
+    below: Mixture,
+    above: Mixture,
+}
+
+#[derive(Debug, Clone)]
+struct Observation {
+    rank: Rank,
+    number: u64,
+    places: Vec<f64>,
+}
+
+impl Observation {
+    fn compare(&self, other: &Self) -> Ordering {
+        self.rank.compare(&other.rank).then(self.number.cmp(&other.number))
+    }
+}
+
+/// The groups of a space, in the order of their first parameters.
+pub(super) fn groups(
+    dimensions: &[Dimension],
+    objectives: usize,
+    settings: &TpeSettings,
+) -> Vec<Group> {
+    let mut members: Vec<(Option<Condition>, Vec<Dimension>)> = Vec::new();
+    let mut conditions: Vec<Option<Condition>> = Vec::new();
+    for (place, dimension) in dimensions.iter().enumerate() {
+        let condition = effective(&dimensions[..place], &conditions, dimension);
+        conditions.push(condition.clone());
+        match members.iter_mut().find(|(other, _)| *other == condition) {
+            Some((_, group)) => group.push(dimension.clone()),
+            None => members.push((condition, vec![dimension.clone()])),
+        }
+    }
+    let opens_branches = |dimension: &Dimension| {
+        let conditions = dimensions.iter().filter_map(|other| other.condition.as_ref());
+        conditions.into_iter().any(|condition| condition.parameter == dimension.name)
+    };
+    let group = |dimensions: Vec<Dimension>| {
+        let mut group = Group::new(dimensions, objectives, settings);
+        if settings.branching == Branching::Promise && objectives == 1 {
+            let dimensions = group.dimensions.iter().enumerate();
+            let branching = dimensions.filter_map(|(place, dimension)| match &dimension.domain {
+                Domain::Categorical { choices } if opens_branches(dimension) => {
+                    Some((place, choices.len()))
+                }
+                _ => None,
+            });
+            group.branching = branching.collect();
+        }
+        group
+    };
+    members.into_iter().map(|(_, dimensions)| group(dimensions)).collect()
+}
+
+/// The condition of a dimension, or that of its parent where every value of the parent fulfils it.
+fn effective(
+    earlier: &[Dimension],
+    conditions: &[Option<Condition>],
+    dimension: &Dimension,
+) -> Option<Condition> {
+    let condition = dimension.condition.as_ref()?;
+    let parent = earlier.iter().position(|other| other.name == condition.parameter);
+    let Some(parent) = parent else { return Some(condition.clone()) };
+    let domain = &earlier[parent].domain;
+    let met = condition.values.iter().filter(|value| domain.contains(value)).count() as u64;
+    if domain.cardinality().is_some_and(|all| all <= met) {
+        return conditions[parent].clone();
+    }
+    Some(condition.clone())
+}
+
+impl Group {
+    pub(super) fn new(
+        dimensions: Vec<Dimension>,
+        objectives: usize,
+        settings: &TpeSettings,
+    ) -> Self {
+        let domains = dimensions.iter().map(|dimension| &dimension.domain);
+        let below = Mixture::new(domains, settings.bandwidth);
+        let (branching, ranked) = (Vec::new(), Vec::new());
+        Self { above: below.clone(), below, dimensions, objectives, branching, ranked }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ranked.len()
+    }
+
+    /// Where the trial lies; none if it lacks a parameter of the group, or has one outside its domain.
+    pub(super) fn places(&self, params: &Params) -> Option<Vec<f64>> {
+        self.dimensions.iter().map(|d| axis::encode(&d.domain, params.get(&d.name)?)).collect()
+    }
+
+    /// Takes in a trial that has ended; whether it has a place here.
+    pub(super) fn learn(
+        &mut self,
+        number: u64,
+        params: &Params,
+        rank: Rank,
+        settings: &TpeSettings,
+    ) -> bool {
+        let Some(places) = self.places(params) else { return false };
+        let new = Observation { rank, number, places };
+        let place = self.ranked.partition_point(|other| other.compare(&new).is_lt());
+        let side = if place < self.below.len() { &mut self.below } else { &mut self.above };
+        side.insert(number, rank.loss(), &new.places);
+        self.ranked.insert(place, new);
+        let target = settings.good(self.ranked.len(), self.objectives);
+        while self.below.len() > target {
+            let moved = &self.ranked[self.below.len() - 1];
+            self.below.remove(moved.number);
+            self.above.insert(moved.number, moved.rank.loss(), &moved.places);
+        }
+        while self.below.len() < target {
+            let moved = &self.ranked[self.below.len()];
+            self.above.remove(moved.number);
+            self.below.insert(moved.number, moved.rank.loss(), &moved.places);
+        }
+        true
+    }
+
+    /// Ranks what was observed anew.
+    pub(super) fn rerank(&mut self, ranks: &HashMap<u64, Rank>) {
+        for observation in &mut self.ranked {
+            if let Some(rank) = ranks.get(&observation.number) {
+                observation.rank = *rank;
+            }
+        }
+        self.ranked.sort_by(Observation::compare);
+        let good = self.below.len();
+        for (place, observation) in self.ranked.iter().enumerate() {
+            let (to, from) = match place < good {
+                true => (&mut self.below, &mut self.above),
+                false => (&mut self.above, &mut self.below),
+            };
+            if from.remove(observation.number) {
+                to.insert(observation.number, observation.rank.loss(), &observation.places);
+            }
+        }
+    }
+
+    /// The candidate where good trials are dense and others are not. Trials that run, at these places, count as not good meanwhile.
+    pub(super) fn propose(
+        &mut self,
+        current: u64,
+        running: &[(u64, Vec<f64>)],
+        settings: &TpeSettings,
+        stream: &mut ChaCha8Rng,
+    ) -> Vec<f64> {
+        for (number, places) in running {
+            self.above.insert(*number, f64::INFINITY, places);
+        }
+        let (below, above) = self.weights(settings.weighting);
+        let fixed = self.branches(current, running);
+        let given = self.below.given(&below, &fixed);
+        let mut candidates: Vec<_> =
+            (0..settings.candidates).map(|_| self.below.draw(&given, &fixed, stream)).collect();
+        let good = self.below.log_densities(&below, &candidates);
+        let others = self.above.log_densities(&above, &candidates);
+        let ratios = good.iter().zip(&others).map(|(good, other)| Some(good - other));
+        let best = Direction::Maximize.best(ratios).map_or(0, |(place, _)| place);
+        for (number, _) in running {
+            self.above.remove(*number);
+        }
+        candidates.swap_remove(best)
+    }
+
+    /// The branches that come next, by dimension.
+    fn branches(&self, current: u64, running: &[(u64, Vec<f64>)]) -> Vec<(usize, usize)> {
+        if self.branching.is_empty() {
+            return Vec::new();
+        }
+        let mut observed: Vec<&Observation> = self.ranked.iter().collect();
+        observed.sort_unstable_by_key(|observation| observation.number);
+        let next = |&(dimension, choices): &(usize, usize)| {
+            let mut branches = vec![Branch::default(); choices];
+            for observation in &observed {
+                branches[observation.places[dimension] as usize].push(observation.rank.loss());
+            }
+            for (_, places) in running {
+                branches[places[dimension] as usize].start();
+            }
+            (dimension, branch::next(&branches, current))
+        };
+        self.branching.iter().map(next).collect()
+    }
+
+    fn weights(&self, weighting: Weighting) -> (Vec<f64>, Vec<f64>) {
+        let below = match weighting {
+            _ if self.objectives > 1 => even(self.below.len()),
+            Weighting::Recency => recency(self.below.len()),
+            Weighting::Improvement => {
+                let threshold = self.above.losses.iter().copied().fold(f64::INFINITY, f64::min);
+                improvement(&self.below.losses, threshold)
+            }
+        };
+        let above = match weighting {
+            Weighting::Recency => recency(self.above.len()),
+            Weighting::Improvement => even(self.above.len()),
+        };
+        (below, above)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_that_are_active_in_the_same_trials_are_drawn_together() {
+        let dimensions = [
+            Dimension::categorical("model", ["svm", "mlp"]),
+            Dimension::float("c", 0.0, 1.0).when("model", ["svm"]),
+            Dimension::int("layers", 1, 2).when("model", ["mlp"]),
+            Dimension::int("first", 1, 9).when("layers", [1, 2]),
+            Dimension::int("second", 1, 9).when("layers", [2]),
+            Dimension::float("rate", 0.0, 1.0),
+            Dimension::float("always", 0.0, 1.0).when("model", ["svm", "mlp"]),
+        ];
+        let groups = groups(&dimensions, 1, &TpeSettings::default());
+        let names: Vec<Vec<&str>> = groups
+            .iter()
+            .map(|group| group.dimensions.iter().map(|d| d.name.as_str()).collect())
+            .collect();
+        let expected: [&[&str]; 4] =
+            [&["model", "rate", "always"], &["c"], &["layers", "first"], &["second"]];
+        assert_eq!(names, expected);
+    }
+}

@@ -1,0 +1,200 @@
+//! What every sampler promises: that the trials are a matter of the seed and the past alone.
+
+use std::path::Path;
+
+use mlp_core::{Dimension, Direction, Params, SearchSpace};
+use mlp_tune::{
+    Budget, CmaEsSampler, CmaEsSettings, GpSampler, NsgaSampler, NsgaSettings, RandomSampler,
+    Restart, Sampler, SobolSampler, Study, TpeSampler, TpeSettings, TrialError, Variation,
+};
+
+use crate::{bowl, essence, plane};
+
+const NAMES: [&str; 8] =
+    ["random", "sobol", "tpe", "tpe_optuna", "cma", "gp", "nsga2", "nsga2_simulated"];
+
+fn sampler(name: &str) -> Box<dyn Sampler> {
+    let mut nsga = NsgaSettings::default();
+    nsga.population = 6;
+    let mut cma = CmaEsSettings::default();
+    cma.restart = Restart::Larger;
+    match name {
+        "random" => Box::new(RandomSampler::new()),
+        "sobol" => Box::new(SobolSampler::new()),
+        "tpe" => Box::new(TpeSampler::default()),
+        "tpe_optuna" => Box::new(TpeSampler::new(TpeSettings::optuna())),
+        "cma" => Box::new(CmaEsSampler::new(cma)),
+        "gp" => Box::new(GpSampler::default()),
+        "nsga2" => Box::new(NsgaSampler::new(nsga)),
+        _ => {
+            nsga.variation = Variation::Simulated;
+            Box::new(NsgaSampler::new(nsga))
+        }
+    }
+}
+
+fn study(name: &str) -> Study {
+    Study::new(plane(), Direction::Minimize).with_seed(9).with_sampler(sampler(name))
+}
+
+/// Some trials fail, some are pruned: samplers must cope.
+fn objective(number: u64, params: &Params) -> Result<f64, TrialError> {
+    match number % 9 {
+        4 => Err(TrialError::failed("now and then")),
+        7 => Err(TrialError::Pruned),
+        _ => Ok(bowl(params)),
+    }
+}
+
+fn run(study: &Study, trials: u64) {
+    let objective = |trial: &mut mlp_tune::Trial<'_>| objective(trial.number(), trial.params());
+    study.optimize(objective, Budget::trials(trials)).unwrap();
+}
+
+#[test]
+fn every_sampler_proposes_within_the_space_and_is_the_same_after_a_resume() {
+    for name in NAMES {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = study(name);
+        run(&whole, 40);
+        let trials = whole.trials().unwrap();
+        assert!(trials.iter().all(|trial| whole.space().contains(&trial.params)), "{name}");
+        let path = folder.path().join("halves.log");
+        let half = |path: &Path| study(name).with_journal(path).unwrap();
+        // Twice in the middle of a generation.
+        for trials in [17, 10] {
+            run(&half(&path), trials);
+        }
+        let resumed = half(&path);
+        run(&resumed, 13);
+        assert_eq!(essence(&whole), essence(&resumed), "{name}");
+        let other = study(name).with_seed(10);
+        run(&other, 40);
+        assert_ne!(essence(&whole), essence(&other), "{name}");
+    }
+}
+
+#[test]
+fn every_sampler_is_the_same_on_any_number_of_threads_in_an_ordered_study() {
+    for name in NAMES {
+        let on = |threads| {
+            let study = study(name).with_order(4).with_threads(threads);
+            run(&study, 30);
+            essence(&study)
+        };
+        assert_eq!(on(1), on(3), "{name}");
+    }
+}
+
+#[test]
+fn what_samplers_keep_between_calls_only_saves_time() {
+    // Trials that end out of their order, so that what was kept has to be put right: what follows is what a sampler proposes that sees the
+    // whole past at once.
+    for name in NAMES {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("study.log");
+        let kept = study(name).with_journal(&path).unwrap();
+        let mut waiting = Vec::new();
+        for round in 0..24_u64 {
+            waiting.push(kept.ask().unwrap());
+            if round % 3 == 2 {
+                let trial = waiting.swap_remove(0);
+                let value = bowl(trial.params());
+                trial.tell(value).unwrap();
+                let trial = waiting.pop().unwrap();
+                let value = bowl(trial.params());
+                trial.tell(value).unwrap();
+            }
+        }
+        drop(waiting);
+        // Both see the same history now; the copy of the file keeps their trials apart.
+        let copy = folder.path().join("copy.log");
+        std::fs::copy(&path, &copy).unwrap();
+        let fresh = study(name).with_journal(&copy).unwrap();
+        run(&kept, 8);
+        run(&fresh, 8);
+        assert_eq!(essence(&kept), essence(&fresh), "{name}");
+    }
+}
+
+#[test]
+fn cma_es_needs_one_objective_and_numbers() {
+    let two = Study::with_objectives(plane(), [Direction::Minimize; 2]).unwrap();
+    assert!(two.with_sampler(CmaEsSampler::default()).ask().is_err());
+    let two = Study::with_objectives(plane(), [Direction::Minimize; 2]).unwrap();
+    assert!(two.with_sampler(GpSampler::default()).ask().is_err());
+    let choices = SearchSpace::new([Dimension::categorical("c", ["a", "b"])]).unwrap();
+    let study = Study::new(choices, Direction::Minimize).with_sampler(CmaEsSampler::default());
+    study.optimize(|_| Ok(1.0), Budget::trials(20)).unwrap();
+}
+
+/// The best value of a sampler, in the median of some seeds.
+fn median_best(name: &str, space: &SearchSpace, trials: u64, loss: fn(&Params) -> f64) -> f64 {
+    let mut bests: Vec<f64> = (0..5)
+        .map(|seed| {
+            let study = Study::new(space.clone(), Direction::Minimize)
+                .with_seed(seed)
+                .with_sampler(sampler(name));
+            study.optimize(|trial| Ok(loss(trial.params())), Budget::trials(trials)).unwrap();
+            study.best().unwrap().value().unwrap()
+        })
+        .collect();
+    bests.sort_by(f64::total_cmp);
+    bests[2]
+}
+
+#[test]
+fn cma_es_moves_integers_to_their_optimum() {
+    let dimensions = (0..4).map(|i| Dimension::int(format!("n{i}"), -20, 20));
+    let space = SearchSpace::new(dimensions.chain([Dimension::float("x", -1.0, 1.0)])).unwrap();
+    let loss = |params: &Params| -> f64 {
+        let values = params.iter().filter_map(|(_, value)| value.as_float());
+        values
+            .enumerate()
+            .map(|(k, value)| if k < 4 { (value - 7.0).powi(2) } else { value * value })
+            .sum()
+    };
+    let best = median_best("cma", &space, 400, loss);
+    assert!(best < 1e-3, "{best}");
+    assert!(median_best("random", &space, 400, loss) > 1.0);
+}
+
+#[test]
+fn a_gaussian_process_needs_few_trials() {
+    let dimensions = [Dimension::float("x", -5.0, 10.0), Dimension::float("y", 0.0, 15.0)];
+    let space = SearchSpace::new(dimensions).unwrap();
+    let loss = |params: &Params| {
+        let [x, y] = ["x", "y"].map(|name| params.get(name).and_then(|v| v.as_float()).unwrap());
+        (x - 3.0).powi(2) + 0.5 * (x - 3.0) * (y - 2.0) + (y - 2.0).powi(2)
+    };
+    let best = median_best("gp", &space, 25, loss);
+    assert!(best < 1e-3, "{best}");
+}
+
+#[test]
+fn several_objectives_reach_their_front() {
+    let space =
+        SearchSpace::new((0..4).map(|i| Dimension::float(format!("x{i}"), 0.0, 1.0))).unwrap();
+    let volume = |sampler: Box<dyn Sampler>| {
+        let study =
+            Study::with_objectives(space.clone(), [Direction::Minimize, Direction::Maximize]);
+        let study = study.unwrap().with_sampler(sampler).with_seed(3);
+        let objective = |trial: &mut mlp_tune::Trial<'_>| {
+            let x: Vec<f64> =
+                (0..4).map(|i| trial.float(&format!("x{i}"))).collect::<Result<_, _>>()?;
+            let g = 1.0 + 3.0 * x[1..].iter().sum::<f64>();
+            Ok([x[0], -g * (1.0 - (x[0] / g).sqrt())])
+        };
+        study.optimize(objective, Budget::trials(200)).unwrap();
+        let front = study.pareto_front().unwrap();
+        let points: Vec<&[f64]> = front.iter().map(|trial| trial.values.as_slice()).collect();
+        let directions = [Direction::Minimize, Direction::Maximize];
+        mlp_tune::hypervolume(&points, &[1.1, -11.0], &directions).unwrap()
+    };
+    let random = volume(sampler("random"));
+    let mut nsga = NsgaSettings::default();
+    nsga.population = 20;
+    let nsga = volume(Box::new(NsgaSampler::new(nsga)));
+    let tpe = volume(sampler("tpe"));
+    assert!(nsga > random && tpe > random, "{random} {nsga} {tpe}");
+}
