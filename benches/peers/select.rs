@@ -107,7 +107,7 @@ pub(crate) fn run(folder: &Path) {
                 .rung("logistic regression", LogisticRegression::default())
                 .rung("decision tree", DecisionTree::default())
                 .rung("random forest", RandomForest::default().with_threads(1))
-                .rung("gradient boosting", boosting)
+                .rung("gradient boosting", boosting.clone())
                 .climb(&samples, &folds, &CrossValidation::default().with_threads(threads));
             report.expect("a report").rungs.len() as f64
         });

@@ -88,6 +88,6 @@ pub use scaler::{
     ColumnSelect, FittedScaler, MinMaxScaler, RobustScaler, SelectedColumns, StandardScaler,
 };
 pub use tree::{
-    DecisionTree, Features, FittedBoosting, FittedTrees, GradientBoosting, NodeView, RandomForest,
-    Resolution,
+    DecisionTree, EarlyStopping, Features, FittedBoosting, FittedTrees, GradientBoosting, NodeView,
+    RandomForest, Resolution, ShapValues, Trend,
 };

@@ -1,29 +1,24 @@
 //! Gradient boosting: trees that correct each other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mlp_core::{
-    Complexity, Estimator, FitError, FittedModel, Model, ModelError, Params, Samples, SaveError,
-    Saved, Scratch, Signature,
-};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use mlp_core::{Estimator, FitError, FittedModel, Params, Samples};
 use serde::{Deserialize, Serialize};
 
-use super::bins::Table;
-use super::fit::check_weights;
-use super::leafwise::{LeafGrower, LeafRules, Slope};
-use super::nodes::Nodes;
-use crate::persist::{Plain, save};
-use crate::support::{
-    Goal, as_param, check_no_infinite_feature, check_no_infinity, class_weights, weights,
-};
+use super::boosted::FittedBoosting;
+use super::leafwise::LeafRules;
+use super::rounds::Boost;
+use super::trend::Trend;
+use crate::support::as_param;
 
 /// Gradient boosting with histograms (Friedman 2001; Ke et al. 2017): each round adds a tree, grown leaf by leaf, that takes a step down the
 /// loss. Log loss for classes, squared error for numbers; the defaults are those of scikit-learn's `HistGradientBoosting`.
 ///
-/// Nothing in it is random. NaN is a missing value, which each split sends to the better side; infinity is refused. A class without rows has
+/// Without early stopping and with all rows and features nothing in it is random. Round `k` draws from the stream (seed, k) alone, and any
+/// number of threads gives the same model, bit for bit. NaN is a missing value, which each split sends to the better side; infinity is refused. A class without rows has
 /// probability zero.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GradientBoosting {
@@ -39,6 +34,62 @@ pub struct GradientBoosting {
     pub min_leaf: usize,
     /// The weight of the penalty on the squares of the leaves' values: finite and at least 0.
     pub l2: f64,
+    /// How much a split must gain: finite and at least 0. In twice the loss, as LightGBM's `min_gain_to_split`.
+    pub min_gain: f64,
+    /// How many rows each round is fitted on, drawn without replacement, as a share of all: above 0 and at most 1 (Friedman 2002).
+    pub rows: f64,
+    /// How many features the trees of each round may ask, as a share of all: above 0 and at most 1.
+    pub features: f64,
+    /// Features, by name, that predictions may follow in one direction only; numbers and two classes.
+    pub monotone: BTreeMap<String, Trend>,
+    /// Whether rows are held out to tell when to stop. They are not by default.
+    pub early_stopping: Option<EarlyStopping>,
+    /// How many threads count, from 1 to 1,024. One by default, because folds and trials usually run side by side.
+    pub threads: usize,
+}
+
+/// When boosting stops before its last round: the loss on rows that it does not learn from no longer falls. Rounds behind the best one are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct EarlyStopping {
+    /// The share of the rows that is held out, above 0 and below 1: of each class, or whole groups where rows have groups. Unused where validation
+    /// rows are given.
+    pub share: f64,
+    /// After how many rounds without improvement it stops, at least 1.
+    pub patience: usize,
+    /// What counts as an improvement: a mean loss lower by more than this, finite and at least 0.
+    pub tolerance: f64,
+}
+
+impl Default for EarlyStopping {
+    /// A tenth of the rows, ten rounds and 1e-7, as in scikit-learn.
+    fn default() -> Self {
+        Self { share: 0.1, patience: 10, tolerance: 1e-7 }
+    }
+}
+
+impl EarlyStopping {
+    /// Sets the share of the rows that is held out.
+    #[must_use]
+    pub fn with_share(mut self, share: f64) -> Self {
+        self.share = share;
+        self
+    }
+
+    /// Sets after how many rounds without improvement it stops.
+    #[must_use]
+    pub fn with_patience(mut self, rounds: usize) -> Self {
+        self.patience = rounds;
+        self
+    }
+
+    /// Sets what counts as an improvement.
+    #[must_use]
+    pub fn with_tolerance(mut self, tolerance: f64) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
 }
 
 impl Default for GradientBoosting {
@@ -51,6 +102,12 @@ impl Default for GradientBoosting {
             max_depth: None,
             min_leaf: 20,
             l2: 0.0,
+            min_gain: 0.0,
+            rows: 1.0,
+            features: 1.0,
+            monotone: BTreeMap::new(),
+            early_stopping: None,
+            threads: 1,
         }
     }
 }
@@ -98,15 +155,65 @@ impl GradientBoosting {
         self
     }
 
-    fn rules(&self) -> Result<LeafRules, FitError> {
+    /// Sets how much a split must gain.
+    #[must_use]
+    pub fn with_min_gain(mut self, gain: f64) -> Self {
+        self.min_gain = gain;
+        self
+    }
+
+    /// Sets the share of the rows that each round is fitted on.
+    #[must_use]
+    pub fn with_rows(mut self, share: f64) -> Self {
+        self.rows = share;
+        self
+    }
+
+    /// Sets the share of the features that the trees of each round may ask.
+    #[must_use]
+    pub fn with_features(mut self, share: f64) -> Self {
+        self.features = share;
+        self
+    }
+
+    /// Lets predictions follow a feature in one direction only.
+    #[must_use]
+    pub fn with_monotone(mut self, feature: impl Into<String>, trend: Trend) -> Self {
+        self.monotone.insert(feature.into(), trend);
+        self
+    }
+
+    /// Stops when the loss on held-out rows no longer falls.
+    #[must_use]
+    pub fn with_early_stopping(mut self, early: EarlyStopping) -> Self {
+        self.early_stopping = Some(early);
+        self
+    }
+
+    /// Sets how many threads count.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    pub(super) fn rules(&self) -> Result<LeafRules, FitError> {
         let max_depth = self.max_depth.unwrap_or(usize::MAX);
+        let early = self.early_stopping.unwrap_or_default();
         let params = Params::new()
             .with("rounds", as_param(self.rounds))
             .with("learning_rate", self.learning_rate)
             .with("max_leaves", as_param(self.max_leaves))
             .with("max_depth", as_param(max_depth))
             .with("min_leaf", as_param(self.min_leaf))
-            .with("l2", self.l2);
+            .with("l2", self.l2)
+            .with("min_gain", self.min_gain)
+            .with("rows", self.rows)
+            .with("features", self.features)
+            .with("early_stopping.share", early.share)
+            .with("early_stopping.patience", as_param(early.patience))
+            .with("early_stopping.tolerance", early.tolerance)
+            .with("threads", as_param(self.threads));
         let mut read = params.read("gradient_boosting");
         read.int("rounds", 100, 1..=100_000);
         read.float("learning_rate", 0.1, f64::MIN_POSITIVE..=1.0);
@@ -114,242 +221,51 @@ impl GradientBoosting {
         read.int("max_depth", 1, 1..=i64::MAX);
         read.int("min_leaf", 20, 1..=i64::MAX);
         read.float("l2", 0.0, 0.0..=f64::MAX);
+        read.float("min_gain", 0.0, 0.0..=f64::MAX);
+        read.float("rows", 1.0, f64::MIN_POSITIVE..=1.0);
+        read.float("features", 1.0, f64::MIN_POSITIVE..=1.0);
+        read.float("early_stopping.share", 0.1, f64::MIN_POSITIVE..=1.0 - f64::EPSILON);
+        read.int("early_stopping.patience", 10, 1..=i64::MAX);
+        read.float("early_stopping.tolerance", 0.0, 0.0..=f64::MAX);
+        read.int("threads", 1, 1..=1_024);
         read.finish()?;
         Ok(LeafRules {
             max_leaves: self.max_leaves,
             max_depth,
             min_leaf: self.min_leaf,
             l2: self.l2,
+            min_gain: self.min_gain,
             learning_rate: self.learning_rate,
+            threads: self.threads,
         })
+    }
+
+    /// Fits, and returns the model with its trees.
+    ///
+    /// # Errors
+    /// If a setting is out of range, there is no feature, no target or only one class, a feature is infinite, a monotone constraint does not
+    /// suit the data, or too few rows are there to hold some out.
+    pub fn fit_boosting(&self, data: Samples<'_>, seed: u64) -> Result<FittedBoosting, FitError> {
+        Boost::new(self, &data, None, seed)?.run(&data)
+    }
+
+    /// Fits, and stops when the loss on these validation rows no longer falls: by [`early_stopping`](Self::early_stopping), or its defaults where
+    /// there is none. Rows of a class that the training rows lack do not count.
+    ///
+    /// # Errors
+    /// As [`fit_boosting`](Self::fit_boosting); if the validation rows have other features or classes, or none that counts.
+    pub fn fit_validated(
+        &self,
+        data: Samples<'_>,
+        validation: Samples<'_>,
+        seed: u64,
+    ) -> Result<FittedBoosting, FitError> {
+        Boost::new(self, &data, Some(&validation), seed)?.run(&data)
     }
 }
 
 impl Estimator for GradientBoosting {
-    fn fit(&self, data: Samples<'_>, _: u64) -> Result<Arc<dyn FittedModel>, FitError> {
-        let rules = self.rules()?;
-        let goal = Goal::of(&data)?;
-        let all_weights = weights(&data);
-        check_weights(&all_weights)?;
-        if data.n_features() == 0 {
-            return Err(FitError::TooFew { what: "features", given: 0, needed: 1 });
-        }
-        check_no_infinite_feature(&data)?;
-        let rows: Vec<usize> =
-            (0..all_weights.len()).filter(|&row| all_weights[row] > 0.0).collect();
-        let weights: Vec<f64> = rows.iter().map(|&row| all_weights[row]).collect();
-        let features = data.features().select(ndarray::Axis(0), &rows);
-        let (loss, present, base) = start(&goal, &all_weights, &rows, &weights)?;
-        let n_scores = base.len();
-        let table = Table::narrow(features.view());
-        let mut grower = LeafGrower::new(&table, rules);
-        let mut nodes = Nodes::new(1);
-        let mut gains = vec![0.0; data.n_features()];
-        let mut scores: Vec<f64> = rows.iter().flat_map(|_| base.iter().copied()).collect();
-        let mut slopes = vec![Slope::default(); rows.len() * n_scores];
-        for _ in 0..self.rounds {
-            loss.slopes(&scores, &weights, n_scores, &mut slopes);
-            for score in 0..n_scores {
-                let slopes = &slopes[score * rows.len()..(score + 1) * rows.len()];
-                grower.grow(slopes, &mut nodes, &mut gains, |rows, value| {
-                    for &row in rows {
-                        scores[row as usize * n_scores + score] += value;
-                    }
-                });
-            }
-        }
-        let total: f64 = gains.iter().sum();
-        let share = |gain: f64| if total > 0.0 { gain / total } else { 0.0 };
-        let importances = gains.into_iter().map(share).collect();
-        Ok(Arc::new(FittedBoosting {
-            signature: goal.signature(&data),
-            present,
-            base,
-            nodes,
-            importances,
-        }))
-    }
-}
-
-/// What is minimised: the classes or the values of the rows that have weight.
-enum Loss {
-    Log(Vec<usize>),
-    Squared(Vec<f64>),
-}
-
-/// The loss, the classes that have weight, and the best constant scores.
-fn start(
-    goal: &Goal<'_>,
-    all_weights: &[f64],
-    rows: &[usize],
-    weights: &[f64],
-) -> Result<(Loss, Vec<usize>, Vec<f64>), FitError> {
-    let total: f64 = weights.iter().sum();
-    match goal {
-        Goal::Values(values) => {
-            let values: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
-            let mean = values.iter().zip(weights).map(|(v, w)| v * w).sum::<f64>() / total;
-            Ok((Loss::Squared(values), Vec::new(), vec![mean]))
-        }
-        Goal::Classes(labels, names) => {
-            let sums = class_weights(labels, all_weights, names.len());
-            let present: Vec<usize> = (0..sums.len()).filter(|&class| sums[class] > 0.0).collect();
-            if let [only] = present[..] {
-                return Err(FitError::SingleClass { class: names[only].clone() });
-            }
-            let place = |row: &usize| present.partition_point(|&class| class < labels[*row]);
-            let places = rows.iter().map(place).collect();
-            let base = match present[..] {
-                [negative, positive] => vec![(sums[positive] / sums[negative]).ln()],
-                _ => present.iter().map(|&class| (sums[class] / total).ln()).collect(),
-            };
-            Ok((Loss::Log(places), present, base))
-        }
-    }
-}
-
-impl Loss {
-    /// Writes the slopes, score by score.
-    fn slopes(&self, scores: &[f64], weights: &[f64], n_scores: usize, slopes: &mut [Slope]) {
-        let n_rows = weights.len();
-        let mut probabilities = vec![0.0; n_scores];
-        for (row, (scores, &weight)) in scores.chunks_exact(n_scores).zip(weights).enumerate() {
-            match self {
-                Self::Squared(values) => {
-                    let gradient = weight * (scores[0] - values[row]);
-                    slopes[row] = Slope { gradient, hessian: weight };
-                }
-                Self::Log(labels) => {
-                    probabilities.copy_from_slice(scores);
-                    normalise(&mut probabilities);
-                    for (k, p) in probabilities.iter().enumerate() {
-                        let truth = if n_scores == 1 { labels[row] == 1 } else { labels[row] == k };
-                        let gradient = weight * (p - f64::from(u8::from(truth)));
-                        let hessian = weight * (p * (1.0 - p)).max(1e-16);
-                        slopes[k * n_rows + row] = Slope { gradient, hessian };
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Turns scores into probabilities: of the second class if there is one score, else of each class.
-fn normalise(scores: &mut [f64]) {
-    if let [score] = scores {
-        *score = 1.0 / (1.0 + (-*score).exp());
-        return;
-    }
-    let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    scores.iter_mut().for_each(|score| *score = (*score - top).exp());
-    let sum: f64 = scores.iter().sum();
-    scores.iter_mut().for_each(|score| *score /= sum);
-}
-
-/// A fitted gradient boosting.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FittedBoosting {
-    signature: Signature,
-    /// The classes that took part in the fit, ascending; none for numbers.
-    present: Vec<usize>,
-    base: Vec<f64>,
-    nodes: Nodes,
-    importances: Vec<f64>,
-}
-
-impl FittedBoosting {
-    /// How many trees there are.
-    #[must_use]
-    pub fn n_trees(&self) -> usize {
-        self.nodes.n_trees()
-    }
-}
-
-impl Model for FittedBoosting {
-    fn predict_into(
-        &self,
-        rows: ArrayView2<'_, f64>,
-        mut out: ArrayViewMut2<'_, f64>,
-        scratch: &mut Scratch,
-    ) -> Result<(), ModelError> {
-        self.signature.check_shapes(&rows, &out)?;
-        check_no_infinity(&rows)?;
-        out.fill(0.0);
-        let n_scores = self.base.len();
-        let mut cells = scratch.take(rows.ncols());
-        let mut scores = scratch.take(n_scores);
-        for (row, mut out) in rows.rows().into_iter().zip(out.rows_mut()) {
-            cells.iter_mut().zip(row).for_each(|(cell, value)| *cell = *value);
-            scores.copy_from_slice(&self.base);
-            for group in 0..self.nodes.n_groups() {
-                self.nodes.add_group(group, &cells, |tree, values| {
-                    scores[tree % n_scores] += values[0];
-                });
-            }
-            match self.present[..] {
-                [] => out[0] = scores[0],
-                [negative, positive] => {
-                    // Both by the same function: one less the other would lose the digits of a small probability.
-                    out[negative] = 1.0 / (1.0 + scores[0].exp());
-                    out[positive] = 1.0 / (1.0 + (-scores[0]).exp());
-                }
-                _ => {
-                    normalise(&mut scores);
-                    self.present.iter().zip(&scores).for_each(|(&class, &p)| out[class] = p);
-                }
-            }
-        }
-        scratch.give(scores);
-        scratch.give(cells);
-        Ok(())
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-}
-
-impl FittedModel for FittedBoosting {
-    /// What the splits on each feature gained, as shares of the whole.
-    fn importances(&self) -> Option<Vec<f64>> {
-        Some(self.importances.clone())
-    }
-
-    fn complexity(&self) -> Complexity {
-        Complexity {
-            parameters: self.nodes.len() + self.base.len(),
-            bytes: size_of::<Self>() + self.nodes.bytes(),
-        }
-    }
-
-    fn save(&self) -> Result<Saved, SaveError> {
-        save(self)
-    }
-}
-
-impl Plain for FittedBoosting {
-    const KIND: &'static str = "mlp-models/gradient_boosting";
-
-    fn fault(&self) -> Option<String> {
-        let n_features = self.signature.n_features();
-        let n_scores = match self.present.len() {
-            0 | 2 => 1,
-            n => n,
-        };
-        let classes = self.signature.classes().map(<[String]>::len);
-        let task_fits = match classes {
-            None => self.present.is_empty() && self.signature.outputs().len() == 1,
-            Some(n) => self.present.len() >= 2 && self.present.iter().all(|&class| class < n),
-        };
-        let fits = task_fits
-            && self.present.is_sorted_by(|a, b| a < b)
-            && self.base.len() == n_scores
-            && self.nodes.n_trees() > 0
-            && self.nodes.n_trees().is_multiple_of(n_scores)
-            && self.importances.len() == n_features
-            && n_features > 0
-            && self.nodes.fits(n_features, 1);
-        (!fits).then(|| "the trees do not fit their signature".to_owned())
+    fn fit(&self, data: Samples<'_>, seed: u64) -> Result<Arc<dyn FittedModel>, FitError> {
+        Ok(Arc::new(self.fit_boosting(data, seed)?))
     }
 }

@@ -24,6 +24,8 @@ pub(crate) trait Evidence: Copy + Default + Send + Sync {
     fn purity(&self) -> f64;
     /// Whether nothing is left to tell apart among these rows.
     fn is_pure(&self, items: &[Item<Self::Part>]) -> bool;
+    /// What a monotone constraint orders: the share of the second class, or the mean value.
+    fn level(&self) -> f64;
     /// Writes what a leaf of these rows answers.
     fn answer(&self, out: &mut [f64]);
 }
@@ -87,6 +89,10 @@ impl<const K: usize> Evidence for Classes<K> {
 
     fn is_pure(&self, items: &[Item<ClassPart>]) -> bool {
         items.iter().all(|item| item.part.class == items[0].part.class)
+    }
+
+    fn level(&self) -> f64 {
+        self.weights.get(1).map_or(0.0, |weight| weight / self.weight())
     }
 
     fn answer(&self, out: &mut [f64]) {
@@ -153,6 +159,10 @@ impl Evidence for Values {
 
     fn is_pure(&self, items: &[Item<ValuePart>]) -> bool {
         items.iter().all(|item| item.part.value == items[0].part.value)
+    }
+
+    fn level(&self) -> f64 {
+        self.sum / self.weight
     }
 
     fn answer(&self, out: &mut [f64]) {

@@ -1,5 +1,7 @@
 //! Fitting trees: from samples to nodes, on one thread or several.
 
+use std::collections::BTreeMap;
+
 use mlp_core::random::{self, ChaCha8Rng};
 use mlp_core::{FitError, Samples};
 
@@ -8,21 +10,25 @@ use super::evidence::{ClassPart, Classes, Evidence, Item, ValuePart, Values};
 use super::grow::{Grower, Rules};
 use super::model::FittedTrees;
 use super::nodes::Nodes;
+use super::trend::{Trend, Trends};
 use crate::support::{Goal, check_no_infinite_feature, weights};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The rows of one tree.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Sampling {
     All,
-    Bootstrap,
+    /// This share of them, drawn with replacement.
+    Bootstrap(f64),
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Plan {
+pub(crate) struct Plan<'a> {
     pub n_trees: usize,
     pub threads: usize,
     pub sampling: Sampling,
     pub resolution: Resolution,
     pub rules: Rules,
+    pub monotone: &'a BTreeMap<String, Trend>,
 }
 
 const MAX_CLASSES: usize = 256;
@@ -30,7 +36,7 @@ const MAX_ROWS: usize = 1 << 31;
 
 pub(crate) fn fit_trees(
     data: &Samples<'_>,
-    plan: &Plan,
+    plan: &Plan<'_>,
     seed: u64,
 ) -> Result<FittedTrees, FitError> {
     let goal = Goal::of(data)?;
@@ -47,11 +53,13 @@ pub(crate) fn fit_trees(
         )));
     }
     check_no_infinite_feature(data)?;
+    let classes = if let Goal::Classes(_, names) = &goal { names.len() } else { 0 };
+    let trends = &Trends::new(plan.monotone, data.names(), classes)?;
     let binned = Binned::new(data.features().view(), plan.resolution);
     let (nodes, gains) = match &goal {
         Goal::Classes(labels, names) => {
             let part = |row: usize, weight: f64| ClassPart { class: labels[row] as u32, weight };
-            let job = Job { plan, seed, weights: &weights, part, width: names.len() };
+            let job = Job { plan, trends, seed, weights: &weights, part, width: names.len() };
             match names.len() {
                 0..=2 => job.run::<Classes<2>>(&binned),
                 3..=4 => job.run::<Classes<4>>(&binned),
@@ -68,7 +76,7 @@ pub(crate) fn fit_trees(
             // Sums around the mean keep their digits where values are far from zero.
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             let part = |row: usize, weight: f64| ValuePart { value: values[row] - mean, weight };
-            let job = Job { plan, seed, weights: &weights, part, width: 1 };
+            let job = Job { plan, trends, seed, weights: &weights, part, width: 1 };
             let (mut nodes, gains) = job.run::<Values>(&binned);
             nodes.shift(mean);
             (nodes, gains)
@@ -78,7 +86,8 @@ pub(crate) fn fit_trees(
 }
 
 struct Job<'a, F> {
-    plan: &'a Plan,
+    plan: &'a Plan<'a>,
+    trends: &'a Trends,
     seed: u64,
     weights: &'a [f64],
     part: F,
@@ -102,7 +111,7 @@ impl<F> Job<'_, F> {
     {
         let threads = self.plan.threads.min(self.plan.n_trees);
         let grow_every = |first: usize| {
-            let mut grower = Grower::<C, E>::new(table, self.plan.rules);
+            let mut grower = Grower::<C, E>::new(table, self.plan.rules, self.trends);
             let own = (first..self.plan.n_trees).step_by(threads);
             own.map(|tree| self.tree(tree, &mut grower)).collect::<Vec<_>>()
         };
@@ -146,6 +155,7 @@ impl<F> Job<'_, F> {
         let mut nodes = Nodes::new(self.width);
         let mut gains = vec![0.0; grower.n_features()];
         grower.grow(&mut items, &mut nodes, &mut gains, &mut generator);
+        nodes.arrange();
         (nodes, gains)
     }
 
@@ -156,9 +166,9 @@ impl<F> Job<'_, F> {
     {
         let n = self.weights.len();
         let mut times = vec![1_u32; n];
-        if self.plan.sampling == Sampling::Bootstrap {
+        if let Sampling::Bootstrap(share) = self.plan.sampling {
             times.fill(0);
-            for _ in 0..n {
+            for _ in 0..((n as f64 * share) as usize).clamp(1, n) {
                 times[random::below(generator, n as u64) as usize] += 1;
             }
             if !times.iter().zip(self.weights).any(|(&times, &weight)| times > 0 && weight > 0.0) {

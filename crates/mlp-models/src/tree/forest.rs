@@ -1,14 +1,16 @@
 //! Random forests.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mlp_core::{Estimator, FitError, FittedModel, Params, Samples};
 use serde::{Deserialize, Serialize};
 
 use super::bins::Resolution;
-use super::decision_tree::rules;
+use super::decision_tree::Growth;
 use super::fit::{Plan, Sampling, fit_trees};
 use super::model::FittedTrees;
+use super::trend::Trend;
 use crate::support::{Goal, as_param};
 
 /// How many features a forest tries at each split.
@@ -31,7 +33,7 @@ pub enum Features {
 ///
 /// Tree `k` uses the stream (seed, k) alone: any number of threads gives the same forest, bit for bit. NaN is a missing value, which each
 /// split sends to the better side; infinity is refused. A class without rows has probability zero.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RandomForest {
@@ -41,10 +43,17 @@ pub struct RandomForest {
     pub max_depth: Option<usize>,
     /// The fewest rows in a leaf, at least 1.
     pub min_leaf: usize,
+    /// How much a split must take off the impurity of its node, times the share of the weight that is there: finite and at least 0
+    /// (scikit-learn's `min_impurity_decrease`).
+    pub min_gain: f64,
+    /// How many rows are drawn for a tree, as a share of all: above 0 and at most 1.
+    pub rows: f64,
     /// How many features are tried at each split.
     pub features: Features,
     /// How finely values are told apart.
     pub resolution: Resolution,
+    /// Features, by name, that predictions may follow in one direction only; numbers and two classes.
+    pub monotone: BTreeMap<String, Trend>,
     /// How many threads grow trees, from 1 to 1,024. One by default, because folds and trials usually run side by side.
     pub threads: usize,
 }
@@ -56,8 +65,11 @@ impl Default for RandomForest {
             trees: 100,
             max_depth: None,
             min_leaf: 1,
+            min_gain: 0.0,
+            rows: 1.0,
             features: Features::Auto,
             resolution: Resolution::Auto,
+            monotone: BTreeMap::new(),
             threads: 1,
         }
     }
@@ -85,6 +97,27 @@ impl RandomForest {
         self
     }
 
+    /// Sets how much a split must gain.
+    #[must_use]
+    pub fn with_min_gain(mut self, gain: f64) -> Self {
+        self.min_gain = gain;
+        self
+    }
+
+    /// Sets the share of the rows that is drawn for a tree.
+    #[must_use]
+    pub fn with_rows(mut self, share: f64) -> Self {
+        self.rows = share;
+        self
+    }
+
+    /// Lets predictions follow a feature in one direction only.
+    #[must_use]
+    pub fn with_monotone(mut self, feature: impl Into<String>, trend: Trend) -> Self {
+        self.monotone.insert(feature.into(), trend);
+        self
+    }
+
     /// Sets how many features are tried at each split.
     #[must_use]
     pub fn with_features(mut self, features: Features) -> Self {
@@ -109,16 +142,19 @@ impl RandomForest {
     /// Fits, and returns the model with its nodes.
     ///
     /// # Errors
-    /// If a setting is out of range, there is no feature or no target, a feature is infinite, or there are more than 256 classes.
+    /// If a setting is out of range, there is no feature or no target, a feature is infinite, there are more than 256 classes, or a
+    /// monotone constraint does not suit the data.
     pub fn fit_forest(&self, data: Samples<'_>, seed: u64) -> Result<FittedTrees, FitError> {
         let share = if let Features::Share(share) = self.features { share } else { 1.0 };
         let params = Params::new()
             .with("trees", as_param(self.trees))
             .with("threads", as_param(self.threads))
+            .with("rows", self.rows)
             .with("features", share);
         let mut read = params.read("random_forest");
         read.int("trees", 100, 1..=100_000);
         read.int("threads", 1, 1..=1_024);
+        read.float("rows", 1.0, f64::MIN_POSITIVE..=1.0);
         read.float("features", 1.0, f64::MIN_POSITIVE..=1.0);
         read.finish()?;
         let n = data.n_features();
@@ -128,12 +164,15 @@ impl RandomForest {
             (Features::All, _) => n,
             (Features::Share(share), _) => (n as f64 * share) as usize,
         };
+        let growth =
+            Growth { max_depth: self.max_depth, min_leaf: self.min_leaf, min_gain: self.min_gain };
         let plan = Plan {
             n_trees: self.trees,
             threads: self.threads,
-            sampling: Sampling::Bootstrap,
+            sampling: Sampling::Bootstrap(self.rows),
             resolution: self.resolution,
-            rules: rules("random_forest", self.max_depth, self.min_leaf, tried.max(1))?,
+            rules: growth.rules("random_forest", tried.max(1))?,
+            monotone: &self.monotone,
         };
         fit_trees(&data, &plan, seed)
     }

@@ -5,12 +5,15 @@ use mlp_core::random::{self, ChaCha8Rng};
 use super::bins::{Code, Table};
 use super::evidence::{Evidence, Item};
 use super::nodes::Nodes;
+use super::trend::{Bounds, Trends};
 
 /// When to stop, and where to look.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     pub max_depth: usize,
     pub min_rows_in_leaf: usize,
+    /// How much a split must take off the impurity, times the share of the weight that it concerns.
+    pub min_gain: f64,
     /// How many features with more than one value are tried at a node.
     pub tried_features: usize,
 }
@@ -19,6 +22,9 @@ pub(crate) struct Rules {
 pub(crate) struct Grower<'a, C, E: Evidence> {
     table: &'a Table<C>,
     rules: Rules,
+    trends: &'a Trends,
+    /// The least gain of a split of the tree at hand.
+    least_gain: f64,
     /// Evidence by code; all empty between uses.
     histogram: Vec<E>,
     /// Which codes were seen; all clear between uses.
@@ -44,14 +50,17 @@ struct Task {
     start: usize,
     end: usize,
     depth: usize,
+    bounds: Bounds,
 }
 
 impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
-    pub(crate) fn new(table: &'a Table<C>, rules: Rules) -> Self {
+    pub(crate) fn new(table: &'a Table<C>, rules: Rules, trends: &'a Trends) -> Self {
         let widest = table.widest();
         Self {
             table,
             rules,
+            trends,
+            least_gain: 0.0,
             histogram: vec![E::default(); widest],
             seen: vec![0; widest.div_ceil(64)],
             runs: Vec::new(),
@@ -75,11 +84,13 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
         self.features.clear();
         self.features.extend(0..self.table.n_features());
         let evidence = collect::<E>(items);
+        self.least_gain = self.rules.min_gain * evidence.weight();
         let root = nodes.root(evidence.weight());
-        let mut tasks = vec![(Task { node: root, start: 0, end: items.len(), depth: 0 }, evidence)];
+        let whole = Task { node: root, start: 0, end: items.len(), depth: 0, bounds: Bounds::NONE };
+        let mut tasks = vec![(whole, evidence)];
         while let Some((task, evidence)) = tasks.pop() {
             let part = &mut items[task.start..task.end];
-            let Some(split) = self.find(part, &evidence, task.depth, generator) else {
+            let Some(split) = self.find(part, &evidence, &task, generator) else {
                 evidence.answer(nodes.answer(task.node));
                 continue;
             };
@@ -93,8 +104,14 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
                 [split.left.weight(), split.right.weight()],
             );
             let depth = task.depth + 1;
-            tasks.push((Task { node: left + 1, start: middle, end: task.end, depth }, split.right));
-            tasks.push((Task { node: left, start: task.start, end: middle, depth }, split.left));
+            let bounds = match self.trends.of(split.feature) {
+                None => [task.bounds; 2],
+                trend => task.bounds.split(trend, split.left.level(), split.right.level()),
+            };
+            let (Task { start, end, .. }, [low, high]) = (task, bounds);
+            let right = Task { node: left + 1, start: middle, end, depth, bounds: high };
+            tasks.push((right, split.right));
+            tasks.push((Task { node: left, start, end: middle, depth, bounds: low }, split.left));
         }
     }
 
@@ -102,10 +119,10 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
         &mut self,
         items: &[Item<E::Part>],
         evidence: &E,
-        depth: usize,
+        task: &Task,
         generator: &mut ChaCha8Rng,
     ) -> Option<Split<E>> {
-        if depth >= self.rules.max_depth
+        if task.depth >= self.rules.max_depth
             || items.len() / 2 < self.rules.min_rows_in_leaf
             || evidence.is_pure(items)
         {
@@ -126,10 +143,11 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
             let missing = self.scan(feature, items);
             if self.runs.len() + usize::from(missing.is_some()) > 1 {
                 tried += 1;
-                self.best_cut(feature, missing, evidence, &mut best);
+                self.best_cut(feature, missing, evidence, task.bounds, &mut best);
             }
         }
-        best
+        let purity = evidence.purity();
+        best.filter(|best| self.least_gain == 0.0 || best.score - purity >= self.least_gain)
     }
 
     /// Puts the evidence of each code into `runs`, in ascending order, and returns that of missing values.
@@ -165,8 +183,10 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
         feature: usize,
         missing: Option<E>,
         evidence: &E,
+        bounds: Bounds,
         best: &mut Option<Split<E>>,
     ) {
+        let trend = self.trends.of(feature);
         let least = self.rules.min_rows_in_leaf as u32;
         let mut left = E::default();
         for place in 0..self.runs.len() {
@@ -192,6 +212,9 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
                 }
                 let score = left.purity() + right.purity();
                 if best.as_ref().is_some_and(|best| score <= best.score) || score.is_nan() {
+                    continue;
+                }
+                if !self.trends.is_empty() && !bounds.allow(trend, left.level(), right.level()) {
                     continue;
                 }
                 let last_left = self.runs[place].0;

@@ -2,6 +2,7 @@
 
 use super::bins::{Edges, Table};
 use super::nodes::Nodes;
+use super::trend::{Bounds, Trends};
 
 /// When to stop, and how much to trust.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +11,9 @@ pub(crate) struct LeafRules {
     pub max_depth: usize,
     pub min_leaf: usize,
     pub l2: f64,
+    pub min_gain: f64,
     pub learning_rate: f64,
+    pub threads: usize,
 }
 
 /// The slope and the curvature of the loss at a row's score.
@@ -55,8 +58,14 @@ impl Sum {
         self.gradient * self.gradient / (self.hessian + l2).max(f64::MIN_POSITIVE)
     }
 
-    fn value(self, rules: &LeafRules) -> f64 {
-        -rules.learning_rate * self.gradient / (self.hessian + rules.l2).max(1e-16)
+    /// Twice what this value takes off the loss.
+    fn score_at(self, value: f64, l2: f64) -> f64 {
+        -value * (2.0 * self.gradient + (self.hessian + l2) * value)
+    }
+
+    /// The best value of a leaf.
+    fn value(self, l2: f64) -> f64 {
+        -self.gradient / (self.hessian + l2).max(1e-16)
     }
 }
 
@@ -71,15 +80,24 @@ struct Cut {
     right: Sum,
 }
 
-struct Leaf {
+/// A node that may still be split: its rows, and what its leaf may answer.
+struct Place {
     node: usize,
     start: usize,
     end: usize,
     depth: usize,
+    bounds: Bounds,
+}
+
+struct Leaf {
+    place: Place,
     sum: Sum,
     histogram: Vec<Sum>,
     cut: Option<Cut>,
 }
+
+/// Additions to histograms below which another thread costs more than it does.
+const WORTH_A_THREAD: usize = 200_000;
 
 /// Grows trees on one table, with working memory that serves all of them.
 pub(crate) struct LeafGrower<'a> {
@@ -89,13 +107,16 @@ pub(crate) struct LeafGrower<'a> {
     /// Where each feature's bins begin in a histogram.
     offsets: Vec<usize>,
     rules: LeafRules,
+    trends: &'a Trends,
+    /// The features that this tree may ask, ascending.
+    features: Vec<usize>,
     rows: Vec<u32>,
     set_aside: Vec<u32>,
     pool: Vec<Vec<Sum>>,
 }
 
 impl<'a> LeafGrower<'a> {
-    pub(crate) fn new(table: &'a Table<u8>, rules: LeafRules) -> Self {
+    pub(crate) fn new(table: &'a Table<u8>, rules: LeafRules, trends: &'a Trends) -> Self {
         let n_features = table.n_features();
         let mut by_row = vec![0; table.codes.len()];
         for feature in 0..n_features {
@@ -107,25 +128,36 @@ impl<'a> LeafGrower<'a> {
         for edges in &table.edges {
             offsets.push(offsets[offsets.len() - 1] + edges.len() + 1);
         }
+        let features = (0..n_features).collect();
         let (rows, set_aside, pool) = (Vec::new(), Vec::new(), Vec::new());
-        Self { table, by_row, offsets, rules, rows, set_aside, pool }
+        Self { table, by_row, offsets, rules, trends, features, rows, set_aside, pool }
     }
 
-    /// Grows a tree on the rows that have curvature, adds what each feature gained, and calls `moved` with the rows of each leaf and its value.
+    /// Chooses the features of the next trees.
+    pub(crate) fn choose(&mut self, features: &[usize]) {
+        self.features.clear();
+        self.features.extend_from_slice(features);
+        self.features.sort_unstable();
+    }
+
+    /// Grows a tree on some rows, adds what each feature gained, and calls `moved` with the rows of each leaf and its value.
     pub(crate) fn grow(
         &mut self,
+        rows: impl Iterator<Item = u32>,
         slopes: &[Slope],
         nodes: &mut Nodes,
         gains: &mut [f64],
         mut moved: impl FnMut(&[u32], f64),
     ) {
         self.rows.clear();
-        self.rows.extend(0..slopes.len() as u32);
+        self.rows.extend(rows);
         let mut sum = Sum::default();
-        slopes.iter().for_each(|&slope| sum.add(slope));
+        self.rows.iter().for_each(|&row| sum.add(slopes[row as usize]));
+        let end = self.rows.len();
         let node = nodes.root(sum.hessian);
-        let histogram = self.histogram(0, slopes.len(), slopes);
-        let mut leaves = vec![self.leaf(node, (0, slopes.len()), 0, sum, histogram)];
+        let histogram = self.histogram(0, end, slopes);
+        let root = Place { node, start: 0, end, depth: 0, bounds: Bounds::NONE };
+        let mut leaves = vec![self.leaf(root, sum, histogram)];
         while leaves.len() < self.rules.max_leaves {
             let gain = |leaf: &Leaf| leaf.cut.map(|cut| cut.gain);
             let best = mlp_core::Direction::Maximize.best(leaves.iter().map(gain));
@@ -136,16 +168,21 @@ impl<'a> LeafGrower<'a> {
                 leaves.extend(self.split(leaf, cut, slopes, nodes));
             }
         }
-        for leaf in leaves {
-            let value = leaf.sum.value(&self.rules);
-            nodes.answer(leaf.node)[0] = value;
-            moved(&self.rows[leaf.start..leaf.end], value);
-            self.pool.push(leaf.histogram);
+        for Leaf { place, sum, histogram, .. } in leaves {
+            let value = self.rules.learning_rate * self.value(sum, place.bounds);
+            nodes.answer(place.node)[0] = value;
+            moved(&self.rows[place.start..place.end], value);
+            self.pool.push(histogram);
         }
     }
 
+    fn value(&self, sum: Sum, bounds: Bounds) -> f64 {
+        bounds.clip(sum.value(self.rules.l2))
+    }
+
     fn split(&mut self, leaf: Leaf, cut: Cut, slopes: &[Slope], nodes: &mut Nodes) -> [Leaf; 2] {
-        let Leaf { start, end, depth, node, histogram: mut whole, .. } = leaf;
+        let Leaf { place: Place { node, start, end, depth, bounds }, histogram: mut whole, .. } =
+            leaf;
         let edges = &self.table.edges[cut.feature];
         let threshold = threshold(edges, &cut);
         let covers = [cut.left.hessian, cut.right.hessian];
@@ -159,45 +196,86 @@ impl<'a> LeafGrower<'a> {
             *rest = rest.minus(*part);
         }
         let (left, right) = if left_is_smaller { (smaller, whole) } else { (whole, smaller) };
-        [
-            self.leaf(left_node, (start, middle), depth + 1, cut.left, left),
-            self.leaf(left_node + 1, (middle, end), depth + 1, cut.right, right),
-        ]
+        let trend = self.trends.of(cut.feature);
+        let values = [cut.left, cut.right].map(|sum| self.value(sum, bounds));
+        let [low, high] = bounds.split(trend, values[0], values[1]);
+        let depth = depth + 1;
+        let left_place = Place { node: left_node, start, end: middle, depth, bounds: low };
+        let right_place = Place { node: left_node + 1, start: middle, end, depth, bounds: high };
+        [self.leaf(left_place, cut.left, left), self.leaf(right_place, cut.right, right)]
     }
 
-    fn leaf(
-        &self,
-        node: usize,
-        (start, end): (usize, usize),
-        depth: usize,
-        sum: Sum,
-        histogram: Vec<Sum>,
-    ) -> Leaf {
-        let may_split = depth < self.rules.max_depth && (end - start) / 2 >= self.rules.min_leaf;
-        let cut = if may_split { self.best_cut(&histogram, sum) } else { None };
-        Leaf { node, start, end, depth, sum, histogram, cut }
+    fn leaf(&self, place: Place, sum: Sum, histogram: Vec<Sum>) -> Leaf {
+        let large = (place.end - place.start) / 2 >= self.rules.min_leaf;
+        let may_split = place.depth < self.rules.max_depth && large;
+        let cut = if may_split { self.best_cut(&histogram, sum, place.bounds) } else { None };
+        Leaf { place, sum, histogram, cut }
     }
 
+    /// Each feature is counted by one thread in the order of the rows, so the sums do not depend on how many there are.
     fn histogram(&mut self, start: usize, end: usize, slopes: &[Slope]) -> Vec<Sum> {
-        let n_features = self.table.n_features();
         let mut histogram = self.pool.pop().unwrap_or_default();
         histogram.clear();
-        histogram.resize(self.offsets[n_features], Sum::default());
-        for &row in &self.rows[start..end] {
-            let row = row as usize;
-            let slope = slopes[row];
-            let codes = &self.by_row[row * n_features..(row + 1) * n_features];
-            for (&code, &offset) in codes.iter().zip(&self.offsets) {
-                histogram[offset + usize::from(code)].add(slope);
+        histogram.resize(self.offsets[self.table.n_features()], Sum::default());
+        let this = &*self;
+        let rows = &this.rows[start..end];
+        let additions = rows.len() * this.features.len();
+        let threads = if additions < WORTH_A_THREAD { 1 } else { this.rules.threads };
+        let part = this.features.len().div_ceil(threads);
+        std::thread::scope(|scope| {
+            let (mut rest, mut from) = (&mut histogram[..], 0);
+            let mut parts = this.features.chunks(part).peekable();
+            while let Some(features) = parts.next() {
+                let to = this.offsets[features[features.len() - 1] + 1];
+                let (bins, behind) = rest.split_at_mut(to - from);
+                if parts.peek().is_some() {
+                    scope.spawn(move || this.count(rows, slopes, features, bins, from));
+                } else {
+                    this.count(rows, slopes, features, bins, from);
+                }
+                (rest, from) = (behind, to);
             }
-        }
+        });
         histogram
     }
 
+    /// Counts some features into their part of the histogram, which begins at bin `from` of all.
+    fn count(
+        &self,
+        rows: &[u32],
+        slopes: &[Slope],
+        features: &[usize],
+        bins: &mut [Sum],
+        from: usize,
+    ) {
+        let n_features = self.table.n_features();
+        let (first, last) = (features[0], features[features.len() - 1]);
+        let consecutive = last + 1 - first == features.len();
+        let offsets: Vec<usize> = features.iter().map(|&f| self.offsets[f] - from).collect();
+        for &row in rows {
+            let row = row as usize;
+            let slope = slopes[row];
+            let codes = &self.by_row[row * n_features..(row + 1) * n_features];
+            if consecutive {
+                for (&code, &offset) in codes[first..=last].iter().zip(&offsets) {
+                    bins[offset + usize::from(code)].add(slope);
+                }
+            } else {
+                for (&feature, &offset) in features.iter().zip(&offsets) {
+                    bins[offset + usize::from(codes[feature])].add(slope);
+                }
+            }
+        }
+    }
+
     /// The cut that gains most; the first of equally good ones.
-    fn best_cut(&self, histogram: &[Sum], whole: Sum) -> Option<Cut> {
+    fn best_cut(&self, histogram: &[Sum], whole: Sum, bounds: Bounds) -> Option<Cut> {
+        let (l2, min_leaf) = (self.rules.l2, self.rules.min_leaf);
+        let free = self.trends.is_empty();
+        let before =
+            if free { whole.score(l2) } else { whole.score_at(self.value(whole, bounds), l2) };
         let mut best: Option<Cut> = None;
-        for feature in 0..self.table.n_features() {
+        for &feature in &self.features {
             let bins = &histogram[self.offsets[feature]..self.offsets[feature + 1]];
             let Some((&missing, bins)) = bins.split_last() else { continue };
             let sides: &[bool] = if missing.rows > 0 { &[true, false] } else { &[true] };
@@ -209,15 +287,22 @@ impl<'a> LeafGrower<'a> {
                     }
                     left = left.plus(sum);
                     let right = whole.minus(left);
-                    if (right.rows as usize) < self.rules.min_leaf {
+                    if (right.rows as usize) < min_leaf {
                         break;
                     }
-                    if (left.rows as usize) < self.rules.min_leaf {
+                    if (left.rows as usize) < min_leaf {
                         continue;
                     }
-                    let l2 = self.rules.l2;
-                    let gain = left.score(l2) + right.score(l2) - whole.score(l2);
-                    if gain > best.as_ref().map_or(1e-12, |best| best.gain) {
+                    let gain = if free {
+                        left.score(l2) + right.score(l2) - before
+                    } else {
+                        match self.bounded_score(feature, left, right, bounds) {
+                            Some(score) => score - before,
+                            None => continue,
+                        }
+                    };
+                    let least = self.rules.min_gain.max(1e-12);
+                    if gain > best.as_ref().map_or(least, |best| best.gain) {
                         let next = (bin + 1..bins.len()).find(|&next| bins[next].rows > 0);
                         let missing_right =
                             if missing.rows > 0 { missing_right } else { right.rows > left.rows };
@@ -236,6 +321,14 @@ impl<'a> LeafGrower<'a> {
             }
         }
         best
+    }
+
+    /// What both sides take off the loss with values within the bounds; none if they go against the trend.
+    fn bounded_score(&self, feature: usize, left: Sum, right: Sum, bounds: Bounds) -> Option<f64> {
+        let (low, high) = (self.value(left, bounds), self.value(right, bounds));
+        let l2 = self.rules.l2;
+        let allowed = bounds.allow(self.trends.of(feature), low, high);
+        allowed.then(|| left.score_at(low, l2) + right.score_at(high, l2))
     }
 
     fn partition(&mut self, start: usize, end: usize, cut: &Cut) -> usize {

@@ -5,6 +5,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
 use super::nodes::{Nodes, Step};
+use super::shap::{ShapValues, check_width};
 use crate::persist::{Plain, save};
 use crate::support::check_no_infinity;
 
@@ -42,9 +43,6 @@ pub enum NodeView {
         values: Vec<f64>,
     },
 }
-
-/// Rows that are predicted by one group of trees before the next: their values and the group's nodes fit into the cache.
-const BLOCK: usize = 64;
 
 impl FittedTrees {
     /// `gains`: what each feature gained over all splits of each tree, normalised per tree by the caller.
@@ -84,35 +82,27 @@ impl FittedTrees {
         (number < self.nodes.len()).then(|| self.nodes.cover(number))
     }
 
-    /// One tree as indented rules, for people.
+    /// How many splits ask each feature.
+    #[must_use]
+    pub fn split_counts(&self) -> Vec<usize> {
+        self.nodes.split_counts(self.signature.n_features())
+    }
+
+    /// One tree as indented rules, for people; empty if there is no such tree.
     #[must_use]
     pub fn rules(&self, tree: usize) -> String {
-        let mut text = String::new();
-        let mut open: Vec<(usize, usize, String)> =
-            self.root(tree).map(|root| (root, 0, String::new())).into_iter().collect();
-        while let Some((number, depth, condition)) = open.pop() {
-            let indent = "  ".repeat(depth);
-            match self.node(number) {
-                Some(NodeView::Split { feature, threshold, left, right, .. }) => {
-                    let name = &self.signature.features()[feature];
-                    if !condition.is_empty() {
-                        text += &format!("{indent}{condition}:\n");
-                    }
-                    let depth = depth + usize::from(!condition.is_empty());
-                    open.push((right, depth, format!("{name} > {threshold}")));
-                    open.push((left, depth, format!("{name} <= {threshold}")));
-                }
-                Some(NodeView::Leaf { values }) => {
-                    let outputs = self.signature.outputs().iter().zip(values);
-                    let outputs: Vec<String> =
-                        outputs.map(|(name, value)| format!("{name} {value:.4}")).collect();
-                    let arrow = if condition.is_empty() { "" } else { ": " };
-                    text += &format!("{indent}{condition}{arrow}{}\n", outputs.join(", "));
-                }
-                None => {}
-            }
-        }
-        text
+        self.nodes.rules(tree, self.signature.features(), self.signature.outputs())
+    }
+
+    /// What each feature adds to each output of these rows (`n_rows × n_features`), by path-dependent TreeSHAP.
+    ///
+    /// # Errors
+    /// If the shape does not fit the signature, or a value is infinite.
+    pub fn shap(&self, rows: ArrayView2<'_, f64>) -> Result<ShapValues, ModelError> {
+        check_width(&self.signature, &rows)?;
+        check_no_infinity(&rows)?;
+        let base = vec![0.0; self.signature.outputs().len()];
+        Ok(ShapValues::new(&self.nodes, rows, base, 1.0 / self.n_trees() as f64))
     }
 }
 
@@ -125,30 +115,11 @@ impl Model for FittedTrees {
     ) -> Result<(), ModelError> {
         self.signature.check_shapes(&rows, &out)?;
         check_no_infinity(&rows)?;
-        out.fill(0.0);
-        let width = rows.ncols();
         let share = 1.0 / self.n_trees() as f64;
-        let mut cells = scratch.take(BLOCK.min(rows.nrows()) * width);
-        for first in (0..rows.nrows()).step_by(BLOCK) {
-            let n = BLOCK.min(rows.nrows() - first);
-            for (row, cells) in (first..first + n).zip(cells.chunks_exact_mut(width)) {
-                for (cell, value) in cells.iter_mut().zip(rows.row(row)) {
-                    *cell = *value;
-                }
-            }
-            for group in 0..self.nodes.n_groups() {
-                for (row, cells) in (first..first + n).zip(cells.chunks_exact(width)) {
-                    let mut out = out.row_mut(row);
-                    self.nodes.add_group(group, cells, |_, values| {
-                        out.iter_mut().zip(values).for_each(|(out, value)| *out += value);
-                    });
-                }
-            }
-        }
-        scratch.give(cells);
-        if self.n_trees() > 1 {
-            out.mapv_inplace(|sum| sum * share);
-        }
+        self.nodes.predict(rows, &[], out.ncols(), scratch, |row, sums| {
+            let mean = |(out, sum): (&mut f64, &f64)| *out = *sum * share;
+            out.row_mut(row).iter_mut().zip(&*sums).for_each(mean);
+        });
         Ok(())
     }
 
@@ -164,7 +135,7 @@ impl FittedModel for FittedTrees {
     }
 
     fn complexity(&self) -> Complexity {
-        let leaves = (self.nodes.len() + self.n_trees()) / 2;
+        let leaves = self.nodes.n_leaves();
         let splits = self.nodes.len() - leaves;
         Complexity {
             parameters: splits + leaves * self.signature.outputs().len(),

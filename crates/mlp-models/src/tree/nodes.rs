@@ -2,32 +2,58 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A place in a tree. A leaf points to itself, so that a walk may take more steps than a tree is deep.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Node {
-    /// A row goes left if its value is at most this; infinite in a leaf.
-    threshold: f64,
+/// A place in a tree, of 16 bytes. A leaf points to itself, so that a walk may take more steps than a tree is deep.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Node {
+    /// A row goes left if its value is at most this. In a leaf NaN, which nothing is above, with the leaf's slot in its lower half.
+    pub threshold: f64,
     /// The feature asked; the highest bit is set if a missing value goes right.
     feature: u32,
     /// The left child; the right one is next to it. A leaf's own number.
-    left: u32,
+    pub left: u32,
 }
 
 const MISSING_RIGHT: u32 = 1 << 31;
+const LEAF: u64 = 0x7ff8_0000_0000_0000;
 
-/// How many trees are walked at once: a walk waits for memory at each step, and several can wait together.
-const TOGETHER: usize = 8;
+impl Node {
+    fn leaf(number: u32, slot: u32) -> Self {
+        let threshold = f64::from_bits(LEAF | u64::from(slot));
+        Self { threshold, feature: 0, left: number }
+    }
 
-/// Some trees: nodes in one array, each leaf's answer in another.
+    #[inline(always)]
+    pub(super) fn feature(&self) -> usize {
+        (self.feature & !MISSING_RIGHT) as usize
+    }
+
+    #[inline(always)]
+    pub(super) fn sends_missing_right(&self) -> bool {
+        self.feature & MISSING_RIGHT != 0
+    }
+
+    /// Where a leaf's answer is.
+    #[inline(always)]
+    pub(super) fn slot(&self) -> usize {
+        self.threshold.to_bits() as u32 as usize
+    }
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        let same = self.threshold.to_bits() == other.threshold.to_bits();
+        same && (self.feature, self.left) == (other.feature, other.left)
+    }
+}
+
+/// Some trees: nodes in one array, the leaves' answers in another.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "NodesBody", into = "NodesBody")]
 pub(crate) struct Nodes {
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     /// The training weight that reached each node.
     cover: Vec<f64>,
-    /// The place of each leaf's answer; unused for the others.
-    slot: Vec<u32>,
-    roots: Vec<u32>,
+    pub(super) roots: Vec<u32>,
     answers: Vec<f64>,
     width: usize,
 }
@@ -53,9 +79,8 @@ impl Nodes {
 
     fn push(&mut self, cover: f64) -> usize {
         let number = self.nodes.len();
-        self.nodes.push(Node { threshold: f64::INFINITY, feature: 0, left: number as u32 });
+        self.nodes.push(Node::leaf(number as u32, 0));
         self.cover.push(cover);
-        self.slot.push(0);
         number
     }
 
@@ -78,7 +103,7 @@ impl Nodes {
     /// The answer of a leaf, to be written.
     pub(crate) fn answer(&mut self, leaf: usize) -> &mut [f64] {
         let start = self.answers.len();
-        self.slot[leaf] = (start / self.width.max(1)) as u32;
+        self.nodes[leaf] = Node::leaf(leaf as u32, (start / self.width.max(1)) as u32);
         self.answers.resize(start + self.width, 0.0);
         &mut self.answers[start..]
     }
@@ -91,19 +116,87 @@ impl Nodes {
     /// Appends the trees of another arena.
     pub(crate) fn append(&mut self, other: &Self) {
         let (nodes, slots) = (self.nodes.len() as u32, self.answers.len() / self.width.max(1));
-        self.nodes.extend(other.nodes.iter().map(|node| Node { left: node.left + nodes, ..*node }));
+        self.nodes.extend(other.nodes.iter().enumerate().map(|(number, node)| {
+            if other.is_leaf(number) {
+                Node::leaf(node.left + nodes, (node.slot() + slots) as u32)
+            } else {
+                Node { left: node.left + nodes, ..*node }
+            }
+        }));
         self.cover.extend_from_slice(&other.cover);
-        self.slot.extend(other.slot.iter().map(|slot| slot + slots as u32));
         self.roots.extend(other.roots.iter().map(|root| root + nodes));
         self.answers.extend_from_slice(&other.answers);
+    }
+
+    /// Keeps the first trees only.
+    pub(crate) fn truncate(&mut self, trees: usize) {
+        let Some(&end) = self.roots.get(trees) else { return };
+        self.roots.truncate(trees);
+        self.nodes.truncate(end as usize);
+        self.cover.truncate(end as usize);
+        let leaves = (0..self.nodes.len()).filter(|&number| self.is_leaf(number));
+        let slots = leaves.map(|number| self.nodes[number].slot() + 1).max().unwrap_or(0);
+        self.answers.truncate(slots * self.width);
+    }
+
+    /// Orders the nodes of each tree so that rows find the next ones near: behind two children come the children of the one that more
+    /// training weight reached. Leaves that are sure of one class share its answer. An arranged tree stays as it is.
+    pub(crate) fn arrange(&mut self) {
+        let mut arranged = Self::new(self.width);
+        for tree in 0..self.n_trees() {
+            self.arrange_tree(self.root_of(tree), &mut arranged);
+        }
+        *self = arranged;
+    }
+
+    fn arrange_tree(&self, root: usize, into: &mut Self) {
+        let mut shared: Vec<Option<u32>> = vec![None; if self.width > 1 { self.width } else { 0 }];
+        let mut open = vec![(root, into.root(self.cover[root]))];
+        while let Some((old, new)) = open.pop() {
+            match self.step(old) {
+                Step::Split { feature, threshold, missing_right, left } => {
+                    let covers = [self.cover[left], self.cover[left + 1]];
+                    let to = into.split(new, feature, threshold, missing_right, covers);
+                    let mut children = [(left + 1, to + 1), (left, to)];
+                    if covers[0] < covers[1] {
+                        children.reverse();
+                    }
+                    open.extend(children);
+                }
+                Step::Leaf { slot } => {
+                    let values = self.values(slot);
+                    let sure = sure_of(values).filter(|&class| class < shared.len());
+                    if let Some(slot) = sure.and_then(|class| shared[class]) {
+                        into.nodes[new] = Node::leaf(new as u32, slot);
+                    } else {
+                        into.answer(new).copy_from_slice(values);
+                        if let Some(class) = sure {
+                            shared[class] = Some(into.nodes[new].slot() as u32);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_leaf(&self, number: usize) -> bool {
+        self.nodes[number].left as usize == number
     }
 
     pub(crate) fn n_trees(&self) -> usize {
         self.roots.len()
     }
 
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    pub(crate) fn n_leaves(&self) -> usize {
+        (self.nodes.len() + self.roots.len()) / 2
     }
 
     pub(crate) fn root_of(&self, tree: usize) -> usize {
@@ -119,67 +212,79 @@ impl Nodes {
     }
 
     pub(crate) fn step(&self, node: usize) -> Step {
-        let Node { threshold, feature, left } = self.nodes[node];
-        if left as usize == node {
-            Step::Leaf { slot: self.slot[node] as usize }
+        let place = self.nodes[node];
+        if self.is_leaf(node) {
+            Step::Leaf { slot: place.slot() }
         } else {
             Step::Split {
-                feature: (feature & !MISSING_RIGHT) as usize,
-                threshold,
-                missing_right: feature & MISSING_RIGHT != 0,
-                left: left as usize,
+                feature: place.feature(),
+                threshold: place.threshold,
+                missing_right: place.sends_missing_right(),
+                left: place.left as usize,
             }
         }
+    }
+
+    /// How many splits ask each feature.
+    pub(crate) fn split_counts(&self, n_features: usize) -> Vec<usize> {
+        let mut counts = vec![0; n_features];
+        for number in 0..self.len() {
+            if let Step::Split { feature, .. } = self.step(number) {
+                counts[feature] += 1;
+            }
+        }
+        counts
     }
 
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&self.nodes[..])
             + size_of_val(&self.cover[..])
-            + size_of_val(&self.slot[..])
+            + size_of_val(&self.roots[..])
             + size_of_val(&self.answers[..])
-    }
-
-    #[inline]
-    fn next(&self, node: u32, row: &[f64]) -> u32 {
-        let Node { threshold, feature, left } = self.nodes[node as usize];
-        let value = row[(feature & !MISSING_RIGHT) as usize];
-        let right = (value > threshold) | (value.is_nan() & (feature & MISSING_RIGHT != 0));
-        left + u32::from(right)
-    }
-
-    /// How many groups of trees there are that are walked together.
-    pub(crate) fn n_groups(&self) -> usize {
-        self.roots.len().div_ceil(TOGETHER)
-    }
-
-    /// Adds the answers of one group's trees for a row to `out`, in the order of the trees.
-    #[inline]
-    pub(crate) fn add_group(&self, group: usize, row: &[f64], mut add: impl FnMut(usize, &[f64])) {
-        let first = group * TOGETHER;
-        let roots = &self.roots[first..(first + TOGETHER).min(self.roots.len())];
-        let mut at = [roots[0]; TOGETHER];
-        at[..roots.len()].copy_from_slice(roots);
-        loop {
-            let mut moved = 0;
-            for node in &mut at {
-                let next = self.next(*node, row);
-                moved |= next ^ *node;
-                *node = next;
-            }
-            if moved == 0 {
-                break;
-            }
-        }
-        for (tree, &leaf) in at[..roots.len()].iter().enumerate() {
-            add(first + tree, self.values(self.slot[leaf as usize] as usize));
-        }
     }
 
     /// Whether all features are below `n_features` and answers have `width` numbers.
     pub(crate) fn fits(&self, n_features: usize, width: usize) -> bool {
-        let feature = |node: &Node| (node.feature & !MISSING_RIGHT) as usize;
-        self.width == width && self.nodes.iter().all(|node| feature(node) < n_features)
+        self.width == width && self.nodes.iter().all(|node| node.feature() < n_features)
     }
+
+    /// One tree as indented rules, for people.
+    pub(crate) fn rules(&self, tree: usize, features: &[String], outputs: &[String]) -> String {
+        let mut text = String::new();
+        if tree >= self.n_trees() {
+            return text;
+        }
+        let mut open = vec![(self.root_of(tree), 0, String::new())];
+        while let Some((number, depth, condition)) = open.pop() {
+            let indent = "  ".repeat(depth);
+            match self.step(number) {
+                Step::Split { feature, threshold, left, .. } => {
+                    let name = &features[feature];
+                    if !condition.is_empty() {
+                        text += &format!("{indent}{condition}:\n");
+                    }
+                    let depth = depth + usize::from(!condition.is_empty());
+                    open.push((left + 1, depth, format!("{name} > {threshold}")));
+                    open.push((left, depth, format!("{name} <= {threshold}")));
+                }
+                Step::Leaf { slot } => {
+                    let named = outputs.iter().zip(self.values(slot));
+                    let named: Vec<String> =
+                        named.map(|(name, value)| format!("{name} {value:.4}")).collect();
+                    let arrow = if condition.is_empty() { "" } else { ": " };
+                    text += &format!("{indent}{condition}{arrow}{}\n", named.join(", "));
+                }
+            }
+        }
+        text
+    }
+}
+
+/// The one class that has the whole probability, if there is one.
+fn sure_of(values: &[f64]) -> Option<usize> {
+    let class = values.iter().position(|&value| value == 1.0)?;
+    let rest = values.iter().enumerate().filter(|&(other, _)| other != class);
+    rest.map(|(_, value)| value).all(|&value| value == 0.0).then_some(class)
 }
 
 /// Trees as they are written: one entry a node, `left` of 0 in a leaf, whose threshold is unused.
@@ -198,18 +303,15 @@ struct NodesBody {
 
 impl From<Nodes> for NodesBody {
     fn from(nodes: Nodes) -> Self {
-        let is_leaf = |(number, node): (usize, &Node)| node.left as usize == number;
-        let each = || nodes.nodes.iter().enumerate();
+        let each = || (0..nodes.len()).map(|number| (nodes.is_leaf(number), nodes.nodes[number]));
         Self {
             width: nodes.width,
             feature: each().map(|(_, node)| node.feature).collect(),
-            threshold: each()
-                .map(|node| if is_leaf(node) { 0.0 } else { node.1.threshold })
-                .collect(),
-            left: each().map(|node| if is_leaf(node) { 0 } else { node.1.left }).collect(),
+            threshold: each().map(|(leaf, node)| if leaf { 0.0 } else { node.threshold }).collect(),
+            left: each().map(|(leaf, node)| if leaf { 0 } else { node.left }).collect(),
+            slot: each().map(|(leaf, node)| if leaf { node.slot() as u32 } else { 0 }).collect(),
             roots: nodes.roots,
             cover: nodes.cover,
-            slot: nodes.slot,
             answers: nodes.answers,
         }
     }
@@ -218,7 +320,7 @@ impl From<Nodes> for NodesBody {
 impl TryFrom<NodesBody> for Nodes {
     type Error = &'static str;
 
-    /// Children stand behind their parents, so every walk ends.
+    /// Children stand behind their parents, so every walk ends, and have one parent, so there are no more paths than leaves.
     fn try_from(body: NodesBody) -> Result<Self, &'static str> {
         let n = body.feature.len();
         if [body.threshold.len(), body.left.len(), body.cover.len(), body.slot.len()] != [n; 4] {
@@ -227,11 +329,9 @@ impl TryFrom<NodesBody> for Nodes {
         if body.width == 0 || !body.answers.len().is_multiple_of(body.width) {
             return Err("the answers are not of one width");
         }
-        if body.roots.iter().any(|&root| root as usize >= n) {
-            return Err("a root does not exist");
-        }
         let slots = body.answers.len() / body.width;
-        let mut nodes = Vec::new();
+        let mut has_parent = vec![false; n];
+        let mut nodes = Vec::with_capacity(n);
         for (number, ((feature, threshold), left)) in
             body.feature.into_iter().zip(body.threshold).zip(body.left).enumerate()
         {
@@ -240,20 +340,34 @@ impl TryFrom<NodesBody> for Nodes {
                 if body.slot[number] as usize >= slots {
                     return Err("a leaf's answer does not exist");
                 }
-                nodes.push(Node { threshold: f64::INFINITY, feature: 0, left: number as u32 });
+                nodes.push(Node::leaf(number as u32, body.slot[number]));
             } else if child > number && child + 1 < n {
+                if has_parent[child] || has_parent[child + 1] {
+                    return Err("a node has two parents");
+                }
+                has_parent[child..child + 2].fill(true);
                 nodes.push(Node { threshold, feature, left });
             } else {
                 return Err("a child does not stand behind its parent");
             }
         }
-        Ok(Self {
+        for &root in &body.roots {
+            let taken = has_parent.get_mut(root as usize).ok_or("a root does not exist")?;
+            if std::mem::replace(taken, true) {
+                return Err("a root is the root of another tree, or has a parent");
+            }
+        }
+        if has_parent.contains(&false) {
+            return Err("a node belongs to no tree");
+        }
+        let mut nodes = Self {
             nodes,
             cover: body.cover,
-            slot: body.slot,
             roots: body.roots,
             answers: body.answers,
             width: body.width,
-        })
+        };
+        nodes.arrange();
+        Ok(nodes)
     }
 }

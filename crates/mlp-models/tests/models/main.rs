@@ -5,4 +5,8 @@ mod composed;
 mod data;
 mod linfa;
 mod preprocess;
+mod same_bits;
+mod saved;
+mod shap;
+mod trees;
 mod vectors;

@@ -48,7 +48,10 @@ fn check_tree(model: &dyn FittedModel, data: &Samples<'_>, case: &Value) {
 fn tree(case: &Value) -> DecisionTree {
     let tree = DecisionTree::default()
         .with_min_leaf(case["min_samples_leaf"].as_u64().expect("a count") as usize);
-    case["max_depth"].as_u64().map_or(tree, |depth| tree.with_max_depth(depth as usize))
+    match case["max_depth"].as_u64() {
+        Some(depth) => tree.with_max_depth(depth as usize),
+        None => tree,
+    }
 }
 
 #[test]

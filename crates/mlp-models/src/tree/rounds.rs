@@ -1,0 +1,356 @@
+//! The rounds of gradient boosting, and when they end.
+
+use std::borrow::Cow;
+
+use mlp_core::random::{self, ChaCha8Rng};
+use mlp_core::{FitError, Samples};
+use ndarray::{Array2, Axis};
+
+use super::bins::Table;
+use super::boosted::FittedBoosting;
+use super::boosting::{EarlyStopping, GradientBoosting};
+use super::fit::check_weights;
+use super::leafwise::{LeafGrower, LeafRules, Slope};
+use super::loss::Loss;
+use super::nodes::Nodes;
+use super::trend::Trends;
+use crate::support::{Goal, check_no_infinite_feature, weights};
+
+/// The stream that says which rows are held out: beyond the number of any round.
+const HELD_OUT: u64 = u64::MAX;
+
+/// A boosting about to begin.
+pub(super) struct Boost<'a> {
+    settings: &'a GradientBoosting,
+    rules: LeafRules,
+    trends: Trends,
+    seed: u64,
+    train: Part,
+    /// The classes of the training rows, ascending; none for numbers.
+    present: Vec<usize>,
+    /// The best constant scores.
+    base: Vec<f64>,
+    watch: Option<Watch>,
+}
+
+/// Some rows, and the truth about them.
+struct Part {
+    features: Array2<f64>,
+    weights: Vec<f64>,
+    loss: Loss,
+}
+
+impl Part {
+    fn new(
+        data: &Samples<'_>,
+        goal: &Goal<'_>,
+        all_weights: &[f64],
+        rows: &[usize],
+        present: &[usize],
+    ) -> Self {
+        let features = data.features().select(Axis(0), rows);
+        Self {
+            features: features.as_standard_layout().into_owned(),
+            weights: rows.iter().map(|&row| all_weights[row]).collect(),
+            loss: Loss::new(goal, rows, present),
+        }
+    }
+}
+
+impl<'a> Boost<'a> {
+    pub(super) fn new(
+        settings: &'a GradientBoosting,
+        data: &Samples<'_>,
+        validation: Option<&Samples<'_>>,
+        seed: u64,
+    ) -> Result<Self, FitError> {
+        let rules = settings.rules()?;
+        let goal = Goal::of(data)?;
+        let all_weights = weights(data);
+        check_weights(&all_weights)?;
+        if data.n_features() == 0 {
+            return Err(FitError::TooFew { what: "features", given: 0, needed: 1 });
+        }
+        check_no_infinite_feature(data)?;
+        let mut rows: Vec<usize> =
+            (0..all_weights.len()).filter(|&row| all_weights[row] > 0.0).collect();
+        let mut held = Vec::new();
+        if let (Some(early), None) = (settings.early_stopping, validation) {
+            (rows, held) = hold_out(&goal, data.groups(), &rows, early.share, seed)?;
+        }
+        let (present, base) = start(&goal, &all_weights, &rows)?;
+        let trends = Trends::new(&settings.monotone, data.names(), present.len())?;
+        let train = Part::new(data, &goal, &all_weights, &rows, &present);
+        let early = settings.early_stopping.unwrap_or_default();
+        let watch = match validation {
+            Some(given) => {
+                check_alike(data, given)?;
+                let (goal, weights) = (Goal::of(given)?, weights(given));
+                let rows: Vec<usize> =
+                    (0..weights.len()).filter(|&row| weights[row] > 0.0).collect();
+                Some(Watch::new(given, &goal, &weights, &rows, &present, &base, early)?)
+            }
+            None if settings.early_stopping.is_some() => {
+                Some(Watch::new(data, &goal, &all_weights, &held, &present, &base, early)?)
+            }
+            None => None,
+        };
+        Ok(Self { settings, rules, trends, seed, train, present, base, watch })
+    }
+
+    pub(super) fn run(mut self, data: &Samples<'_>) -> Result<FittedBoosting, FitError> {
+        let Part { features, weights, loss } = &self.train;
+        let (n_rows, n_features, n_scores) = (weights.len(), features.ncols(), self.base.len());
+        let table = Table::narrow(features.view());
+        let mut grower = LeafGrower::new(&table, self.rules, &self.trends);
+        let mut nodes = Nodes::new(1);
+        let mut gains = vec![0.0; n_features];
+        let mut scores: Vec<f64> = (0..n_rows).flat_map(|_| self.base.iter().copied()).collect();
+        let mut slopes = vec![Slope::default(); n_rows * n_scores];
+        let mut draw = Draw::new(self.settings, n_rows, n_features);
+        for round in 0..self.settings.rounds {
+            draw.next(&mut random::stream(self.seed, round as u64));
+            if !draw.all_features {
+                grower.choose(&draw.features);
+            }
+            loss.slopes(&scores, weights, n_scores, &mut slopes, self.rules.threads);
+            for score in 0..n_scores {
+                let slopes = &slopes[score * n_rows..(score + 1) * n_rows];
+                let rows = draw.rows.iter().copied();
+                grower.grow(rows, slopes, &mut nodes, &mut gains, |rows, value| {
+                    for &row in rows {
+                        scores[row as usize * n_scores + score] += value;
+                    }
+                });
+                let tree = nodes.n_trees() - 1;
+                for &row in &draw.others {
+                    if let Some(cells) = features.row(row as usize).as_slice() {
+                        scores[row as usize * n_scores + score] += nodes.leaf(tree, cells)[0];
+                    }
+                }
+            }
+            if let Some(watch) = &mut self.watch
+                && watch.ends(&nodes, n_scores, &gains)
+            {
+                break;
+            }
+        }
+        let mut losses = Vec::new();
+        if let Some(watch) = self.watch {
+            nodes.truncate(watch.best_round * n_scores);
+            (gains, losses) = (watch.best_gains, watch.losses);
+        }
+        nodes.arrange();
+        let signature = Goal::of(data)?.signature(data);
+        Ok(FittedBoosting::new(signature, (self.present, self.base), nodes, &gains, losses))
+    }
+}
+
+/// The classes that have weight in these rows, and the best constant scores.
+fn start(
+    goal: &Goal<'_>,
+    weights: &[f64],
+    rows: &[usize],
+) -> Result<(Vec<usize>, Vec<f64>), FitError> {
+    let total: f64 = rows.iter().map(|&row| weights[row]).sum();
+    match goal {
+        Goal::Values(values) => {
+            let sum: f64 = rows.iter().map(|&row| weights[row] * values[row]).sum();
+            Ok((Vec::new(), vec![sum / total]))
+        }
+        Goal::Classes(labels, names) => {
+            let mut sums = vec![0.0; names.len()];
+            rows.iter().for_each(|&row| sums[labels[row]] += weights[row]);
+            let present: Vec<usize> = (0..sums.len()).filter(|&class| sums[class] > 0.0).collect();
+            if let [only] = present[..] {
+                return Err(FitError::SingleClass { class: names[only].clone() });
+            }
+            let base = match present[..] {
+                [negative, positive] => vec![(sums[positive] / sums[negative]).ln()],
+                _ => present.iter().map(|&class| (sums[class] / total).ln()).collect(),
+            };
+            Ok((present, base))
+        }
+    }
+}
+
+/// Rows to learn from, and rows that tell when to stop: of each class the same share, or whole groups.
+fn hold_out(
+    goal: &Goal<'_>,
+    groups: Option<Cow<'_, [u64]>>,
+    rows: &[usize],
+    share: f64,
+    seed: u64,
+) -> Result<(Vec<usize>, Vec<usize>), FitError> {
+    let mut generator = random::stream(seed, HELD_OUT);
+    let mut is_held = vec![false; rows.len()];
+    if let Some(groups) = groups {
+        let group = |place: &usize| groups[rows[*place]];
+        let mut kinds: Vec<u64> = (0..rows.len()).map(|place| group(&place)).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        random::shuffle(&mut generator, &mut kinds);
+        let wanted = (kinds.len() as f64 * share).round().max(1.0) as usize;
+        kinds.truncate(wanted.min(kinds.len() - 1));
+        kinds.sort_unstable();
+        for (place, held) in is_held.iter_mut().enumerate() {
+            *held = kinds.binary_search(&group(&place)).is_ok();
+        }
+    } else {
+        let class = |place: usize| match goal {
+            Goal::Classes(labels, _) => labels[rows[place]],
+            Goal::Values(_) => 0,
+        };
+        let classes = (0..rows.len()).map(class).max().map_or(0, |last| last + 1);
+        let mut places = vec![Vec::new(); classes];
+        (0..rows.len()).for_each(|place| places[class(place)].push(place));
+        for mut places in places {
+            random::shuffle(&mut generator, &mut places);
+            places.truncate((places.len() as f64 * share).round() as usize);
+            places.into_iter().for_each(|place| is_held[place] = true);
+        }
+    }
+    let part = |wanted| {
+        let chosen = rows.iter().zip(&is_held).filter(move |(_, held)| **held == wanted);
+        chosen.map(|(&row, _)| row).collect::<Vec<usize>>()
+    };
+    let (train, held) = (part(false), part(true));
+    for (what, part) in [("rows to learn from", &train), ("rows held out", &held)] {
+        if part.is_empty() {
+            return Err(FitError::TooFew { what, given: 0, needed: 1 });
+        }
+    }
+    Ok((train, held))
+}
+
+/// Refuses validation rows of another kind than the training rows.
+fn check_alike(data: &Samples<'_>, validation: &Samples<'_>) -> Result<(), FitError> {
+    if data.names() != validation.names() {
+        return Err(FitError::failed(
+            "the validation rows have other features than the training rows",
+        ));
+    }
+    if let (Goal::Classes(_, names), Goal::Classes(_, others)) =
+        (Goal::of(data)?, Goal::of(validation)?)
+        && names != others
+    {
+        return Err(FitError::failed(
+            "the validation rows have other classes than the training rows",
+        ));
+    }
+    if let Goal::Values(_) = Goal::of(data)? {
+        validation.values()?;
+    } else {
+        validation.classes()?;
+    }
+    check_no_infinite_feature(validation)
+}
+
+/// The loss on rows that are not learnt from.
+struct Watch {
+    part: Part,
+    scores: Vec<f64>,
+    early: EarlyStopping,
+    losses: Vec<f64>,
+    best_round: usize,
+    best_gains: Vec<f64>,
+}
+
+impl Watch {
+    fn new(
+        data: &Samples<'_>,
+        goal: &Goal<'_>,
+        weights: &[f64],
+        rows: &[usize],
+        present: &[usize],
+        base: &[f64],
+        early: EarlyStopping,
+    ) -> Result<Self, FitError> {
+        let counts = |row: &usize| match goal {
+            Goal::Classes(labels, _) => present.binary_search(&labels[*row]).is_ok(),
+            Goal::Values(_) => true,
+        };
+        let rows: Vec<usize> = rows.iter().copied().filter(counts).collect();
+        if rows.is_empty() {
+            let what =
+                "validation rows with a weight above 0 and a class that the training rows have";
+            return Err(FitError::TooFew { what, given: 0, needed: 1 });
+        }
+        let part = Part::new(data, goal, weights, &rows, present);
+        let scores = rows.iter().flat_map(|_| base.iter().copied()).collect();
+        Ok(Self { part, scores, early, losses: Vec::new(), best_round: 0, best_gains: Vec::new() })
+    }
+
+    /// Takes the newest round's trees, and tells whether it was the last one.
+    fn ends(&mut self, nodes: &Nodes, n_scores: usize, gains: &[f64]) -> bool {
+        let first = nodes.n_trees() - n_scores;
+        for (row, scores) in self.scores.chunks_exact_mut(n_scores).enumerate() {
+            if let Some(cells) = self.part.features.row(row).as_slice() {
+                let trees = scores.iter_mut().zip(first..);
+                trees.for_each(|(score, tree)| *score += nodes.leaf(tree, cells)[0]);
+            }
+        }
+        let loss = self.part.loss.mean(&self.scores, &self.part.weights, n_scores);
+        let best = self.best_round.checked_sub(1).map(|round| self.losses[round]);
+        self.losses.push(loss);
+        if best.is_none_or(|best| loss < best - self.early.tolerance) {
+            self.best_round = self.losses.len();
+            self.best_gains = gains.to_vec();
+        }
+        self.losses.len() - self.best_round >= self.early.patience
+    }
+}
+
+/// The rows and features of a round.
+struct Draw {
+    rows: Vec<u32>,
+    /// The rows that were not drawn.
+    others: Vec<u32>,
+    features: Vec<usize>,
+    all_features: bool,
+    all_rows: bool,
+    sizes: [usize; 2],
+    counts: [usize; 2],
+}
+
+impl Draw {
+    fn new(settings: &GradientBoosting, n_rows: usize, n_features: usize) -> Self {
+        let size = |n: usize, share: f64| ((n as f64 * share).ceil() as usize).clamp(1, n);
+        let sizes = [size(n_rows, settings.rows), size(n_features, settings.features)];
+        Self {
+            rows: (0..n_rows as u32).collect(),
+            others: Vec::new(),
+            features: (0..n_features).collect(),
+            all_rows: sizes[0] == n_rows,
+            all_features: sizes[1] == n_features,
+            sizes,
+            counts: [n_rows, n_features],
+        }
+    }
+
+    fn next(&mut self, generator: &mut ChaCha8Rng) {
+        if !self.all_rows {
+            let all = chosen_first(generator, self.counts[0], self.sizes[0]);
+            let (rows, others) = all.split_at(self.sizes[0]);
+            self.rows = rows.iter().map(|&row| row as u32).collect();
+            self.others = others.iter().map(|&row| row as u32).collect();
+            // In their order, for the sake of the cache.
+            self.rows.sort_unstable();
+            self.others.sort_unstable();
+        }
+        if !self.all_features {
+            self.features = chosen_first(generator, self.counts[1], self.sizes[1]);
+            self.features.truncate(self.sizes[1]);
+        }
+    }
+}
+
+/// The numbers below `n`, `size` of them drawn to the front.
+fn chosen_first(generator: &mut ChaCha8Rng, n: usize, size: usize) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..n).collect();
+    for place in 0..size {
+        let other = place + random::below(generator, (n - place) as u64) as usize;
+        all.swap(place, other);
+    }
+    all
+}
