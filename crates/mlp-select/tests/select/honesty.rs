@@ -312,9 +312,9 @@ fn information_finds_a_dependence_of_any_shape() {
 #[test]
 fn shuffled_copies_tell_signal_from_noise() {
     let data = Data::load("friedman1");
-    let forest = RandomForest::default().with_trees(40).with_threads(1);
+    let forest = Arc::new(RandomForest::default().with_trees(40).with_threads(1));
     let report =
-        ShadowTest::new(Arc::new(forest)).with_rounds(25).unwrap().run(&data.samples(), 5).unwrap();
+        ShadowTest::new(forest.clone()).with_rounds(25).unwrap().run(&data.samples(), 5).unwrap();
     crate::data::tell(&format!("{report}"));
     // Friedman's function uses the first five columns of ten.
     for (at, feature) in report.features.iter().enumerate() {
@@ -324,8 +324,8 @@ fn shuffled_copies_tell_signal_from_noise() {
             assert_ne!(feature.verdict, ShadowVerdict::Confirmed, "{feature:?}");
         }
     }
-    assert!(ShadowTest::new(Arc::new(forest)).with_rounds(0).is_err());
-    assert!(ShadowTest::new(Arc::new(forest)).with_alpha(f64::NAN).is_err());
+    assert!(ShadowTest::new(forest.clone()).with_rounds(0).is_err());
+    assert!(ShadowTest::new(forest).with_alpha(f64::NAN).is_err());
 }
 
 #[test]
