@@ -94,7 +94,8 @@ pub fn families() -> Vec<Arc<dyn ModelFamily>> {
                     read.int("max_depth", 64, 1..=1_000_000),
                     read.int("min_leaf", 1, 1..=1_000_000),
                 );
-                let forest = RandomForest::default().with_trees(trees as usize);
+                let rows = read.float("rows", 1.0, f64::MIN_POSITIVE..=1.0);
+                let forest = RandomForest::default().with_trees(trees as usize).with_rows(rows);
                 Arc::new(forest.with_max_depth(depth as usize).with_min_leaf(leaf as usize))
             },
         }),
@@ -107,6 +108,8 @@ pub fn families() -> Vec<Arc<dyn ModelFamily>> {
                     Dimension::log_int("max_leaves", 4, 128),
                     Dimension::log_int("min_leaf", 1, 64),
                     Dimension::log_float("l2", 1e-3, 1e2),
+                    Dimension::float("rows", 0.5, 1.0),
+                    Dimension::float("features", 0.5, 1.0),
                 ]
             },
             build: |read| {
@@ -115,12 +118,16 @@ pub fn families() -> Vec<Arc<dyn ModelFamily>> {
                 let leaves = read.int("max_leaves", 31, 2..=65_536);
                 let leaf = read.int("min_leaf", 20, 1..=1_000_000);
                 let l2 = read.float("l2", 0.0, 0.0..=1e12);
+                let rows = read.float("rows", 1.0, f64::MIN_POSITIVE..=1.0);
+                let features = read.float("features", 1.0, f64::MIN_POSITIVE..=1.0);
                 let boosting = GradientBoosting::default()
                     .with_rounds(rounds as usize)
                     .with_learning_rate(rate)
                     .with_max_leaves(leaves as usize)
                     .with_min_leaf(leaf as usize)
-                    .with_l2(l2);
+                    .with_l2(l2)
+                    .with_rows(rows)
+                    .with_features(features);
                 Arc::new(boosting)
             },
         }),

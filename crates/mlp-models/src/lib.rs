@@ -31,7 +31,8 @@
 //! | --- | --- |
 //! | baselines | [`DummyClassifier`], [`DummyRegressor`], [`HeuristicRule`] |
 //! | linear models | [`LogisticRegression`], [`LinearRegression`] |
-//! | trees | [`DecisionTree`], [`RandomForest`], [`GradientBoosting`] |
+//! | trees | [`DecisionTree`], [`RandomForest`], [`GradientBoosting`] with [`EarlyStopping`]; all with monotone constraints ([`Trend`]) |
+//! | why a prediction is what it is | [`ShapValues`] of [`FittedTrees`] and [`FittedBoosting`], their rules as text |
 //! | a neural network | [`MultilayerPerceptron`] |
 //! | scales and holes | [`StandardScaler`], [`MinMaxScaler`], [`RobustScaler`], [`Imputer`] |
 //! | features made of features | [`PolynomialFeatures`], [`OneHotEncoder`], [`OrdinalEncoder`], [`Pca`], [`ColumnSelect`] |
