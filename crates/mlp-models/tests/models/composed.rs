@@ -54,8 +54,8 @@ fn calibration_on_held_out_rows_puts_an_overfitted_forest_right() {
     let (train, test) = (Coins::new(1_500, 1), Coins::new(1_500, 2));
     let forest = RandomForest::default().with_trees(30);
     let raw = log_loss(&forest, &train, &test);
-    let platt = log_loss(&Calibrated::platt(forest, Folds::stratified(5)), &train, &test);
-    let isotonic = Calibrated::isotonic(forest, Folds::stratified(5));
+    let platt = log_loss(&Calibrated::platt(forest.clone(), Folds::stratified(5)), &train, &test);
+    let isotonic = Calibrated::isotonic(forest.clone(), Folds::stratified(5));
     let isotonic = log_loss(&isotonic, &train, &test);
     assert!(platt < raw - 0.05 && isotonic < raw - 0.05, "{raw}, {platt}, {isotonic}");
     // The control: on the rows that the forest has learnt by heart, the curve believes it.
