@@ -3,6 +3,7 @@
 //! Prints a line for each measurement: its name, the least seconds of several runs, and the result, so that both sides can be seen to compute
 //! the same.
 
+mod models;
 mod monitor;
 mod select;
 
@@ -18,6 +19,7 @@ use mlp::stats::{
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["models", folder] => models::run(Path::new(folder)),
         ["stats", folder] => stats(Path::new(folder)),
         ["monitor", folder] => monitor::run(Path::new(folder)),
         ["select", folder] => select::run(Path::new(folder)),

@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mlp_core::{Estimator, Samples, Scratch, Target, random};
-use mlp_models::{DecisionTree, GradientBoosting, LogisticRegression, RandomForest};
+use mlp_models::{DecisionTree, GradientBoosting, LogisticRegression, RandomForest, Trend};
 use ndarray::{Array2, ArrayView2};
 use std::hint::black_box;
 
@@ -41,11 +41,16 @@ fn fitting(criterion: &mut Criterion) {
     let data = Data::new(10_000);
     let mut group = criterion.benchmark_group("fit_10000x20");
     group.sample_size(10);
-    let estimators: [(&str, Box<dyn Estimator>); 5] = [
+    let estimators: [(&str, Box<dyn Estimator>); 7] = [
         ("forest_100_trees_1_thread", Box::new(RandomForest::default())),
         ("forest_100_trees_2_threads", Box::new(RandomForest::default().with_threads(2))),
         ("full_tree", Box::new(DecisionTree::default())),
         ("boosting_100_rounds", Box::new(GradientBoosting::default())),
+        ("boosting_100_rounds_2_threads", Box::new(GradientBoosting::default().with_threads(2))),
+        (
+            "boosting_100_rounds_monotone",
+            Box::new(GradientBoosting::default().with_monotone("x2", Trend::Increasing)),
+        ),
         ("logistic", Box::new(LogisticRegression::default())),
     ];
     for (name, estimator) in &estimators {
@@ -82,5 +87,22 @@ fn predicting(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, fitting, predicting);
+fn explaining(criterion: &mut Criterion) {
+    let data = Data::new(10_000);
+    let rows = data.features.slice(ndarray::s![..10, ..]);
+    let boosting = GradientBoosting::default().fit_boosting(data.samples(), 1).expect("a model");
+    let forest = RandomForest::default().with_max_depth(8).fit_forest(data.samples(), 1);
+    let forest = forest.expect("a forest");
+    let mut group = criterion.benchmark_group("shap_10_rows");
+    group.sample_size(10);
+    group.bench_function("boosting_100_rounds", |bencher| {
+        bencher.iter(|| boosting.shap(black_box(rows)).expect("values"));
+    });
+    group.bench_function("forest_100_trees_depth_8", |bencher| {
+        bencher.iter(|| forest.shap(black_box(rows)).expect("values"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, fitting, predicting, explaining);
 criterion_main!(benches);

@@ -6,13 +6,18 @@ use mlp_core::{ModelExt, Saved};
 use mlp_models::Loader;
 use ndarray::Array2;
 
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 11] = [
     "mlp-models/trees",
     "mlp-models/gradient_boosting",
     "mlp-models/logistic",
     "mlp-models/linear",
     "mlp-models/dummy",
+    "mlp-models/perceptron",
     "mlp-models/pipeline",
+    "mlp-models/voting",
+    "mlp-models/stacking",
+    "mlp-models/calibrated",
+    "mlp-models/threshold",
 ];
 
 fuzz_target!(|bytes: &[u8]| {
