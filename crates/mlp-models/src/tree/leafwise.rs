@@ -96,6 +96,72 @@ struct Leaf {
     cut: Option<Cut>,
 }
 
+/// What lies up to each bin of a feature, and what a cut behind it gains. Columns, and no branch on an empty bin, let the compiler take several bins
+/// at once; an empty bin gains what the one before it does, so it is never the first best.
+struct Scan {
+    gradient: [f64; MOST_BINS],
+    hessian: [f64; MOST_BINS],
+    rows: [f64; MOST_BINS],
+    gain: [f64; MOST_BINS],
+    len: usize,
+}
+
+const MOST_BINS: usize = 256;
+
+impl Scan {
+    fn new() -> Self {
+        let zeros = [0.0; MOST_BINS];
+        Self { gradient: zeros, hessian: zeros, rows: zeros, gain: zeros, len: 0 }
+    }
+
+    fn fill(&mut self, bins: &[Sum], start: Sum) {
+        self.len = bins.len().min(MOST_BINS);
+        let mut sum = start;
+        let columns = self.gradient.iter_mut().zip(&mut self.hessian).zip(&mut self.rows);
+        for (&bin, ((gradient, hessian), rows)) in bins.iter().zip(columns) {
+            sum = sum.plus(bin);
+            (*gradient, *hessian, *rows) = (sum.gradient, sum.hessian, f64::from(sum.rows));
+        }
+    }
+
+    /// Both sides' scores under one division, less the score before.
+    fn gains(&mut self, whole: Sum, before: f64, rules: &LeafRules) {
+        let (all, least) = (f64::from(whole.rows), rules.min_leaf as f64);
+        let columns = self.gradient.iter().zip(&self.hessian).zip(&self.rows);
+        for (gain, ((&gradient, &hessian), &rows)) in self.gain[..self.len].iter_mut().zip(columns)
+        {
+            let rest = whole.gradient - gradient;
+            let left = (hessian + rules.l2).max(f64::MIN_POSITIVE);
+            let right = (whole.hessian - hessian + rules.l2).max(f64::MIN_POSITIVE);
+            let scores = (gradient * gradient * right + rest * rest * left) / (left * right);
+            let allowed = (rows >= least) & (all - rows >= least);
+            *gain = if allowed { scores - before } else { f64::NEG_INFINITY };
+        }
+    }
+
+    fn gains_by(&mut self, whole: Sum, min_leaf: usize, gain: impl Fn(Sum, Sum) -> f64) {
+        for at in 0..self.len {
+            let (gradient, hessian) = (self.gradient[at], self.hessian[at]);
+            let left = Sum { gradient, hessian, rows: self.rows[at] as u32 };
+            let right = whole.minus(left);
+            let allowed = left.rows as usize >= min_leaf && right.rows as usize >= min_leaf;
+            self.gain[at] = if allowed { gain(left, right) } else { f64::NEG_INFINITY };
+        }
+    }
+
+    /// The first bin of the highest gain above `least`.
+    fn best(&self, least: f64) -> Option<(usize, f64)> {
+        let mut best = None;
+        let mut most = least;
+        for (bin, &gain) in self.gain[..self.len].iter().enumerate() {
+            if gain > most {
+                (best, most) = (Some(bin), gain);
+            }
+        }
+        best.map(|bin| (bin, most))
+    }
+}
+
 /// Additions to histograms below which another thread costs more than it does.
 const WORTH_A_THREAD: usize = 200_000;
 
@@ -165,14 +231,17 @@ impl<'a> LeafGrower<'a> {
             let leaf = leaves.swap_remove(place);
             if let Some(cut) = leaf.cut {
                 gains[cut.feature] += cut.gain;
-                leaves.extend(self.split(leaf, cut, slopes, nodes));
+                let is_last = leaves.len() + 2 == self.rules.max_leaves;
+                leaves.extend(self.split(leaf, cut, slopes, nodes, is_last));
             }
         }
         for Leaf { place, sum, histogram, .. } in leaves {
             let value = self.rules.learning_rate * self.value(sum, place.bounds);
             nodes.answer(place.node)[0] = value;
             moved(&self.rows[place.start..place.end], value);
-            self.pool.push(histogram);
+            if !histogram.is_empty() {
+                self.pool.push(histogram);
+            }
         }
     }
 
@@ -180,7 +249,14 @@ impl<'a> LeafGrower<'a> {
         bounds.clip(sum.value(self.rules.l2))
     }
 
-    fn split(&mut self, leaf: Leaf, cut: Cut, slopes: &[Slope], nodes: &mut Nodes) -> [Leaf; 2] {
+    fn split(
+        &mut self,
+        leaf: Leaf,
+        cut: Cut,
+        slopes: &[Slope],
+        nodes: &mut Nodes,
+        is_last: bool,
+    ) -> [Leaf; 2] {
         let Leaf { place: Place { node, start, end, depth, bounds }, histogram: mut whole, .. } =
             leaf;
         let edges = &self.table.edges[cut.feature];
@@ -188,6 +264,18 @@ impl<'a> LeafGrower<'a> {
         let covers = [cut.left.hessian, cut.right.hessian];
         let left_node = nodes.split(node, cut.feature, threshold, cut.missing_right, covers);
         let middle = start + self.partition(start, end, &cut);
+        let trend = self.trends.of(cut.feature);
+        let values = [cut.left, cut.right].map(|sum| self.value(sum, bounds));
+        let [low, high] = bounds.split(trend, values[0], values[1]);
+        let depth = depth + 1;
+        let left_place = Place { node: left_node, start, end: middle, depth, bounds: low };
+        let right_place = Place { node: left_node + 1, start: middle, end, depth, bounds: high };
+        if is_last {
+            // Nothing is split any more, so nothing need be counted.
+            self.pool.push(whole);
+            let leaf = |place, sum| Leaf { place, sum, histogram: Vec::new(), cut: None };
+            return [leaf(left_place, cut.left), leaf(right_place, cut.right)];
+        }
         // Only the smaller side is counted; the larger one is the rest.
         let left_is_smaller = middle - start <= end - middle;
         let (from, to) = if left_is_smaller { (start, middle) } else { (middle, end) };
@@ -196,12 +284,6 @@ impl<'a> LeafGrower<'a> {
             *rest = rest.minus(*part);
         }
         let (left, right) = if left_is_smaller { (smaller, whole) } else { (whole, smaller) };
-        let trend = self.trends.of(cut.feature);
-        let values = [cut.left, cut.right].map(|sum| self.value(sum, bounds));
-        let [low, high] = bounds.split(trend, values[0], values[1]);
-        let depth = depth + 1;
-        let left_place = Place { node: left_node, start, end: middle, depth, bounds: low };
-        let right_place = Place { node: left_node + 1, start: middle, end, depth, bounds: high };
         [self.leaf(left_place, cut.left, left), self.leaf(right_place, cut.right, right)]
     }
 
@@ -270,57 +352,48 @@ impl<'a> LeafGrower<'a> {
 
     /// The cut that gains most; the first of equally good ones.
     fn best_cut(&self, histogram: &[Sum], whole: Sum, bounds: Bounds) -> Option<Cut> {
-        let (l2, min_leaf) = (self.rules.l2, self.rules.min_leaf);
+        let l2 = self.rules.l2;
         let free = self.trends.is_empty();
         let before =
             if free { whole.score(l2) } else { whole.score_at(self.value(whole, bounds), l2) };
-        let mut best: Option<Cut> = None;
+        let mut scan = Scan::new();
+        let mut most = self.rules.min_gain.max(1e-12);
+        let mut best = None;
         for &feature in &self.features {
             let bins = &histogram[self.offsets[feature]..self.offsets[feature + 1]];
             let Some((&missing, bins)) = bins.split_last() else { continue };
             let sides: &[bool] = if missing.rows > 0 { &[true, false] } else { &[true] };
             for &missing_right in sides {
-                let mut left = if missing_right { Sum::default() } else { missing };
-                for (bin, &sum) in bins.iter().enumerate() {
-                    if sum.rows == 0 {
-                        continue;
-                    }
-                    left = left.plus(sum);
-                    let right = whole.minus(left);
-                    if (right.rows as usize) < min_leaf {
-                        break;
-                    }
-                    if (left.rows as usize) < min_leaf {
-                        continue;
-                    }
-                    let gain = if free {
-                        left.score(l2) + right.score(l2) - before
-                    } else {
-                        match self.bounded_score(feature, left, right, bounds) {
-                            Some(score) => score - before,
-                            None => continue,
-                        }
-                    };
-                    let least = self.rules.min_gain.max(1e-12);
-                    if gain > best.as_ref().map_or(least, |best| best.gain) {
-                        let next = (bin + 1..bins.len()).find(|&next| bins[next].rows > 0);
-                        let missing_right =
-                            if missing.rows > 0 { missing_right } else { right.rows > left.rows };
-                        let last_left = bin;
-                        best = Some(Cut {
-                            gain,
-                            feature,
-                            last_left,
-                            next,
-                            missing_right,
-                            left,
-                            right,
-                        });
-                    }
+                scan.fill(bins, if missing_right { Sum::default() } else { missing });
+                if free {
+                    scan.gains(whole, before, &self.rules);
+                } else {
+                    scan.gains_by(whole, self.rules.min_leaf, |left, right| {
+                        let score = self.bounded_score(feature, left, right, bounds);
+                        score.map_or(f64::NEG_INFINITY, |score| score - before)
+                    });
+                }
+                if let Some((bin, gain)) = scan.best(most) {
+                    most = gain;
+                    best = Some((feature, bin, missing_right));
                 }
             }
         }
-        best
+        let (feature, last_left, missing_right) = best?;
+        let bins = &histogram[self.offsets[feature]..self.offsets[feature + 1]];
+        let (&missing, bins) = bins.split_last()?;
+        let start = if missing_right { Sum::default() } else { missing };
+        let left = bins[..=last_left].iter().fold(start, |sum, &bin| sum.plus(bin));
+        let right = whole.minus(left);
+        Some(Cut {
+            gain: most,
+            feature,
+            last_left,
+            next: (last_left + 1..bins.len()).find(|&next| bins[next].rows > 0),
+            missing_right: if missing.rows > 0 { missing_right } else { right.rows > left.rows },
+            left,
+            right,
+        })
     }
 
     /// What both sides take off the loss with values within the bounds; none if they go against the trend.
