@@ -73,6 +73,7 @@ mod pruner;
 mod store;
 
 mod axis;
+mod crc32;
 mod error;
 mod hypervolume;
 mod linalg;

@@ -1,6 +1,7 @@
 //! Successive halving, in the variant that stops trials; and Hyperband over it.
 
 use super::{Decision, PruneRequest, Pruner, Verdict, rung, standing};
+use crate::crc32::crc32;
 use crate::error::TuneError;
 use crate::history::History;
 use crate::trial::TrialRecord;
@@ -174,21 +175,9 @@ impl Pruner for HyperbandPruner {
     }
 }
 
-/// The checksum of zlib and of Python's `binascii.crc32`.
-fn crc32(bytes: &[u8]) -> u32 {
-    let shift =
-        |crc: u32| (0..8).fold(crc, |c, _| (c >> 1) ^ (0xEDB8_8320 & (c & 1).wrapping_neg()));
-    !bytes.iter().fold(!0, |crc, byte| shift(crc ^ u32::from(*byte)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_checksum_is_zlibs() {
-        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
-    }
 
     #[test]
     fn a_trial_stays_in_its_bracket() {

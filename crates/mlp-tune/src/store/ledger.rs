@@ -110,6 +110,16 @@ impl Ledger {
         found.ok_or_else(|| StoreError::not_found("trial", number))
     }
 
+    /// The id of the next trial of whichever study.
+    pub(crate) fn next_global_id(&self) -> u64 {
+        self.trials.len() as u64
+    }
+
+    /// The only study there is, or was.
+    pub(crate) fn only_study(&self) -> Option<StudyId> {
+        (self.studies.len() == 1).then_some(StudyId(0))
+    }
+
     pub(crate) fn by_global_id(&self, id: u64) -> Option<(StudyId, u64)> {
         self.trials.get(id as usize).copied()
     }

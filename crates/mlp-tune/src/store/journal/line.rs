@@ -11,7 +11,7 @@ use super::distribution::{self, Distributions};
 use super::number;
 use crate::store::ledger::Ledger;
 use crate::store::{StudyId, TrialDraft, TrialEvent};
-use crate::trial::{TrialRecord, TrialState};
+use crate::trial::{FAILURE, TrialRecord, TrialState};
 use crate::worker;
 
 fn code(state: TrialState) -> u8 {
@@ -56,6 +56,7 @@ pub(super) fn create_study(name: &str, directions: &[Direction]) -> String {
 
 pub(super) fn create_trial(
     study: StudyId,
+    id: u64,
     draft: &TrialDraft,
     distributions: &mut Distributions,
 ) -> Result<String, StoreError> {
@@ -72,7 +73,7 @@ pub(super) fn create_trial(
     }
     let started = draft.started.map_or_else(|| "null".to_owned(), moment);
     Ok(format!(
-        "{},\"study_id\":{},\"datetime_start\":{started},\"state\":{},\"value\":null,\"values\":null,\"distributions\":{{{}}},\"params\":{{{}}},\"user_attrs\":{},\"system_attrs\":{},\"intermediate_values\":{{}}}}\n",
+        "{},\"study_id\":{},\"mlp_id\":{id},\"datetime_start\":{started},\"state\":{},\"value\":null,\"values\":null,\"distributions\":{{{}}},\"params\":{{{}}},\"user_attrs\":{},\"system_attrs\":{},\"intermediate_values\":{{}}}}\n",
         start(4),
         study.0,
         code(draft.state),
@@ -148,6 +149,8 @@ struct Line<'a> {
     study_name: Option<Cow<'a, str>>,
     directions: Option<Vec<u8>>,
     study_id: Option<u64>,
+    /// The id of a trial that is created: what it would be if no line before were damaged.
+    mlp_id: Option<u64>,
     trial_id: Option<u64>,
     state: Option<u8>,
     value: Option<Number>,
@@ -178,6 +181,36 @@ struct Line<'a> {
 /// A double that may stand in quotes.
 #[derive(Debug, Clone, Copy, Deserialize)]
 struct Number(#[serde(with = "mlp_core::exact")] f64);
+
+/// How many trials in a row may be missing without the line behind them being taken for damaged.
+const MAX_MISSING: u64 = 1_000;
+
+/// Puts a failed trial in the place of one whose line is damaged, so that later lines, which refer to trials by their place, mean what they meant.
+pub(super) fn stand_in(bytes: &[u8], number: u64, ledger: &mut Ledger) {
+    if !bytes.starts_with(b"{\"op_code\":4,") {
+        return;
+    }
+    const KEY: &[u8] = b"\"study_id\":";
+    let place = bytes.windows(KEY.len()).position(|part| part == KEY);
+    let digits = place.map(|place| &bytes[place + KEY.len()..]).unwrap_or_default();
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    let named = std::str::from_utf8(&digits[..end]).ok().and_then(|text| text.parse().ok());
+    let study = ledger.only_study().or(named.map(StudyId));
+    if let Some(study) = study {
+        add_stand_in(
+            study,
+            &format!("line {number} of the journal, which created it, is damaged"),
+            ledger,
+        );
+    }
+}
+
+fn add_stand_in(study: StudyId, reason: &str, ledger: &mut Ledger) {
+    let mut draft = TrialDraft::new(TrialState::Failed);
+    draft.system = std::sync::Arc::new([(FAILURE.to_owned(), Value::from(reason))].into());
+    // There may be no such study: then no trial of it either.
+    let _ = ledger.add_trial(study, |number| draft.into_record(number));
+}
 
 /// Reads one line and applies it. What Optuna passes over silently (an operation on a finished trial, a second study of one name) is passed
 /// over here too.
@@ -246,6 +279,14 @@ impl Line<'_> {
         distributions: &mut Distributions,
     ) -> Result<(), String> {
         let study = self.study()?;
+        // Trials before it that no line tells of: their lines are damaged beyond recognition.
+        let missing = self.mlp_id.unwrap_or(0).saturating_sub(ledger.next_global_id());
+        if missing > MAX_MISSING {
+            return Err(format!("{missing} trials before it are missing"));
+        }
+        for _ in 0..missing {
+            add_stand_in(study, "the line that created it is missing", ledger);
+        }
         let mut domains = BTreeMap::new();
         for (name, text) in self.distributions.iter().flatten() {
             domains.insert(name.to_string(), distributions.read(text)?);

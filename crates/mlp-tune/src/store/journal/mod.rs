@@ -1,5 +1,6 @@
 //! Studies in one file, in the format of Optuna's `JournalStorage`.
 
+mod checksum;
 mod distribution;
 mod line;
 mod lock;
@@ -27,8 +28,9 @@ const MAX_DAMAGE: usize = 1_000;
 ///
 /// Creating and finishing a trial write one line each, synced to the disk before the call returns. Every write takes the same lock file as
 /// Optuna's, and looks at the end of the file first: a line that a dying process left unfinished is moved to `<path>.torn`, so that the
-/// next line does not glue to it. Damaged lines in the middle are passed over and listed by [`damage`](Self::damage); Optuna itself refuses
-/// a file that has some.
+/// next line does not glue to it. Each line of ours carries a checksum, in a key that Optuna passes over. Damaged lines in the middle are passed over and listed
+/// by [`damage`](Self::damage); where one created a trial, a failed one stands in for it, so that the results of later trials stay theirs. Optuna itself refuses a file
+/// that has some.
 ///
 /// When the disk is full the line is taken back ([`StoreError::StorageFull`]), and writing goes on when there is room. After any other failed write or
 /// sync the journal is closed ([`StoreError::Closed`]): open it again.
@@ -128,7 +130,7 @@ impl Journal {
         inner.catch_up()?;
         let (line, answer) = compose(&mut inner)?;
         if let Some(line) = line {
-            inner.append(&line, durability)?;
+            inner.append(&checksum::sign(line), durability)?;
             inner.catch_up()?;
         }
         drop(lock);
@@ -164,8 +166,12 @@ impl Inner {
         let complete = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         for line in bytes[..complete].split_inclusive(|&byte| byte == b'\n') {
             self.lines += 1;
-            let outcome = line::apply(line, &mut self.ledger, &mut self.distributions);
+            let outcome = match checksum::is_whole(line) {
+                true => line::apply(line, &mut self.ledger, &mut self.distributions),
+                false => Err("its checksum does not match".to_owned()),
+            };
             if let Err(reason) = outcome {
+                line::stand_in(line, self.lines, &mut self.ledger);
                 self.damaged += 1;
                 if self.damage.len() < MAX_DAMAGE {
                     self.damage.push(Damage { line: self.lines, reason });
@@ -267,7 +273,8 @@ impl StudyStore for Journal {
     ) -> Result<(), StoreError> {
         self.write(Durability::Synced, |inner| {
             inner.ledger.check_next(study, number)?;
-            Ok((Some(line::create_trial(study, draft, &mut inner.distributions)?), ()))
+            let id = inner.ledger.next_global_id();
+            Ok((Some(line::create_trial(study, id, draft, &mut inner.distributions)?), ()))
         })
     }
 

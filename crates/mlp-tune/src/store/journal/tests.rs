@@ -166,3 +166,53 @@ fn random_bytes_never_panic() {
         }
     }
 }
+
+/// A journal of several trials, each with a value of its own.
+fn several(path: &Path, trials: u64) -> StudyId {
+    let journal = Journal::open(path).unwrap();
+    let study = journal.open_study("s", &[Direction::Minimize]).unwrap();
+    for number in 0..trials {
+        journal.create_trial(study, number, &draft()).unwrap();
+        journal.record(study, number, &finish(number as f64)).unwrap();
+    }
+    study
+}
+
+#[test]
+fn a_damaged_line_leaves_the_results_of_other_trials_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let study = several(&path, 4);
+    let whole = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    for (damaged, by) in [(3, "\"op_code\":4"), (3, "mlp"), (4, "mlp"), (7, "state")] {
+        let mut copy: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
+        copy[damaged] = copy[damaged].replacen(by, "#", 1);
+        fs::write(&path, copy.join("\n") + "\n").unwrap();
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.damage().first().map(|d| d.line), Some(damaged as u64 + 1));
+        let trials = journal.changes(study, 0).unwrap().trials;
+        let complete = trials.iter().filter(|trial| trial.state == TrialState::Complete);
+        assert!(complete.clone().count() == 3, "{damaged}: {trials:?}");
+        assert!(complete.into_iter().all(|trial| trial.values == [trial.number as f64]));
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_found_or_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let study = several(&path, 2);
+    let whole = fs::read(&path).unwrap();
+    let expected = Journal::open(&path).unwrap().changes(study, 0).unwrap().trials;
+    for bit in (0..8 * whole.len()).step_by(3) {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &flipped).unwrap();
+        let Ok(journal) = Journal::open(&path) else { continue };
+        let torn = !flipped.ends_with(b"\n");
+        if journal.damaged_lines() == 0 && !torn {
+            assert_eq!(journal.changes(study, 0).unwrap().trials, expected, "bit {bit}");
+        }
+    }
+}
