@@ -1,12 +1,16 @@
-//! What does a study cost per trial, beside the objective? Ask and tell with ten floats, in memory, at a given length of the history.
+//! What does a study cost per trial, beside the objective? Ask and tell with ten floats, in memory, at a given length of the history: CPU time
+//! of the thread, the least of ten batches of ten trials (`-- --test` runs a short one).
 
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use mlp_core::{Dimension, Direction, Params, SearchSpace};
-use mlp_tune::{RandomSampler, Sampler, Study, TpeSampler};
+use mlp_tune::{
+    CmaEsSampler, GpSampler, NsgaSampler, RandomSampler, Sampler, SobolSampler, Study, TpeSampler,
+    TpeSettings,
+};
 
-fn study(sampler: impl Sampler + 'static) -> Study {
+fn study(sampler: Box<dyn Sampler>) -> Study {
     let space = SearchSpace::new((0..10).map(|i| Dimension::float(format!("x{i}"), 0.0, 1.0)));
     Study::new(space.expect("ten ranges"), Direction::Minimize).with_sampler(sampler).with_seed(1)
 }
@@ -21,36 +25,42 @@ fn one_trial(study: &Study) {
     trial.tell(black_box(value)).expect("a result");
 }
 
-fn grown(trials: usize, sampler: impl Sampler + 'static) -> Study {
-    let study = study(sampler);
-    (0..trials).for_each(|_| one_trial(&study));
-    study
+/// What the thread has had of the processor, where the system tells; else the time of the clock.
+fn cpu(start: Instant) -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let told = told.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    told.map_or_else(|| start.elapsed(), Duration::from_nanos)
 }
 
-fn overhead(criterion: &mut Criterion) {
-    for trials in [100, 1_000, 3_000] {
-        let mut group = criterion.benchmark_group(format!("{trials}_trials"));
-        group.sample_size(10);
-        // Ten trials a measurement: the history stays about as long as the name says.
-        group.bench_function("tpe_10", |bencher| {
-            let make = || grown(trials, TpeSampler::default());
-            bencher.iter_batched_ref(
-                make,
-                |study| (0..10).for_each(|_| one_trial(study)),
-                BatchSize::PerIteration,
-            );
-        });
-        group.bench_function("random_10", |bencher| {
-            let make = || grown(trials, RandomSampler::new());
-            bencher.iter_batched_ref(
-                make,
-                |study| (0..10).for_each(|_| one_trial(study)),
-                BatchSize::PerIteration,
-            );
-        });
-        group.finish();
+fn sampler(name: &str) -> Box<dyn Sampler> {
+    match name {
+        "random" => Box::new(RandomSampler::new()),
+        "sobol" => Box::new(SobolSampler::new()),
+        "tpe" => Box::new(TpeSampler::default()),
+        "tpe_optuna" => Box::new(TpeSampler::new(TpeSettings::optuna())),
+        "cma" => Box::new(CmaEsSampler::default()),
+        "gp" => Box::new(GpSampler::default()),
+        _ => Box::new(NsgaSampler::default()),
     }
 }
 
-criterion_group!(benches, overhead);
-criterion_main!(benches);
+fn main() {
+    let short = std::env::args().any(|argument| argument == "--test");
+    let lengths: &[usize] = if short { &[20] } else { &[50, 1_000, 3_000] };
+    let start = Instant::now();
+    for name in ["random", "sobol", "tpe", "tpe_optuna", "cma", "nsga2", "gp"] {
+        let study = study(sampler(name));
+        let mut done = 0;
+        for &length in lengths.iter().filter(|length| name != "gp" || **length <= 50) {
+            (done..length).for_each(|_| one_trial(&study));
+            let batch = || {
+                let before = cpu(start);
+                (0..10).for_each(|_| one_trial(&study));
+                cpu(start) - before
+            };
+            let least = (0..10).map(|_| batch()).min().unwrap_or_default();
+            done = length + 100;
+            println!("{name} after {length} trials: {:.1} µs", least.as_secs_f64() * 1e5);
+        }
+    }
+}

@@ -98,6 +98,27 @@ pub(crate) fn decode(domain: &Domain, place: f64) -> ParamValue {
     }
 }
 
+/// How many values a domain may have to be listed: beyond that the list alone takes hundreds of megabytes.
+pub(crate) const MAX_VALUES: u64 = 1_000_000;
+
+/// All values of a domain, in their order; none if they have no end, or are too many to list.
+pub(crate) fn values(domain: &Domain) -> Option<Vec<ParamValue>> {
+    let count = domain.cardinality().filter(|count| *count <= MAX_VALUES);
+    Some(match domain {
+        Domain::Categorical { choices } => choices.clone(),
+        Domain::Int { low, high, step, .. } => {
+            count?;
+            (*low..=*high).step_by(usize::try_from(*step).ok()?).map(Into::into).collect()
+        }
+        Domain::Float { low, high, step, .. } => match step {
+            Some(step) => (0..count?).map(|k| (low + k as f64 * step).into()).collect(),
+            None if low == high => vec![(*low).into()],
+            None => return None,
+        },
+        _ => return None,
+    })
+}
+
 /// A value spread evenly over a domain.
 pub(crate) fn uniform(domain: &Domain, stream: &mut ChaCha8Rng) -> ParamValue {
     if let Domain::Categorical { choices } = domain {

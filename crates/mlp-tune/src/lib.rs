@@ -32,11 +32,11 @@
 //! | for | types |
 //! | --- | --- |
 //! | a search | [`Study`], [`Trial`], [`Budget`], [`Stopper`], [`Duplicates`], [`TrialRecord`], [`TrialObserver`] |
-//! | who proposes | [`Sampler`]: [`TpeSampler`] (the default), [`GpSampler`] for some dozen trials, [`CmaEsSampler`] for many of numbers that interact, [`NsgaSampler`] for several objectives, [`SobolSampler`], [`RandomSampler`], [`GridSampler`] |
+//! | who proposes | [`Sampler`]: [`TpeSampler`] (the default), [`GpSampler`] for some dozen trials, [`CmaEsSampler`] for many of numbers that interact, [`NsgaSampler`] for several objectives, [`SobolSampler`], [`RandomSampler`], [`GridSampler`], [`BruteForceSampler`] |
 //! | several objectives | [`Study::pareto_front`], [`hypervolume`] |
 //! | who stops early | [`Pruner`]: [`PercentilePruner`] (median), [`HalvingPruner`], [`HyperbandPruner`], [`WilcoxonPruner`] for folds, [`PatientPruner`], [`ThresholdPruner`]; who pauses and takes up again: [`PromotionPruner`] (ASHA) |
 //! | where studies live | [`StudyStore`]: [`MemoryStore`], [`Journal`], [`RetryingStore`] around another |
-//! | what was found | [`Study::best`], [`Study::pareto_front`], [`TrialTable`], [`HistoryPoint`], [`SlicePoint`] |
+//! | what was found | [`Study::best`], [`Study::pareto_front`], [`TrialTable`], [`HistoryPoint`], [`SlicePoint`], [`PedAnova`] (importance) |
 //!
 //! # What an objective can rely on
 //!
@@ -76,6 +76,7 @@ mod axis;
 mod crc32;
 mod error;
 mod hypervolume;
+mod importance;
 mod linalg;
 mod order;
 mod pareto;
@@ -85,12 +86,14 @@ pub use budget::{Budget, Plateau, StopReason, Stopper};
 pub use error::TuneError;
 pub use history::History;
 pub use hypervolume::hypervolume;
+pub use importance::PedAnova;
 pub use objective::{Scores, TrialError};
 pub use observer::TrialObserver;
 pub use pruner::{
     Decision, HalvingPruner, HyperbandPruner, NoPruner, Patience, PatientPruner, PercentilePruner,
     PromotionPruner, PruneRequest, Pruner, ResumeRequest, ThresholdPruner, Verdict, WilcoxonPruner,
 };
+pub use sampler::brute::BruteForceSampler;
 pub use sampler::cma::{CmaEsSampler, CmaEsSettings, Restart};
 pub use sampler::gp::{GpSampler, GpSettings};
 pub use sampler::grid::GridSampler;

@@ -3,6 +3,7 @@
 mod generations;
 mod learned;
 
+pub(crate) mod brute;
 pub(crate) mod cma;
 pub(crate) mod gp;
 pub(crate) mod grid;

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use mlp_core::{Dimension, Direction, Params, SearchSpace};
 use mlp_tune::{
-    Budget, CmaEsSampler, CmaEsSettings, GpSampler, NsgaSampler, NsgaSettings, RandomSampler,
-    Restart, Sampler, SobolSampler, Study, TpeSampler, TpeSettings, TrialError, Variation,
+    BruteForceSampler, Budget, CmaEsSampler, CmaEsSettings, GpSampler, NsgaSampler, NsgaSettings,
+    RandomSampler, Restart, Sampler, SobolSampler, Study, TpeSampler, TpeSettings, TrialError,
+    Variation,
 };
 
 use crate::{bowl, essence, plane};
@@ -118,6 +119,58 @@ fn what_samplers_keep_between_calls_only_saves_time() {
 }
 
 #[test]
+fn brute_force_tries_every_point_of_a_conditional_space_once() {
+    for threads in [1, 3] {
+        let space = SearchSpace::new([
+            Dimension::categorical("kind", ["a", "b", "c"]),
+            Dimension::int("depth", 1, 4).when("kind", ["b"]),
+            Dimension::stepped_float("rate", 0.0, 1.0, 0.5).when("kind", ["b", "c"]),
+        ]);
+        let study = Study::new(space.unwrap(), Direction::Minimize)
+            .with_sampler(BruteForceSampler::new())
+            .with_threads(threads);
+        let objective = |trial: &mut mlp_tune::Trial<'_>| match trial.number() {
+            3 => Err(TrialError::failed("once")),
+            _ => Ok(0.0),
+        };
+        let summary = study.optimize(objective, Budget::unlimited()).unwrap();
+        assert_eq!(summary.reason, mlp_tune::StopReason::Exhausted);
+        let trials = study.trials().unwrap();
+        let complete = trials.iter().filter(|t| t.state == mlp_tune::TrialState::Complete);
+        let mut points: Vec<String> = complete.map(|trial| trial.params.to_string()).collect();
+        points.sort();
+        points.dedup();
+        assert_eq!((points.len(), trials.len()), (1 + 4 * 3 + 3, 17), "one of them failed once");
+    }
+    let endless = SearchSpace::new([Dimension::float("x", 0.0, 1.0)]).unwrap();
+    let study = Study::new(endless, Direction::Minimize).with_sampler(BruteForceSampler::new());
+    assert!(study.ask().unwrap_err().to_string().contains("no end"));
+}
+
+#[test]
+fn brute_force_exhausts_a_tree_that_grows_while_trials_run() {
+    let objective = |trial: &mut mlp_tune::Trial<'_>| {
+        let layers = trial.suggest_int("layers", 1, 3)?;
+        if trial.number() == 5 {
+            return Err(TrialError::failed("halfway"));
+        }
+        let mut sum = 0;
+        for layer in 0..layers {
+            sum += trial.suggest_int(&format!("width_{layer}"), 1, 2)?;
+        }
+        // One whose domain depends on the path, and whose name stands before the others.
+        sum += trial.suggest_int("a_last", 0, layers - 1)?;
+        Ok(sum as f64)
+    };
+    let study = Study::new(SearchSpace::default(), Direction::Minimize)
+        .with_sampler(BruteForceSampler::new());
+    let summary = study.optimize(objective, Budget::trials(200)).unwrap();
+    assert_eq!(summary.reason, mlp_tune::StopReason::Exhausted);
+    let trials = study.trials().unwrap();
+    assert_eq!(trials.len(), 2 + 4 * 2 + 8 * 3 + 1, "each point once, and the failed one");
+}
+
+#[test]
 fn cma_es_needs_one_objective_and_numbers() {
     let two = Study::with_objectives(plane(), [Direction::Minimize; 2]).unwrap();
     assert!(two.with_sampler(CmaEsSampler::default()).ask().is_err());
@@ -130,7 +183,7 @@ fn cma_es_needs_one_objective_and_numbers() {
 
 /// The best value of a sampler, in the median of some seeds.
 fn median_best(name: &str, space: &SearchSpace, trials: u64, loss: fn(&Params) -> f64) -> f64 {
-    let mut bests: Vec<f64> = (0..5)
+    let mut bests: Vec<f64> = (0..3)
         .map(|seed| {
             let study = Study::new(space.clone(), Direction::Minimize)
                 .with_seed(seed)
@@ -140,7 +193,7 @@ fn median_best(name: &str, space: &SearchSpace, trials: u64, loss: fn(&Params) -
         })
         .collect();
     bests.sort_by(f64::total_cmp);
-    bests[2]
+    bests[1]
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl<'a> Evidence<'a> {
             gradient[dimensions + 1] += 0.5 * outer(row, row) * hyper.noise.exp();
         }
         let priors = hyper.lengths.iter().map(|length| (*length, self.length, 1.0));
-        let priors = priors.chain([(hyper.signal, 0.0, 1.0), (hyper.noise, NOISE_MEAN, 2.0)]);
+        let priors = priors.chain([(hyper.signal, 0.0, 1.0), (hyper.noise, NOISE_MEAN, 3.0)]);
         for (slope, (value, mean, deviation)) in gradient.iter_mut().zip(priors) {
             let z = (value - mean) / deviation;
             cost += 0.5 * z * z;
@@ -149,8 +149,8 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// The mean of the prior of the logarithm of the noise: a thousandth of the variance.
-const NOISE_MEAN: f64 = -7.0;
+/// The mean of the prior of the logarithm of the noise: little, as most objectives have, with much room for more.
+const NOISE_MEAN: f64 = -10.0;
 
 /// (LLᵀ)⁻¹, its lower triangle.
 fn invert(lower: &Matrix) -> Matrix {
@@ -233,7 +233,7 @@ mod tests {
     fn the_gradient_is_that_of_finite_differences() {
         let (points, targets) = data(14);
         let evidence = Evidence::new(&points, &targets);
-        let values = [-0.9, 0.2, -0.4, 0.3, -4.0];
+        let values = [-0.9, 0.2, -0.4, 0.3, -4.0_f64];
         let (_, gradient) = evidence.cost(&values);
         for k in 0..values.len() {
             let moved = |by: f64| {
