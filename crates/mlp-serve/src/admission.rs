@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use mlp_core::{OutcomeStatus, Servable, catch_panic};
 
@@ -28,13 +29,21 @@ pub(crate) enum Admitted<O> {
     Waiting(Arc<Slot<O>>),
 }
 
+/// A request that was not taken in, and its input.
+pub(crate) enum Turned<I> {
+    /// The version takes no more.
+    Away(I),
+    /// There is no room: nobody has been told yet.
+    Full(I, ServeError),
+}
+
 thread_local! {
     /// Where the cache key of a request is written.
     static KEY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl<M: ?Sized + Servable> Version<M> {
-    /// Takes a request in; gives its input back if this version takes no more.
+    /// Takes a request in, or gives its input back.
     pub(crate) fn admit(
         &self,
         call: Call,
@@ -42,7 +51,13 @@ impl<M: ?Sized + Servable> Version<M> {
         place: Place,
         input: M::Input,
         shadows: Shadows<M>,
-    ) -> Result<Admitted<M::Output>, M::Input> {
+    ) -> Result<Admitted<M::Output>, Turned<M::Input>> {
+        // A deadline may have passed while the caller waited for room.
+        if call.deadline.is_some_and(|deadline| deadline <= self.ledger.time.monotonic()) {
+            // The model was never asked: no evidence against the version.
+            let error = ServeError::DeadlineExceeded { version: self.ledger.version };
+            return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
+        }
         let rows = match self.inspect(&input) {
             Ok(rows) => rows,
             Err(error) => return Ok(Admitted::Settled(Err(self.refuse(&call, error)))),
@@ -55,12 +70,10 @@ impl<M: ?Sized + Servable> Version<M> {
         let is_cacheable = catch_panic(|| self.model.cache_key(&input, &mut key)).unwrap_or(false);
         let remembered = is_cacheable.then(|| self.recall(&key, call.entered)).flatten();
         let admitted = match remembered {
-            Some(remembered) => {
-                Ok(Admitted::Settled(Ok(self.repeat_and_mirror(&call, input, remembered, shadows))))
-            }
+            Some(remembered) => Ok(self.repeat_and_mirror(&call, input, remembered, shadows)),
             None => {
-                count(&self.ledger.counters.cache_misses);
                 let key = is_cacheable.then(|| Box::from(&key[..]));
+                key.iter().for_each(|_| count(&self.ledger.counters.cache_misses));
                 self.enqueue(call, priority, place, input, rows, key, shadows)
             }
         };
@@ -97,60 +110,64 @@ impl<M: ?Sized + Servable> Version<M> {
         rows: usize,
         key: Option<Box<[u8]>>,
         shadows: Shadows<M>,
-    ) -> Result<Admitted<M::Output>, M::Input> {
-        if call.is_late(call.entered) {
-            // The model was never asked: no evidence against the version.
-            self.ledger.report(&call, OutcomeStatus::Refused, call.entered);
-            return Ok(Admitted::Settled(Err(ServeError::DeadlineExceeded {
-                version: self.ledger.version,
-            })));
-        }
+    ) -> Result<Admitted<M::Output>, Turned<M::Input>> {
+        let version = self.ledger.version;
         let mut queue = self.queue.lock();
         if queue.is_closed {
-            return Err(input);
+            return Err(Turned::Away(input));
         }
         if queue.roster.is_down() {
             drop(queue);
-            let error = ServeError::NotReady { version: Some(self.ledger.version) };
+            let error = ServeError::NotReady { version: Some(version) };
             return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
+        }
+        if let Some(limit) = self.options.max_in_flight {
+            while queue.in_flight() >= limit {
+                let waiting = queue.in_flight();
+                let Some(swept) = self.sweep(queue) else {
+                    return Err(Turned::Full(
+                        input,
+                        ServeError::Overloaded { version, waiting, limit },
+                    ));
+                };
+                queue = swept;
+            }
         }
         if let Some(key) = &key {
             if queue.flights.contains(key) {
-                return Ok(self.follow(queue, key, call, input, rows, shadows));
+                return self.follow(queue, key, call, priority, input, rows, shadows);
             }
             // The one that led may have come to its end since the cache was asked.
             if let Some(remembered) = self.recall(key, call.entered) {
                 drop(queue);
-                let answer = self.repeat_and_mirror(&call, input, remembered, shadows);
-                return Ok(Admitted::Settled(Ok(answer)));
+                return Ok(self.repeat_and_mirror(&call, input, remembered, shadows));
             }
-        }
-        if let Some(limit) = self.options.max_in_flight.filter(|limit| queue.active >= *limit) {
-            let waiting = queue.active;
-            drop(queue);
-            let error = ServeError::Overloaded { version: self.ledger.version, waiting, limit };
-            return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
         }
         if place == Place::Caller
             && self.is_cheap(&queue, rows, &call)
             && let Some(replica) = queue.idle.pop()
         {
-            queue.open();
-            key.iter().for_each(|key| queue.flights.lead(key.clone()));
+            queue.open(call.entered, self.options.batch_delay);
+            key.iter().for_each(|key| queue.flights.lead(key.clone(), priority));
             drop(queue);
             return Ok(Admitted::Settled(self.run_here(&call, replica, input, rows, key, shadows)));
         }
-        if queue.rows() > self.options.queue_rows.saturating_sub(rows) {
-            let (waiting, limit) = (queue.rows(), self.options.queue_rows);
-            drop(queue);
-            let error = ServeError::Overloaded { version: self.ledger.version, waiting, limit };
-            return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
+        let limit = self.options.queue_rows;
+        while queue.rows() > limit.saturating_sub(rows) {
+            let waiting = queue.rows();
+            let Some(swept) = self.sweep(queue) else {
+                return Err(Turned::Full(
+                    input,
+                    ServeError::Overloaded { version, waiting, limit },
+                ));
+            };
+            queue = swept;
         }
         let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
         let was_empty = !queue.has_requests();
-        queue.open();
-        key.iter().for_each(|key| queue.flights.lead(key.clone()));
-        let task = Task::Answer(Request { slot: Arc::clone(&slot), key, shadows });
+        queue.open(call.entered, self.options.batch_delay);
+        key.iter().for_each(|key| queue.flights.lead(key.clone(), priority));
+        let task = Task::Answer(Request { slot: Arc::clone(&slot), priority, key, shadows });
         queue.push(priority, Job { input, rows, entered: call.entered, task });
         // While a batch waits for more rows, its replica is woken only by what ends the wait.
         let is_news = self.options.batch_delay.is_zero()
@@ -164,27 +181,51 @@ impl<M: ?Sized + Servable> Version<M> {
         Ok(Admitted::Waiting(slot))
     }
 
+    /// Takes out what nobody wants any more; none if there is no such thing.
+    pub(crate) fn sweep<'a>(
+        &'a self,
+        mut queue: MutexGuard<'a, Queue<M>>,
+    ) -> Option<MutexGuard<'a, Queue<M>>> {
+        let gone = self.ledger.counters.gone.load(Ordering::Relaxed);
+        let dead = queue.sweep(gone, self.ledger.time.monotonic());
+        let is_over = queue.is_over();
+        drop(queue);
+        if is_over {
+            self.work.notify_all();
+        }
+        if dead.is_empty() {
+            return None;
+        }
+        self.bury(dead);
+        Some(self.queue.lock())
+    }
+
     /// Lets a request wait for an identical one, unless as many do as may wait in the queue.
-    pub(crate) fn follow(
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a request, none of which is kept here"
+    )]
+    fn follow(
         &self,
         mut queue: MutexGuard<'_, Queue<M>>,
         key: &[u8],
         call: Call,
+        priority: Priority,
         input: M::Input,
         rows: usize,
         shadows: Shadows<M>,
-    ) -> Admitted<M::Output> {
+    ) -> Result<Admitted<M::Output>, Turned<M::Input>> {
         let (waiting, limit) = (queue.flights.followers(), self.options.queue_rows);
         if waiting >= limit {
             drop(queue);
-            let error = ServeError::Overloaded { version: self.ledger.version, waiting, limit };
-            return Admitted::Settled(Err(self.refuse(&call, error)));
+            let version = self.ledger.version;
+            return Err(Turned::Full(input, ServeError::Overloaded { version, waiting, limit }));
         }
         let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
-        let task = Task::Answer(Request { slot: Arc::clone(&slot), key: None, shadows });
+        let task = Task::Answer(Request { slot: Arc::clone(&slot), priority, key: None, shadows });
         queue.open += 1;
-        queue.flights.follow(key, Job { input, rows, entered: call.entered, task });
-        Admitted::Waiting(slot)
+        queue.follow(key, priority, Job { input, rows, entered: call.entered, task });
+        Ok(Admitted::Waiting(slot))
     }
 
     /// Whether the caller should run the model itself: nothing waits, and the call is known to be short.

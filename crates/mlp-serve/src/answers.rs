@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use mlp_core::{Servable, catch_panic};
+use mlp_core::{OutcomeStatus, Servable, catch_panic};
 
+use crate::admission::Admitted;
 use crate::cache::Remembered;
+use crate::error::ServeError;
 use crate::ledger::Call;
 use crate::queue::Shadows;
 use crate::request::Answer;
@@ -26,7 +28,8 @@ impl<M: ?Sized + Servable> Version<M> {
     }
 
     pub(crate) fn recall(&self, key: &[u8], now: Duration) -> Option<Remembered<M::Output>> {
-        let remembered = self.cache.as_ref()?.get(key)?;
+        let cache = self.cache.as_ref()?;
+        let remembered = catch_panic(|| cache.get(key)).ok().flatten()?;
         remembered.expires.is_none_or(|expires| now < expires).then_some(remembered)
     }
 
@@ -52,13 +55,18 @@ impl<M: ?Sized + Servable> Version<M> {
         input: M::Input,
         remembered: Remembered<M::Output>,
         shadows: Shadows<M>,
-    ) -> Answer<M::Output> {
+    ) -> Admitted<M::Output> {
         let now = self.ledger.time.monotonic();
+        if call.is_late(now) {
+            self.ledger.report(call, OutcomeStatus::TimedOut, now);
+            let error = ServeError::DeadlineExceeded { version: self.ledger.version };
+            return Admitted::Settled(Err(error));
+        }
         let answer = self.repeat(call, &input, remembered.output, remembered.replica, now);
         if !shadows.is_empty() {
             self.mirror(*call, input, Some(answer.output.clone()), shadows);
         }
-        answer
+        Admitted::Settled(Ok(answer))
     }
 
     pub(crate) fn remember(

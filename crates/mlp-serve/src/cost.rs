@@ -56,7 +56,7 @@ impl Cost {
     fn try_cap(&mut self, rows: usize, is_late: bool, most: usize) {
         let tried = self.tried.max(1.0);
         self.tried = match is_late {
-            true => (tried.min(rows as f64) * 0.75).max(1.0),
+            true => (tried * 0.75).max(1.0),
             false if rows as f64 >= tried.floor() => (tried + 1.0).min(most as f64),
             false => tried,
         };
@@ -145,6 +145,13 @@ mod tests {
         let cap =
             capped(100, 500, |batch, rows| if rows <= 12 { 20 + batch * 37 % 60 } else { 900 });
         assert!((8..=13).contains(&cap), "{cap}");
+    }
+
+    #[test]
+    fn one_late_batch_of_one_row_costs_a_quarter_of_the_cap_found_by_trial() {
+        let mut cost = Cost { tried: 64.0, ..Cost::default() };
+        cost.try_cap(1, true, 64);
+        assert_eq!(cost.tried, 48.0);
     }
 
     #[test]

@@ -72,6 +72,12 @@ pub enum ServeError {
         #[source]
         source: ModelError,
     },
+    /// The router panicked when it was asked for a version.
+    #[error("the router panicked: {message}")]
+    RouterPanicked {
+        /// What the panic said.
+        message: String,
+    },
     /// The replica did not come back from the model within the limit, and was given up.
     #[error("replica {replica} of {version} is stuck: it did not come back within {limit:?}")]
     ReplicaStuck {

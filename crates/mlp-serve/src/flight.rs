@@ -1,6 +1,7 @@
 //! One computation for identical inputs: who asks for what is being computed waits for that.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use mlp_core::{ModelError, OutcomeStatus, Servable};
 
@@ -13,8 +14,14 @@ use crate::version::Version;
 
 /// The keys that are being computed, and who waits for each besides the one whose request is in the queue.
 pub(crate) struct Flights<M: ?Sized + Servable> {
-    by_key: HashMap<Box<[u8]>, Vec<Job<M>>>,
+    by_key: HashMap<Box<[u8]>, Flight<M>>,
     followers: usize,
+}
+
+struct Flight<M: ?Sized + Servable> {
+    /// That of the most urgent request for the key.
+    priority: Priority,
+    followers: Vec<Job<M>>,
 }
 
 impl<M: ?Sized + Servable> Flights<M> {
@@ -27,26 +34,64 @@ impl<M: ?Sized + Servable> Flights<M> {
         self.followers
     }
 
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job<M>> {
+        self.by_key.values().flat_map(|flight| &flight.followers)
+    }
+
     pub(crate) fn contains(&self, key: &[u8]) -> bool {
         self.by_key.contains_key(key)
     }
 
     /// Notes that a key is being computed.
-    pub(crate) fn lead(&mut self, key: Box<[u8]>) {
-        self.by_key.insert(key, Vec::new());
+    pub(crate) fn lead(&mut self, key: Box<[u8]>, priority: Priority) {
+        self.by_key.insert(key, Flight { priority, followers: Vec::new() });
     }
 
-    /// Lets a request wait for the one that leads its key.
-    pub(crate) fn follow(&mut self, key: &[u8], job: Job<M>) {
-        if let Some(followers) = self.by_key.get_mut(key) {
-            followers.push(job);
-            self.followers += 1;
+    /// Lets a request wait for the one that leads its key; whether it is more urgent than all before it.
+    pub(crate) fn follow(&mut self, key: &[u8], priority: Priority, job: Job<M>) -> bool {
+        let Some(flight) = self.by_key.get_mut(key) else { return false };
+        flight.followers.push(job);
+        self.followers += 1;
+        let is_more = priority > flight.priority;
+        flight.priority = flight.priority.max(priority);
+        is_more
+    }
+
+    /// Lets the first who still wants the answer lead, since the leader is gone without having been computed; with the priority of the
+    /// most urgent one that is left. Those who do not want it any more go to `dead`.
+    pub(crate) fn inherit(
+        &mut self,
+        key: &[u8],
+        now: Duration,
+        dead: &mut Vec<Job<M>>,
+    ) -> Option<(Priority, Job<M>)> {
+        let (key, Flight { followers, .. }) = self.by_key.remove_entry(key)?;
+        self.followers -= followers.len();
+        let (mut wanted, unwanted): (Vec<_>, Vec<_>) =
+            followers.into_iter().partition(|job| job.is_wanted(now));
+        dead.extend(unwanted);
+        let priority = wanted.iter().map(Job::priority).max()?;
+        let mut heir = wanted.remove(0);
+        if let Task::Answer(request) = &mut heir.task {
+            request.key = Some(key.clone());
         }
+        self.followers += wanted.len();
+        self.by_key.insert(key, Flight { priority, followers: wanted });
+        Some((priority, heir))
+    }
+
+    /// Puts those among the dead who wait for an identical request and do not want the answer any more.
+    pub(crate) fn sweep(&mut self, now: Duration, dead: &mut Vec<Job<M>>) {
+        let before = dead.len();
+        for flight in self.by_key.values_mut() {
+            dead.extend(flight.followers.extract_if(.., |job| !job.is_wanted(now)));
+        }
+        self.followers -= dead.len() - before;
     }
 
     /// Ends the computation of a key; who waited for it.
     fn land(&mut self, key: &[u8]) -> Vec<Job<M>> {
-        let followers = self.by_key.remove(key).unwrap_or_default();
+        let followers = self.by_key.remove(key).map_or_else(Vec::new, |flight| flight.followers);
         self.followers -= followers.len();
         followers
     }
@@ -54,7 +99,7 @@ impl<M: ?Sized + Servable> Flights<M> {
     /// Ends all computations.
     pub(crate) fn take(&mut self) -> Vec<Job<M>> {
         self.followers = 0;
-        self.by_key.drain().flat_map(|(_, followers)| followers).collect()
+        self.by_key.drain().flat_map(|(_, flight)| flight.followers).collect()
     }
 }
 
@@ -113,39 +158,14 @@ impl<M: ?Sized + Servable> Version<M> {
         }
     }
 
-    /// Lets the first who still wants the answer lead, since the leader is gone without having been computed. Called by a replica's thread,
-    /// which looks into the queue afterwards, so this works while the version closes.
-    pub(crate) fn hand_over(&self, key: Box<[u8]>) {
-        let mut queue = self.queue.lock();
-        let now = self.ledger.time.monotonic();
-        let mut followers = queue.flights.land(&key);
-        let Some(heir) = followers.iter().position(|job| job.is_wanted(now)) else {
-            drop(queue);
-            self.bury(followers);
-            return;
-        };
-        let mut job = followers.remove(heir);
-        queue.flights.lead(key.clone());
-        for follower in followers {
-            queue.flights.follow(&key, follower);
-        }
-        if let Task::Answer(request) = &mut job.task {
-            request.key = Some(key);
-        }
-        queue.active += 1;
-        queue.push(Priority::High, job);
-        drop(queue);
-        self.work.notify_one();
-    }
-
     /// Tells those whose deadline passed; those who cancelled have been reported.
-    pub(crate) fn bury(&self, dead: Vec<Job<M>>) {
-        let settled = dead.len();
+    pub(crate) fn bury(&self, dead: impl IntoIterator<Item = Job<M>>) {
+        let mut settled = 0;
         for job in dead {
+            settled += 1;
             let Task::Answer(request) = job.task else { continue };
             let error = ServeError::DeadlineExceeded { version: self.ledger.version };
             request.slot.fail(OutcomeStatus::TimedOut, error);
-            request.key.into_iter().for_each(|key| self.hand_over(key));
         }
         if settled > 0 {
             self.close_requests(settled);

@@ -8,7 +8,9 @@ use mlp_core::{Health, VersionNumber};
 pub struct ServerHealth {
     /// Whether the server draws breath: false only once it is drained. A server that is not live should be replaced.
     pub is_live: bool,
-    /// Whether it takes requests: a version is ready, and it is not draining. A server that is not ready should get no traffic.
+    /// Whether it takes requests: it is not draining, and each version that would answer now is ready. Without a router that is the current one, and
+    /// the one that takes over from it. With a router it is asked where the next 16 anonymous requests would go: those in the active role count (those in
+    /// any role if none is active), so a canary that is ill does not take the server out. A server that is not ready should get no traffic.
     pub is_ready: bool,
     /// Its versions, by number, those on their way out among them.
     pub versions: Vec<VersionHealth>,

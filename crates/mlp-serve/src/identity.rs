@@ -49,6 +49,11 @@ impl Identities {
         (self.id(monotonic, counter & ((1 << COUNTER_BITS) - 1)), sequence)
     }
 
+    /// The number that the next request without one will get.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.counted.load(Ordering::Relaxed)
+    }
+
     fn id(&self, monotonic: Duration, counter: u64) -> PredictionId {
         let millis = self.offset_ms.saturating_add(monotonic.as_millis() as u64) & ((1 << 48) - 1);
         // 12 bits of the counter stand before the variant, 14 behind it.

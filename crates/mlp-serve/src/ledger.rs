@@ -31,7 +31,7 @@ impl Call {
 }
 
 /// How requests ended, each in exactly one of these ways, and how long they took. Under one lock: that costs less than an atomic for each.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tally {
     pub(crate) answered: u64,
     pub(crate) cached: u64,
@@ -66,6 +66,8 @@ pub(crate) struct Counters {
     pub(crate) mirrors_left_out: AtomicU64,
     pub(crate) panics: AtomicU64,
     pub(crate) listener_panics: AtomicU64,
+    /// Requests whose owners gave them up while they waited or ran.
+    pub(crate) gone: AtomicU64,
 }
 
 pub(crate) fn count(counter: &AtomicU64) {

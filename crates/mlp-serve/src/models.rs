@@ -167,3 +167,29 @@ fn loom_a_drain_answers_what_was_accepted_and_refuses_the_rest() {
         assert!(numbers.answered + numbers.refused <= 1);
     });
 }
+
+#[test]
+fn loom_all_threads_leave_a_drained_server_though_a_caller_holds_a_replica() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(|| {
+        let options = ServeOptions::default().with_replicas(2).with_max_batch_rows(1);
+        let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        let builder = Server::builder().with_options(options).with_clock(clock);
+        let builder = builder.with_warm_up([0]);
+        let server = builder.fixed(V1, VersionSource::shared(Arc::new(Add(1)))).unwrap();
+        let other = server.clone();
+        let caller = thread::spawn(move || match other.predict(40) {
+            Ok(answer) => assert_eq!(answer.output, 41),
+            Err(error) => assert!(matches!(error, ServeError::Draining), "{error}"),
+        });
+        let tickets = [1, 2].map(|input| server.submit(input));
+        assert_eq!(server.drain(Duration::from_secs(1)).unanswered, 0);
+        for ticket in tickets {
+            assert!(ticket.wait().is_ok());
+        }
+        caller.join().unwrap();
+        // Waits for all threads: one that is left behind would be reported.
+        drop(server);
+    });
+}

@@ -155,7 +155,7 @@ impl VersionNumbers {
 const LARGEST: u64 = 3_600_000_000_000;
 
 /// Counts values in about 36 kB of buckets that are right to two significant digits.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Counted(Histogram<u64>);
 
 impl Counted {

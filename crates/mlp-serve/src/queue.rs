@@ -34,6 +34,7 @@ pub(crate) enum Task<M: ?Sized + Servable> {
 
 pub(crate) struct Request<M: ?Sized + Servable> {
     pub(crate) slot: Arc<Slot<M::Output>>,
+    pub(crate) priority: Priority,
     /// Under what to remember the answer.
     pub(crate) key: Option<Box<[u8]>>,
     pub(crate) shadows: Shadows<M>,
@@ -100,8 +101,10 @@ pub(crate) struct Queue<M: ?Sized + Servable> {
     pub(crate) open: usize,
     /// Requests that wait or run: unlike `open`, those whose caller is being told are not among them.
     pub(crate) active: usize,
-    /// The most requests that were active at once of late: whether more callers can arrive.
-    peak: usize,
+    peak: Peak,
+    /// How many requests had been given up when the queue was last swept, and the earliest deadline that was not past then.
+    swept: u64,
+    earliest: Option<Duration>,
     pub(crate) flights: Flights<M>,
     pub(crate) waits: Counted,
     pub(crate) spans: Counted,
@@ -121,7 +124,9 @@ impl<M: ?Sized + Servable> Queue<M> {
             is_closed: false,
             open: 0,
             active: 0,
-            peak: 0,
+            peak: Peak::default(),
+            swept: 0,
+            earliest: None,
             flights: Flights::new(),
             waits: Counted::new(),
             spans: Counted::new(),
@@ -142,20 +147,56 @@ impl<M: ?Sized + Servable> Queue<M> {
         self.lanes.iter().all(VecDeque::is_empty) && self.mirrors.is_empty()
     }
 
+    /// Whether nothing will ever wait again: who waits for work can leave.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_closed && self.is_empty()
+    }
+
     pub(crate) fn has_requests(&self) -> bool {
         self.lanes.iter().any(|lane| !lane.is_empty())
     }
 
+    /// How many requests wait or run, those among them that wait for an identical one.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.active + self.flights.followers()
+    }
+
     /// Notes that a request was accepted.
-    pub(crate) fn open(&mut self) {
+    pub(crate) fn open(&mut self, now: Duration, delay: Duration) {
         self.open += 1;
         self.active += 1;
-        self.peak = self.peak.max(self.active);
+        self.note_active(now, delay);
+    }
+
+    /// Notes how many requests are active; only who waits for more to come needs to know.
+    pub(crate) fn note_active(&mut self, now: Duration, delay: Duration) {
+        if !delay.is_zero() {
+            self.peak.note(self.active, now, delay);
+        }
     }
 
     pub(crate) fn push(&mut self, priority: Priority, job: Job<M>) {
+        self.expect(&job);
         self.rows += job.rows;
-        self.lanes[2 - priority as usize].push_back(job);
+        self.lanes[lane(priority)].push_back(job);
+    }
+
+    /// Lets a request wait for an identical one, which becomes as urgent as the most urgent of those that wait for it.
+    pub(crate) fn follow(&mut self, key: &[u8], priority: Priority, job: Job<M>) {
+        self.expect(&job);
+        if !self.flights.follow(key, priority, job) {
+            return;
+        }
+        let is_leader = |job: &Job<M>| job.key() == Some(key);
+        let found = self.lanes.iter_mut().find_map(|lane| {
+            let at = lane.iter().position(is_leader)?;
+            lane.remove(at)
+        });
+        found.into_iter().for_each(|leader| self.lanes[lane(priority)].push_back(leader));
+    }
+
+    fn expect(&mut self, job: &Job<M>) {
+        self.earliest = [self.earliest, job.deadline()].into_iter().flatten().min();
     }
 
     pub(crate) fn push_mirror(&mut self, job: Job<M>) {
@@ -163,7 +204,8 @@ impl<M: ?Sized + Servable> Queue<M> {
         self.mirrors.push_back(job);
     }
 
-    /// Takes the next batch: at most `cap` rows, never requests and copies together. What nobody wants any more goes to `dead`.
+    /// Takes the next batch: at most `cap` rows, or a single input that has more; never requests and copies together. What nobody wants
+    /// any more goes to `dead`.
     pub(crate) fn take(
         &mut self,
         cap: usize,
@@ -171,33 +213,70 @@ impl<M: ?Sized + Servable> Queue<M> {
         batch: &mut Vec<Job<M>>,
         dead: &mut Vec<Job<M>>,
     ) {
-        // An input with more rows than the cap that the cost suggests goes by itself.
-        let first = self.lanes.iter().find_map(VecDeque::front).map_or(0, |job| job.rows);
-        let mut room = cap.max(first);
-        for lane in &mut self.lanes {
-            while let Some(job) = lane.pop_front_if(|job| job.rows <= room || !job.is_wanted(now)) {
+        let mut room = cap;
+        for lane in 0..self.lanes.len() {
+            while let Some(job) = self.lanes[lane].front() {
+                let is_wanted = job.is_wanted(now);
+                if is_wanted && job.rows > room && !batch.is_empty() {
+                    return;
+                }
+                let Some(job) = self.lanes[lane].pop_front() else { break };
                 self.rows -= job.rows;
-                if job.is_wanted(now) {
-                    room -= job.rows;
+                if is_wanted {
+                    room = room.saturating_sub(job.rows);
                     self.waits.add_span(now.saturating_sub(job.entered));
                     batch.push(job);
                 } else {
-                    self.active -= 1;
-                    dead.push(job);
+                    self.bury(job, now, dead);
                 }
             }
-            if !lane.is_empty() {
-                return;
-            }
         }
-        if !batch.is_empty() || !dead.is_empty() {
+        if !batch.is_empty() {
             return;
         }
-        while let Some(job) = self.mirrors.pop_front_if(|job| job.rows <= room) {
+        let fits = |job: &Job<M>, room: usize, is_first: bool| job.rows <= room || is_first;
+        while let Some(job) = self.mirrors.pop_front_if(|job| fits(job, room, batch.is_empty())) {
             self.mirror_rows -= job.rows;
-            room -= job.rows;
+            room = room.saturating_sub(job.rows);
             batch.push(job);
         }
+    }
+
+    /// Puts a request that nobody wants among the dead. If others wait for the same answer, the first of them takes its turn.
+    fn bury(&mut self, job: Job<M>, now: Duration, dead: &mut Vec<Job<M>>) {
+        self.active -= 1;
+        let heir = job.key().and_then(|key| self.flights.inherit(key, now, dead));
+        if let Some((priority, heir)) = heir {
+            self.active += 1;
+            self.rows += heir.rows;
+            self.lanes[lane(priority)].push_front(heir);
+        }
+        dead.push(job);
+    }
+
+    /// Takes all requests out that nobody wants any more, so that they take nobody's place; `gone` is how many have been given up so far.
+    pub(crate) fn sweep(&mut self, gone: u64, now: Duration) -> Vec<Job<M>> {
+        let mut dead = Vec::new();
+        if self.swept == gone && self.earliest.is_none_or(|earliest| now < earliest) {
+            return dead;
+        }
+        self.swept = gone;
+        for lane in 0..self.lanes.len() {
+            let mut kept = VecDeque::new();
+            for job in std::mem::take(&mut self.lanes[lane]) {
+                if job.is_wanted(now) {
+                    kept.push_back(job);
+                } else {
+                    self.rows -= job.rows;
+                    self.bury(job, now, &mut dead);
+                }
+            }
+            self.lanes[lane].append(&mut kept);
+        }
+        self.flights.sweep(now, &mut dead);
+        let waiting = self.lanes.iter().flatten().chain(self.flights.jobs());
+        self.earliest = waiting.filter_map(Job::deadline).min();
+        dead
     }
 
     /// Takes all requests out.
@@ -231,27 +310,59 @@ impl<M: ?Sized + Servable> Queue<M> {
 
     /// Whether no more rows are expected: the batch is full, or as many requests are active as were of late.
     pub(crate) fn is_complete(&self, cap: usize) -> bool {
-        self.rows >= cap || self.is_closed || self.active >= self.peak
+        self.rows >= cap || self.is_closed || self.active >= self.peak.most()
+    }
+}
+
+/// The place of a priority: the most urgent first.
+fn lane(priority: Priority) -> usize {
+    2 - priority as usize
+}
+
+/// The most requests that were active at once within the last two batch delays: as many callers may come again.
+#[derive(Debug, Default)]
+struct Peak {
+    /// In the present delay, and in the one before.
+    most: [usize; 2],
+    since: Duration,
+}
+
+impl Peak {
+    fn note(&mut self, active: usize, now: Duration, delay: Duration) {
+        let passed = now.saturating_sub(self.since);
+        if passed >= delay {
+            let before = if passed < 2 * delay { self.most[0] } else { 0 };
+            (self.most, self.since) = ([0, before], now);
+        }
+        self.most[0] = self.most[0].max(active);
     }
 
-    /// Lets the memory of busy times fade, one batch at a time.
-    pub(crate) fn fade(&mut self) {
-        self.peak -= (self.peak - self.active.min(self.peak)).div_ceil(8);
+    fn most(&self) -> usize {
+        self.most[0].max(self.most[1])
     }
 }
 
 impl<M: ?Sized + Servable> Job<M> {
-    fn deadline(&self) -> Option<Duration> {
+    fn request(&self) -> Option<&Request<M>> {
         match &self.task {
-            Task::Answer(request) => request.slot.call.deadline,
+            Task::Answer(request) => Some(request),
             Task::Mirror(_) => None,
         }
     }
 
+    fn deadline(&self) -> Option<Duration> {
+        self.request()?.slot.call.deadline
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.request()?.key.as_deref()
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        self.request().map_or(Priority::Low, |request| request.priority)
+    }
+
     pub(crate) fn is_wanted(&self, now: Duration) -> bool {
-        match &self.task {
-            Task::Answer(request) => !request.slot.call.is_late(now) && request.slot.is_wanted(),
-            Task::Mirror(_) => true,
-        }
+        self.request().is_none_or(|it| !it.slot.call.is_late(now) && it.slot.is_wanted())
     }
 }

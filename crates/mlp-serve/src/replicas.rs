@@ -124,7 +124,11 @@ impl<M: ?Sized + Servable> Version<M> {
         }
         let mut jobs = queue.take_requests();
         jobs.extend(queue.flights.take());
+        let is_over = queue.is_over();
         drop(queue);
+        if is_over {
+            self.work.notify_all();
+        }
         for job in &jobs {
             if let Task::Answer(request) = &job.task {
                 let error = ServeError::NotReady { version: Some(self.ledger.version) };

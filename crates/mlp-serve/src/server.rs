@@ -1,5 +1,6 @@
 //! The handle that applications hold.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,19 +66,39 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
         request: &Request<'_>,
         input: M::Input,
     ) -> Result<Answer<M::Output>, ServeError> {
-        match self.shared.admit(request, Place::Caller, input).1 {
-            Admitted::Settled(reply) => reply,
-            Admitted::Waiting(slot) => slot.wait(),
+        let entry = self.shared.enter(request);
+        match self.shared.admit(request, &entry, Place::Caller, input) {
+            Ok(Admitted::Settled(reply)) => reply,
+            Ok(Admitted::Waiting(slot)) => slot.wait(),
+            Err(full) => Ticket::new(entry.id, full.refuse()).wait(),
         }
     }
 
-    /// Answers many inputs, each as a request of its own; one result an input, in order.
+    /// Answers many inputs, each as a request of its own; one result an input, in order. When there is no room for the next one, it waits for
+    /// the oldest of its own, so that it is refused only for what others have filled.
     pub fn predict_batch(
         &self,
         inputs: impl IntoIterator<Item = M::Input>,
     ) -> Vec<Result<Answer<M::Output>, ServeError>> {
-        let tickets: Vec<_> = inputs.into_iter().map(|input| self.submit(input)).collect();
-        tickets.into_iter().map(Ticket::wait).collect()
+        let (request, mut replies, mut tickets) = (Request::new(), Vec::new(), VecDeque::new());
+        for mut input in inputs {
+            let entry = self.shared.enter(&request);
+            let admitted = loop {
+                match self.shared.admit(&request, &entry, Place::Replica, input) {
+                    Ok(admitted) => break admitted,
+                    Err(full) => match tickets.pop_front().map(Ticket::wait) {
+                        None => break full.refuse(),
+                        Some(reply) => {
+                            replies.push(reply);
+                            input = full.input;
+                        }
+                    },
+                }
+            };
+            tickets.push_back(Ticket::new(entry.id, admitted));
+        }
+        replies.extend(tickets.into_iter().map(Ticket::wait));
+        replies
     }
 
     /// Hands one input in and returns at once; the ticket is waited for, polled or awaited. Errors come through the ticket.
@@ -87,10 +108,9 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
 
     /// Hands one input in for a request that says who asks, by when, and how urgently.
     pub fn submit_for(&self, request: &Request<'_>, input: M::Input) -> Ticket<M::Output> {
-        match self.shared.admit(request, Place::Replica, input) {
-            (id, Admitted::Settled(reply)) => Ticket::settled(id, reply),
-            (_, Admitted::Waiting(slot)) => Ticket::waiting(slot),
-        }
+        let entry = self.shared.enter(request);
+        let admitted = self.shared.admit(request, &entry, Place::Replica, input);
+        Ticket::new(entry.id, admitted.unwrap_or_else(|full| full.refuse()))
     }
 
     /// Replaces the version of a server without a router: the new one is built and warmed beside the old one, takes over between two

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mlp_core::{
-    Health, Host, HostError, Lifecycle, ModelError, PredictionId, PredictionLog, Role, Route,
-    Router, Servable, VersionNumber, VersionSource,
+    Health, Host, HostError, Lifecycle, ModelError, Panicked, PredictionId, PredictionLog, Role,
+    Route, Router, Servable, VersionNumber, VersionSource, catch_panic,
 };
 
-use crate::admission::{Admitted, Place};
+use crate::admission::{Admitted, Place, Turned};
 use crate::builder::ServerBuilder;
 use crate::error::ServeError;
 use crate::gate::Gate;
@@ -70,6 +70,33 @@ impl Rolling {
     }
 }
 
+/// How many requests to come tell which versions answer.
+const PROBES: u64 = 16;
+
+/// A request that has come in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) id: PredictionId,
+    sequence: u64,
+    entered: Duration,
+    deadline: Option<Duration>,
+}
+
+/// A request for which there is no room, before anybody was told.
+pub(crate) struct Full<M: ?Sized + Servable> {
+    pub(crate) input: M::Input,
+    error: ServeError,
+    call: Call,
+    version: Arc<Version<M>>,
+}
+
+impl<M: ?Sized + Servable> Full<M> {
+    /// Reports that the request was refused; what its caller is told.
+    pub(crate) fn refuse(self) -> Admitted<M::Output> {
+        Admitted::Settled(Err(self.version.refuse(&self.call, self.error)))
+    }
+}
+
 /// What changes of the table need to know.
 struct Changes<M: ?Sized + Servable> {
     warming: Vec<VersionNumber>,
@@ -107,23 +134,30 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         }
     }
 
+    /// Gives a request its identity, its number and its deadline.
+    pub(crate) fn enter(&self, request: &Request<'_>) -> Entry {
+        let entered = self.time.monotonic();
+        let (id, sequence) = self.identities.next(entered, request.sequence);
+        let timeout = request.timeout.or(self.options.timeout);
+        let deadline = timeout.map(|timeout| entered.saturating_add(timeout));
+        Entry { id, sequence, entered, deadline }
+    }
+
     /// Routes a request and hands it to its version. If that was retired meanwhile, it is routed once more, and again as long as versions
     /// come and go in between.
     pub(crate) fn admit(
         &self,
         request: &Request<'_>,
+        entry: &Entry,
         place: Place,
         mut input: M::Input,
-    ) -> (PredictionId, Admitted<M::Output>) {
-        let entered = self.time.monotonic();
-        let (id, sequence) = self.identities.next(entered, request.sequence);
-        let timeout = request.timeout.or(self.options.timeout);
-        let deadline = timeout.map(|timeout| entered.saturating_add(timeout));
+    ) -> Result<Admitted<M::Output>, Box<Full<M>>> {
+        let &Entry { id, sequence, entered, deadline } = entry;
         let mut missing = None;
         let mut seen = [None; 2];
         loop {
             if self.is_draining.load(Ordering::Acquire) {
-                return (id, Admitted::Settled(Err(ServeError::Draining)));
+                return Ok(Admitted::Settled(Err(ServeError::Draining)));
             }
             let table = self.table.load();
             // Twice in the same state of the table is enough; a new state may hold what the last one lacked.
@@ -132,31 +166,62 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             }
             seen = [seen[1], Some(table.generation)];
             let Some(route) = self.route(&table, request, sequence) else { break };
+            let route = match route {
+                Ok(route) => route,
+                Err(Panicked { message }) => {
+                    return Ok(Admitted::Settled(Err(ServeError::RouterPanicked { message })));
+                }
+            };
             missing = Some(route.version);
             let Some(version) = table.find(route.version) else { continue };
             let call = Call { route, id, entered, deadline };
             match version.admit(call, request.priority, place, input, table.shadows(&route)) {
-                Ok(admitted) => return (id, admitted),
-                Err(returned) => input = returned,
+                Ok(admitted) => return Ok(admitted),
+                Err(Turned::Away(returned)) => input = returned,
+                Err(Turned::Full(input, error)) => {
+                    let version = Arc::clone(version);
+                    return Err(Box::new(Full { input, error, call, version }));
+                }
             }
         }
         let error = match self.is_draining.load(Ordering::Acquire) {
             true => ServeError::Draining,
             false => ServeError::NotReady { version: missing },
         };
-        (id, Admitted::Settled(Err(error)))
+        Ok(Admitted::Settled(Err(error)))
     }
 
-    fn route(&self, table: &Table<M>, request: &Request<'_>, sequence: u64) -> Option<Route> {
+    /// The version for a request; none if there is none to choose.
+    fn route(
+        &self,
+        table: &Table<M>,
+        request: &Request<'_>,
+        sequence: u64,
+    ) -> Option<Result<Route, Panicked>> {
         match (&self.router, request.pin) {
-            (Some(router), _) => Some(router.route(&request.key(sequence))),
-            (None, Some(version)) => Some(Route::new(version, Role::Pinned, table.generation)),
+            (Some(router), _) => Some(catch_panic(|| router.route(&request.key(sequence)))),
+            (None, Some(version)) => Some(Ok(Route::new(version, Role::Pinned, table.generation))),
             (None, None) => {
                 let rolling = table.rolling.filter(|rolling| rolling.takes(sequence));
                 let version = rolling.map(|rolling| rolling.to).or(table.current)?;
-                Some(Route::new(version, Role::Active, table.generation))
+                Some(Ok(Route::new(version, Role::Active, table.generation)))
             }
         }
+    }
+
+    /// Whether a request that came now would find a version that is ready: each of those that answer in the active role (of those in any
+    /// role, if none is active) the next few anonymous requests, whose numbers are not used up by this.
+    fn can_answer(&self, table: &Table<M>) -> bool {
+        let next = self.identities.next_sequence();
+        let routes: Vec<_> = (next..next.wrapping_add(PROBES))
+            .map_while(|sequence| self.route(table, &Request::new(), sequence)?.ok())
+            .collect();
+        let has_active = routes.iter().any(|route| route.role == Role::Active);
+        let is_ready = |route: &Route| {
+            table.find(route.version).is_some_and(|version| version.health().is_ready())
+        };
+        let mut judged = routes.iter().filter(|route| !has_active || route.role == Role::Active);
+        routes.len() as u64 == PROBES && judged.all(is_ready)
     }
 
     pub(crate) fn swap(
@@ -367,9 +432,8 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
 
     pub(crate) fn server_health(&self) -> ServerHealth {
         let changes = self.changes.lock();
-        let table = self.table.load();
         let leaving = changes.leaving.iter().filter_map(Weak::upgrade);
-        let held: Vec<_> = table.versions.iter().cloned().chain(leaving).collect();
+        let held: Vec<_> = self.table.load().versions.iter().cloned().chain(leaving).collect();
         let mut versions: Vec<_> = held.iter().map(|version| describe(version)).collect();
         versions.extend(changes.warming.iter().map(|&version| VersionHealth {
             version,
@@ -382,14 +446,11 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         }));
         versions.sort_by_key(|version| version.version);
         let is_draining = self.is_draining.load(Ordering::Acquire);
-        let can_answer = match (&self.router, table.current) {
-            (None, current) => current
-                .and_then(|current| table.find(current))
-                .is_some_and(|it| it.health().is_ready()),
-            (Some(_), _) => table.versions.iter().any(|version| version.health().is_ready()),
-        };
         let is_live = !is_draining || held.iter().any(|version| version.queue.lock().open > 0);
-        ServerHealth { is_live, is_ready: can_answer && !is_draining, versions }
+        let table = self.table.load_full();
+        // A router is foreign code: not under the lock of changes, which it may want.
+        drop(changes);
+        ServerHealth { is_live, is_ready: !is_draining && self.can_answer(&table), versions }
     }
 }
 

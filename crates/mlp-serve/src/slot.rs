@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 use mlp_core::OutcomeStatus;
 
 use crate::error::ServeError;
-use crate::ledger::{Call, Ledger};
+use crate::ledger::{Call, Ledger, count};
 use crate::request::Answer;
 use crate::sync::{Condvar, Mutex};
 
@@ -56,7 +56,7 @@ impl<O> Slot<O> {
         drop(state);
         self.done.notify_one();
         if let State::Claimed(Some(waker)) = earlier {
-            waker.wake();
+            self.ledger.listen(|| waker.wake());
         }
     }
 
@@ -119,11 +119,13 @@ impl<O> Slot<O> {
         if matches!(*state, State::Pending(_)) {
             *state = State::Gone;
             drop(state);
+            count(&self.ledger.counters.gone);
             self.ledger.report(&self.call, OutcomeStatus::Refused, self.ledger.time.monotonic());
         }
     }
 
     fn late(&self) -> ServeError {
+        count(&self.ledger.counters.gone);
         self.ledger.report(&self.call, OutcomeStatus::TimedOut, self.ledger.time.monotonic());
         ServeError::DeadlineExceeded { version: self.ledger.version }
     }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use mlp_core::PredictionId;
 
+use crate::admission::Admitted;
 use crate::slot::{Reply, Slot};
 
 /// Stands for an answer that is being computed.
@@ -16,7 +17,7 @@ use crate::slot::{Reply, Slot};
 /// runtime of its own. Dropping it cancels the request, which then never reaches the model unless it already has.
 ///
 /// A deadline is kept to the moment by `wait`; a ticket that is awaited hears of its missed deadline when it is polled, or when a replica
-/// comes to it in the queue.
+/// comes to it in the queue. It gives its answer once: whoever polls it or waits for it again after that meets a panic, as with most futures.
 #[must_use = "dropping a ticket cancels its request"]
 pub struct Ticket<O>(Inner<O>);
 
@@ -26,12 +27,11 @@ enum Inner<O> {
 }
 
 impl<O> Ticket<O> {
-    pub(crate) fn settled(id: PredictionId, reply: Reply<O>) -> Self {
-        Self(Inner::Settled(id, Some(Box::new(reply))))
-    }
-
-    pub(crate) fn waiting(slot: Arc<Slot<O>>) -> Self {
-        Self(Inner::Waiting(slot))
+    pub(crate) fn new(id: PredictionId, admitted: Admitted<O>) -> Self {
+        Self(match admitted {
+            Admitted::Settled(reply) => Inner::Settled(id, Some(Box::new(reply))),
+            Admitted::Waiting(slot) => Inner::Waiting(slot),
+        })
     }
 
     /// The identity that the answer will carry.
@@ -85,7 +85,14 @@ impl<O> Future for Ticket<O> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Reply<O>> {
         match &mut self.0 {
             Inner::Settled(_, reply) => Poll::Ready(take(reply)),
-            Inner::Waiting(slot) => slot.poll(Some(context.waker())),
+            Inner::Waiting(slot) => {
+                let id = slot.call.id;
+                let reply = slot.poll(Some(context.waker()));
+                if reply.is_ready() {
+                    self.0 = Inner::Settled(id, None);
+                }
+                reply
+            }
         }
     }
 }

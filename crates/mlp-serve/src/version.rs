@@ -97,19 +97,23 @@ impl<M: ?Sized + Servable> Version<M> {
     pub(crate) fn put_back(&self, replica: Box<Replica<M>>, work: Work) {
         let is_suspect = replica.failures > 0 || replica.has_panicked;
         let mut queue = self.queue.lock();
+        queue.note_active(work.ended, self.options.batch_delay);
         queue.active -= work.requests;
         queue.open -= work.settled;
         queue.cost.observe(work.rows, work.span, &self.options);
         queue.spans.add_span(work.span);
         queue.batches.add(work.rows as u64);
         queue.take_back(replica, &self.options, work.ended);
-        let (has_work, is_quiet) = (!queue.is_empty(), queue.is_closed && queue.open == 0);
+        let (has_work, is_over) = (!queue.is_empty(), queue.is_over());
+        let is_quiet = queue.is_closed && queue.open == 0;
         let is_changed = is_suspect || queue.roster.has_idle_hands();
         drop(queue);
         if is_suspect {
             self.refuse_if_down();
         }
-        if has_work || is_changed {
+        if is_over {
+            self.work.notify_all();
+        } else if has_work || is_changed {
             self.work.notify_one();
         }
         if is_quiet {
@@ -195,8 +199,15 @@ impl<M: ?Sized + Servable> Version<M> {
         let counters = &self.ledger.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let queue = self.queue.lock();
-        let batch_rows = queue.batches.distribution(1.0);
-        let tally = self.ledger.tally.lock();
+        let queue = self.sweep(queue).unwrap_or_else(|| self.queue.lock());
+        // Quantiles are computed from copies, so that nobody waits for that.
+        let (waits, spans, batches) =
+            (queue.waits.clone(), queue.spans.clone(), queue.batches.clone());
+        let (queue_rows, in_flight) = (queue.rows() as u64, queue.in_flight() as u64);
+        let (restarts, stuck) = (queue.roster.restarts, queue.roster.stuck);
+        drop(queue);
+        let tally = self.ledger.tally.lock().clone();
+        let batch_rows = batches.distribution(1.0);
         VersionNumbers {
             version: self.ledger.version,
             answered: tally.answered,
@@ -212,14 +223,14 @@ impl<M: ?Sized + Servable> Version<M> {
             mirrors_left_out: read(&counters.mirrors_left_out),
             batches: batch_rows.count,
             panics: read(&counters.panics),
-            restarts: queue.roster.restarts,
-            stuck: queue.roster.stuck,
+            restarts,
+            stuck,
             listener_panics: read(&counters.listener_panics),
-            queue_rows: queue.rows() as u64,
-            in_flight: queue.active as u64,
+            queue_rows,
+            in_flight,
             request_seconds: tally.latencies.distribution(NANOSECOND),
-            queue_seconds: queue.waits.distribution(NANOSECOND),
-            predict_seconds: queue.spans.distribution(NANOSECOND),
+            queue_seconds: waits.distribution(NANOSECOND),
+            predict_seconds: spans.distribution(NANOSECOND),
             batch_rows,
         }
     }

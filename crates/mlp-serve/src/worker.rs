@@ -65,7 +65,7 @@ impl<M: ?Sized + Servable> Worker<M> {
                 Turn::Leave => return None,
             };
             if !self.dead.is_empty() {
-                self.version.bury(std::mem::take(&mut self.dead));
+                self.version.bury(self.dead.drain(..));
             }
             if !self.batch.is_empty() {
                 return Some(replica);
@@ -105,10 +105,13 @@ impl<M: ?Sized + Servable> Worker<M> {
                 _ => {
                     let Some(replica) = queue.idle.pop() else { continue };
                     queue.take(cap, now, &mut self.batch, &mut self.dead);
-                    queue.fade();
+                    let is_over = queue.is_over();
                     let has_more = !queue.is_empty() && !queue.idle.is_empty();
                     drop(queue);
-                    if has_more {
+                    if is_over {
+                        // The others have nothing to wait for.
+                        version.work.notify_all();
+                    } else if has_more {
                         version.work.notify_one();
                     }
                     return Turn::Serve(replica);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mlp_core::Timestamp;
 use mlp_serve::{Priority, Request, ServeError};
 
-use crate::support::{Probe, V1, builder, clock, queued, serve, source};
+use crate::support::{Probe, V1, builder, clock, eventually, queued, serve, source};
 
 #[test]
 fn twelve_requests_against_a_busy_replica_make_exactly_two_executions() {
@@ -95,6 +95,8 @@ fn a_batch_delay_gathers_requests_that_are_known_to_come() {
     // Four were about a moment ago and three are: they wait for the fourth until their time is over.
     clock.advance(Duration::from_millis(5));
     others.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+    // Four at once are forgotten after two delays.
+    clock.advance(Duration::from_millis(5));
     // The clock stands still now: what ends the wait is that as many are here as were before.
     let more: Vec<_> = (4..7).map(|input| server.submit(input)).collect();
     more.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
@@ -233,6 +235,140 @@ fn a_ticket_is_awaited_without_a_runtime() {
         }
     };
     assert_eq!(reply.unwrap().output, 2);
+}
+
+#[test]
+fn a_ticket_that_was_awaited_gives_no_second_answer_and_cancels_nothing() {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
+    let server = serve(queued(), &Probe::new(1));
+    let mut ticket = std::pin::pin!(server.submit(1));
+    let mut context = Context::from_waker(Waker::noop());
+    eventually("it is answered", || match ticket.as_mut().poll(&mut context) {
+        Poll::Ready(reply) => reply.unwrap().output == 2,
+        Poll::Pending => false,
+    });
+    let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = ticket.as_mut().poll(&mut context);
+    }));
+    assert!(again.is_err(), "it would wait for ever");
+    assert_eq!(server.numbers().versions[0].refused, 0);
+}
+
+#[test]
+fn a_batch_larger_than_the_queue_waits_for_room_instead_of_being_refused() {
+    let probe = Probe::new(1);
+    let server = serve(queued().with_queue_rows(16).with_max_in_flight(Some(10)), &probe);
+    let answers = server.predict_batch(0..2_000);
+    for (input, answer) in (0..2_000).zip(answers) {
+        assert_eq!(answer.unwrap().output, input + 1);
+    }
+    assert_eq!(server.numbers().versions[0].refused, 0, "nobody hears of a refusal either");
+    // What others have filled is not waited for.
+    probe.hold();
+    let _others: Vec<_> = (0..10).map(|input| server.submit(input)).collect();
+    let refused = server.predict_batch([1, 2]);
+    assert!(refused.iter().all(|it| matches!(it, Err(ServeError::Overloaded { .. }))));
+    probe.release();
+}
+
+#[test]
+fn those_who_gave_up_take_nobodys_place() {
+    let (probe, clock) = (Probe::new(0), clock());
+    let options = queued().with_queue_rows(4).with_max_in_flight(Some(5)).with_cache_entries(9);
+    let server = builder(options).with_clock(clock.clone()).fixed(V1, source(&probe)).unwrap();
+    let in_flight = || {
+        let numbers = &server.numbers().versions[0];
+        (numbers.in_flight, numbers.queue_rows)
+    };
+    probe.hold();
+    let running = server.submit(0);
+    probe.wait_inside(1);
+    (1..5).for_each(|input| drop(server.submit(input)));
+    assert_eq!(in_flight(), (1, 0), "they do not count");
+    let hurried = Request::new().with_timeout(Duration::from_millis(1));
+    let late = [5, 6, 6, 6].map(|input| server.submit_for(&hurried, input));
+    assert_eq!(in_flight(), (5, 2), "two of them wait for an identical one");
+    assert!(matches!(server.submit(7).try_wait(), Ok(Err(ServeError::Overloaded { .. }))));
+    clock.advance(Duration::from_millis(1));
+    let patient: Vec<_> = (10..14).map(|input| server.submit(input)).collect();
+    assert_eq!(in_flight(), (5, 4));
+    probe.release();
+    assert!(running.wait().is_ok());
+    patient.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+    for ticket in late {
+        assert!(matches!(ticket.wait(), Err(ServeError::DeadlineExceeded { .. })));
+    }
+    assert_eq!(in_flight(), (0, 0));
+    assert_eq!(probe.inputs(), [0, 10, 11, 12, 13]);
+}
+
+#[test]
+fn an_expired_large_request_makes_no_room_for_a_batch_beyond_the_target() {
+    let clock = clock();
+    let calls = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    /// Takes a second of the clock for each row.
+    #[derive(Debug)]
+    struct Second(Arc<mlp_core::ManualClock>, Arc<parking_lot::Mutex<Vec<u64>>>);
+    impl mlp_core::Servable for Second {
+        type Input = u64;
+        type Output = u64;
+        fn run(&self, batch: &[u64], out: &mut Vec<u64>) -> Result<(), mlp_core::ModelError> {
+            let rows = batch.iter().sum();
+            self.0.advance(Duration::from_secs(rows));
+            self.1.lock().push(rows);
+            out.extend(batch);
+            Ok(())
+        }
+        fn rows(&self, input: &u64) -> usize {
+            usize::try_from(*input).unwrap()
+        }
+    }
+    let options =
+        queued().with_max_batch_rows(32).with_latency_target(Some(Duration::from_secs(6)));
+    let model = Arc::new(Second(Arc::clone(&clock), Arc::clone(&calls)));
+    let server = mlp_serve::Server::builder()
+        .with_options(options)
+        .with_clock(Arc::clone(&clock) as _)
+        .with_warm_up([1, 1, 1, 2, 1, 1, 1, 1, 1, 3, 1])
+        .fixed(V1, mlp_core::VersionSource::shared(model))
+        .unwrap();
+    // The first keeps the replica busy for longer than the large one can wait.
+    let mut held = calls.lock();
+    held.clear();
+    let before = mlp_core::Clock::monotonic(&*clock);
+    let first = server.submit(2);
+    eventually("it runs", || mlp_core::Clock::monotonic(&*clock) > before);
+    let hurried = Request::new().with_timeout(Duration::from_millis(1_500));
+    let large = server.submit_for(&hurried.with_priority(Priority::High), 30);
+    let small: Vec<_> = (0..20).map(|_| server.submit(1)).collect();
+    clock.advance(Duration::from_secs(2));
+    drop(held);
+    assert!(large.wait().is_err());
+    assert!(first.wait().is_ok());
+    small.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+    assert!(calls.lock().iter().all(|rows| *rows <= 6), "{:?}", calls.lock());
+}
+
+#[test]
+fn a_burst_does_not_make_lone_requests_wait_after_two_delays() {
+    let (probe, clock) = (Probe::new(0), clock());
+    let options = queued().with_batch_delay(Duration::from_millis(5));
+    let server = builder(options).with_clock(clock.clone()).fixed(V1, source(&probe)).unwrap();
+    server.predict_batch(0..64).into_iter().for_each(|answer| assert!(answer.is_ok()));
+    clock.advance(Duration::from_millis(10));
+    for input in 0..100 {
+        // The clock stands still: one that waits for others would wait for ever.
+        let mut ticket = Some(server.submit(input));
+        eventually("it is answered at once", || {
+            match ticket.take().map(mlp_serve::Ticket::try_wait) {
+                Some(Err(again)) => ticket = Some(again),
+                reply => return reply.is_some_and(|reply| reply.is_ok_and(|it| it.is_ok())),
+            }
+            false
+        });
+    }
 }
 
 #[test]

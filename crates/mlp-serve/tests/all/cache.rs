@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlp_serve::CachePolicy;
+use mlp_serve::{CachePolicy, Priority, Request};
 
 use crate::support::{Probe, Script, V1, V2, builder, clock, queued, serve, source};
 
@@ -162,6 +162,55 @@ fn those_who_wait_for_a_cancelled_leader_are_answered_all_the_same() {
     assert_eq!((second.wait().unwrap().output, third.wait().unwrap().output), (8, 8));
     assert_eq!(probe.inputs(), [0, 7]);
     assert_eq!(server.drain(Duration::from_secs(20)).unanswered, 0);
+}
+
+/// One replica that is held, and requests one a batch.
+fn one_by_one(probe: &Arc<Probe>) -> mlp_serve::Server<Probe> {
+    serve(queued().with_cache_entries(10).with_max_batch_rows(1), probe)
+}
+
+fn of(priority: Priority) -> Request<'static> {
+    Request::new().with_priority(priority)
+}
+
+#[test]
+fn a_request_becomes_as_urgent_as_the_most_urgent_one_that_waits_for_its_answer() {
+    let probe = Probe::new(0);
+    let server = one_by_one(&probe);
+    probe.hold();
+    let mut tickets = vec![server.submit(0)];
+    probe.wait_inside(1);
+    tickets.push(server.submit_for(&of(Priority::Low), 7));
+    tickets.extend((1..4).map(|input| server.submit(input)));
+    tickets.push(server.submit_for(&of(Priority::High), 7));
+    probe.release();
+    tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+    assert_eq!(probe.inputs(), [0, 7, 1, 2, 3]);
+}
+
+#[test]
+fn who_takes_the_turn_of_a_cancelled_leader_keeps_its_own_priority() {
+    let probe = Probe::new(0);
+    let server = one_by_one(&probe);
+    probe.hold();
+    let mut tickets = vec![server.submit(0)];
+    probe.wait_inside(1);
+    let urgent = server.submit_for(&of(Priority::High), 7);
+    tickets.push(server.submit_for(&of(Priority::Low), 7));
+    tickets.extend((1..4).map(|input| server.submit(input)));
+    drop(urgent);
+    probe.release();
+    tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+    assert_eq!(probe.inputs(), [0, 1, 2, 3, 7]);
+}
+
+#[test]
+fn a_request_without_time_is_late_though_its_answer_is_remembered() {
+    let server = serve(queued().with_cache_entries(10), &Probe::new(0));
+    server.predict(1).unwrap();
+    let late = Request::new().with_timeout(Duration::ZERO);
+    let reply = server.predict_for(&late, 1);
+    assert!(matches!(reply, Err(mlp_serve::ServeError::DeadlineExceeded { .. })), "{reply:?}");
 }
 
 #[test]

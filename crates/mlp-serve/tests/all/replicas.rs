@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use mlp_core::{Host, HostError, Lifecycle, ManualClock, ModelError, Servable, VersionSource};
 use mlp_serve::{ServeError, ServeOptions, Server};
 
-use crate::support::{FAIL, PANIC, Probe, V1, V2, builder, clock, queued, serve, source};
+use crate::support::{
+    FAIL, PANIC, Probe, V1, V2, builder, clock, eventually, queued, serve, source,
+};
 
 /// A source that makes the k-th replica by `make`, and how many it has made.
 fn made_by(
@@ -16,14 +18,6 @@ fn made_by(
     let built = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&built);
     (VersionSource::new(move || Ok(make(count.fetch_add(1, Ordering::SeqCst)))), built)
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Fails or panics as long as it is told to.

@@ -131,3 +131,37 @@ fn the_log_hears_of_one_in_so_many_and_of_all_versions_that_saw_a_request_or_non
     assert!((400..600).contains(&primary.len()), "{}", primary.len());
     assert_eq!(primary, shadow);
 }
+
+/// As many rows as it says.
+#[derive(Debug)]
+struct Rows;
+
+impl mlp_core::Servable for Rows {
+    type Input = u64;
+    type Output = u64;
+
+    fn run(&self, batch: &[u64], out: &mut Vec<u64>) -> Result<(), mlp_core::ModelError> {
+        std::thread::sleep(Duration::from_millis(batch.iter().sum()));
+        out.extend(batch);
+        Ok(())
+    }
+
+    fn rows(&self, input: &u64) -> usize {
+        usize::try_from(*input).unwrap()
+    }
+}
+
+#[test]
+fn a_copy_with_more_rows_than_the_latency_target_allows_reaches_its_shadow() {
+    let router = Script::new(V1, &[V2]);
+    let options = queued().with_latency_target(Some(Duration::from_millis(5)));
+    let builder = mlp_serve::Server::builder().with_options(options).with_warm_up([1, 2]);
+    let server = builder.routed(Arc::clone(&router) as _).unwrap();
+    for version in [V1, V2] {
+        server.host().prepare(version, mlp_core::VersionSource::shared(Arc::new(Rows))).unwrap();
+    }
+    assert_eq!(server.predict(20).unwrap().output, 20);
+    assert_eq!(server.settle_shadows(Duration::from_secs(20)).left, 0);
+    let seen = router.statuses();
+    assert_eq!(seen, [(V1, OutcomeStatus::Answered), (V2, OutcomeStatus::Answered)]);
+}

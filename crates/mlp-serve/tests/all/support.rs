@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mlp_core::{
     ManualClock, ModelError, Outcome, PredictionLog, PredictionRecord, RequestKey, Role, Route,
@@ -118,6 +118,14 @@ impl Servable for Probe {
 
     fn agreement(&self, primary: &i64, shadow: &i64) -> Option<f64> {
         Some(if primary == shadow { 1.0 } else { 0.0 })
+    }
+}
+
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mlp_core::{Host, HostError, Lifecycle, ModelError, VersionSource};
-use mlp_serve::{ServeError, Server};
+use mlp_core::{Host, HostError, Lifecycle, ModelError, Servable, VersionNumber, VersionSource};
+use mlp_serve::{ServeError, ServeOptions, Server};
 
-use crate::support::{FAIL, Probe, Script, V1, V2, V3, builder, queued, serve, source};
+use crate::support::{FAIL, Probe, Script, V1, V2, V3, builder, eventually, queued, serve, source};
 
 #[test]
 fn a_swap_under_load_fails_no_request_and_leaves_only_the_new_version() {
@@ -204,4 +204,85 @@ fn a_router_may_retire_a_version_while_it_hears_of_it() {
     assert_eq!(server.predict(1).unwrap().output, 11);
     assert!(server.predict(FAIL).is_err());
     assert_eq!(server.predict(1).unwrap().output, 21);
+}
+
+/// Takes long enough that several callers are in it at once.
+#[derive(Debug)]
+struct Spin;
+
+impl Servable for Spin {
+    type Input = u64;
+    type Output = u64;
+
+    fn run(&self, batch: &[u64], out: &mut Vec<u64>) -> Result<(), ModelError> {
+        let until = Instant::now() + Duration::from_micros(20);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        out.extend(batch);
+        Ok(())
+    }
+}
+
+#[test]
+fn swapped_out_versions_go_with_their_threads_though_callers_run_the_model_themselves() {
+    let options = ServeOptions::default().with_replicas(2);
+    let first = VersionSource::shared(Arc::new(Spin));
+    let server =
+        Server::builder().with_options(options).with_warm_up([0]).fixed(V1, first).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut models = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    server.predict(1).unwrap();
+                }
+            });
+        }
+        for version in 2..100 {
+            let model = Arc::new(Spin);
+            models.push(Arc::downgrade(&model));
+            server.swap(VersionNumber(version), VersionSource::shared(model)).unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    models.pop();
+    // A thread that is left behind would hold the model of its version.
+    eventually("all but the last version are gone", || {
+        models.iter().all(|model| model.strong_count() == 0)
+    });
+}
+
+#[test]
+fn a_server_is_ready_only_if_the_version_that_its_router_names_is() {
+    let server = builder(queued()).routed(Script::new(V1, &[])).unwrap();
+    server.host().prepare(V2, source(&Probe::new(0))).unwrap();
+    assert!(!server.health().is_ready, "version 1 is named and not there");
+    assert!(matches!(server.predict(1), Err(ServeError::NotReady { version: Some(V1) })));
+    server.host().prepare(V1, source(&Probe::new(0))).unwrap();
+    assert!(server.health().is_ready);
+}
+
+#[test]
+fn a_canary_that_is_not_there_does_not_take_the_server_out() {
+    /// Sends every second request to version 2 as a canary.
+    #[derive(Debug)]
+    struct Halves;
+    impl mlp_core::Router for Halves {
+        fn route(&self, request: &mlp_core::RequestKey<'_>) -> mlp_core::Route {
+            match request.sequence % 2 {
+                0 => mlp_core::Route::new(V1, mlp_core::Role::Active, 0),
+                _ => mlp_core::Route::new(V2, mlp_core::Role::Canary, 0),
+            }
+        }
+        fn observe(&self, _: &mlp_core::Outcome) {}
+    }
+    let server = builder(queued()).routed(Arc::new(Halves)).unwrap();
+    server.host().prepare(V1, source(&Probe::new(0))).unwrap();
+    assert!(server.health().is_ready);
+    server.host().retire(V1);
+    server.host().prepare(V2, source(&Probe::new(0))).unwrap();
+    assert!(!server.health().is_ready);
 }
