@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mlp::core::{Estimator, Model, Samples, Target, VersionNumber, VersionSource, random};
 use mlp::models::RandomForest;
-use mlp::serve::{ServeError, ServeOptions, Server};
+use mlp::serve::{ServeOptions, Server};
 use ndarray::Array2;
 
 /// Rows of four features; the class is whether the first two add up to more than 1.
@@ -45,21 +45,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let answers: Mutex<BTreeMap<VersionNumber, u64>> = Mutex::default();
     let stop = AtomicBool::new(false);
     let (rows, _) = data(1_000);
-    std::thread::scope(|scope| {
+    let failed = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..4)
             .map(|_| {
-                scope.spawn(|| -> Result<(), ServeError> {
-                    let mut mine = BTreeMap::new();
+                scope.spawn(|| {
+                    let (mut mine, mut failed) = (BTreeMap::new(), 0_u64);
                     for row in rows.rows().into_iter().cycle() {
                         if stop.load(Ordering::Relaxed) {
                             break;
                         }
-                        *mine.entry(server.predict(row.to_vec())?.version).or_insert(0) += 1;
+                        match server.predict(row.to_vec()) {
+                            Ok(answer) => *mine.entry(answer.version).or_insert(0) += 1,
+                            Err(_) => failed += 1,
+                        }
                     }
                     let mut all = answers.lock().expect("no caller panics");
                     mine.into_iter()
                         .for_each(|(version, count)| *all.entry(version).or_insert(0) += count);
-                    Ok(())
+                    failed
                 })
             })
             .collect();
@@ -72,13 +75,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
         std::thread::sleep(Duration::from_millis(300));
         stop.store(true, Ordering::Relaxed);
-        for caller in callers {
-            caller.join().expect("no caller panics")?;
-        }
-        swapped
+        let failed = callers.into_iter().map(|caller| caller.join().expect("no caller panics"));
+        let failed: u64 = failed.sum();
+        swapped.map(|()| failed)
     })?;
 
-    println!("\nfailed requests: 0\n\nversion   answers");
+    println!("\nfailed requests: {failed}\n\nversion   answers");
     for (version, count) in answers.into_inner()? {
         println!("{version:<7} {count:>9}");
     }

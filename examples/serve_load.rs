@@ -156,8 +156,13 @@ fn memory() -> Result<(), ServeError> {
         for reload in 1..=10 {
             server.swap(VersionNumber(10 * part + reload), version())?;
         }
-        report.push(resident().map_or_else(|| "?".to_owned(), |kb| kb.to_string()));
+        report.push(resident());
     }
-    println!("memory after each 100,000 requests and 10 reloads, in KiB: {}", report.join(", "));
+    let shown: Vec<_> =
+        report.iter().map(|kib| kib.map_or("?".to_owned(), |kib| kib.to_string())).collect();
+    println!("memory after each 100,000 requests and 10 reloads, in KiB: {}", shown.join(", "));
+    if let [_, Some(early), .., Some(late)] = report[..] {
+        assert!(late < early + early / 10, "memory grew from {early} to {late} KiB");
+    }
     Ok(())
 }

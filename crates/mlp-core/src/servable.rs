@@ -45,6 +45,11 @@ pub trait Servable: Debug + Send + Sync {
         false
     }
 
+    /// A copy of an input, so that each of several shadows gets one of its own; none if it cannot be copied: then they see it one after another.
+    fn clone_input(&self, _input: &Self::Input) -> Option<Self::Input> {
+        None
+    }
+
     /// How well a shadow's output agrees with the primary's, from 0 to 1; none if that makes no sense here.
     fn agreement(&self, _primary: &Self::Output, _shadow: &Self::Output) -> Option<f64> {
         None
@@ -58,6 +63,12 @@ pub trait Servable: Debug + Send + Sync {
     /// The numbers of an output, for the prediction log; none if it is not made of numbers.
     fn outputs<'a>(&self, _output: &'a Self::Output) -> Option<&'a [f64]> {
         None
+    }
+
+    /// How many bytes an output takes besides its own size, such as behind a pointer: what a cache bounded in bytes counts. By default those of its
+    /// [`outputs`](Self::outputs); a type that keeps other things on the heap says so here, or its answers count as too small.
+    fn output_bytes(&self, output: &Self::Output) -> usize {
+        self.outputs(output).map_or(0, size_of_val)
     }
 }
 
@@ -99,6 +110,10 @@ impl Servable for dyn Model {
         // Adding +0.0 turns -0.0 into 0.0 and changes no other value.
         row.iter().for_each(|value| key.extend_from_slice(&(value + 0.0).to_le_bytes()));
         row.iter().all(|value| !value.is_nan())
+    }
+
+    fn clone_input(&self, row: &Vec<f64>) -> Option<Vec<f64>> {
+        Some(row.clone())
     }
 
     fn agreement(&self, primary: &Vec<f64>, shadow: &Vec<f64>) -> Option<f64> {

@@ -10,7 +10,7 @@ use crate::error::ServeError;
 use crate::ledger::{Call, count};
 use crate::queue::{Job, Queue, Request, Shadows, Task};
 use crate::request::Priority;
-use crate::slot::{Reply, Slot};
+use crate::slot::{Promise, Reply, Slot};
 use crate::sync::MutexGuard;
 use crate::version::Version;
 
@@ -113,72 +113,92 @@ impl<M: ?Sized + Servable> Version<M> {
     ) -> Result<Admitted<M::Output>, Turned<M::Input>> {
         let version = self.ledger.version;
         let mut queue = self.queue.lock();
-        if queue.is_closed {
-            return Err(Turned::Away(input));
-        }
-        if queue.roster.is_down() {
-            drop(queue);
-            let error = ServeError::NotReady { version: Some(version) };
-            return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
-        }
-        if let Some(limit) = self.options.max_in_flight {
-            while queue.in_flight() >= limit {
-                let waiting = queue.in_flight();
-                let Some(swept) = self.sweep(queue) else {
-                    return Err(Turned::Full(
-                        input,
-                        ServeError::Overloaded { version, waiting, limit },
-                    ));
-                };
-                queue = swept;
+        // Once more from the start whenever there is room, since much can have happened under no lock.
+        loop {
+            if queue.is_closed {
+                return Err(Turned::Away(input));
             }
-        }
-        if let Some(key) = &key {
-            if queue.flights.contains(key) {
-                return self.follow(queue, key, call, priority, input, rows, shadows);
-            }
-            // The one that led may have come to its end since the cache was asked.
-            if let Some(remembered) = self.recall(key, call.entered) {
+            if queue.roster.is_down() {
                 drop(queue);
-                return Ok(self.repeat_and_mirror(&call, input, remembered, shadows));
+                let error = ServeError::NotReady { version: Some(version) };
+                return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
             }
-        }
-        if place == Place::Caller
-            && self.is_cheap(&queue, rows, &call)
-            && let Some(replica) = queue.idle.pop()
-        {
+            let limit = self.options.max_in_flight.unwrap_or(usize::MAX);
+            if queue.in_flight() >= limit {
+                let waiting = queue.in_flight();
+                queue = match self.make_room(queue, waiting, limit) {
+                    Ok(queue) => queue,
+                    Err(error) => return Err(Turned::Full(input, error)),
+                };
+                continue;
+            }
+            if let Some(key) = &key {
+                if queue.flights.contains(key) {
+                    let (waiting, limit) = (queue.flights.followers(), self.options.queue_rows);
+                    if waiting < limit {
+                        return Ok(self.follow(queue, key, call, priority, input, rows, shadows));
+                    }
+                    queue = match self.make_room(queue, waiting, limit) {
+                        Ok(queue) => queue,
+                        Err(error) => return Err(Turned::Full(input, error)),
+                    };
+                    continue;
+                }
+                // The one that led may have come to its end since the cache was asked.
+                if let Some(remembered) = self.recall(key, call.entered) {
+                    drop(queue);
+                    return Ok(self.repeat_and_mirror(&call, input, remembered, shadows));
+                }
+            }
+            if place == Place::Caller
+                && self.is_cheap(&queue, rows, &call)
+                && let Some(replica) = queue.idle.pop()
+            {
+                queue.open(call.entered, self.options.batch_delay);
+                key.iter().for_each(|key| queue.flights.lead(key.clone(), priority));
+                drop(queue);
+                return Ok(Admitted::Settled(
+                    self.run_here(&call, replica, input, rows, key, shadows),
+                ));
+            }
+            let limit = self.options.queue_rows;
+            if queue.rows() > limit.saturating_sub(rows) {
+                let waiting = queue.rows();
+                queue = match self.make_room(queue, waiting, limit) {
+                    Ok(queue) => queue,
+                    Err(error) => return Err(Turned::Full(input, error)),
+                };
+                continue;
+            }
+            let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
+            let was_empty = !queue.has_requests();
             queue.open(call.entered, self.options.batch_delay);
             key.iter().for_each(|key| queue.flights.lead(key.clone(), priority));
+            let task =
+                Task::Answer(Request { promise: Promise::new(&slot), priority, key, shadows });
+            queue.push(priority, Job { input, rows, entered: call.entered, task });
+            // While a batch waits for more rows, its replica is woken only by what ends the wait.
+            let is_news = self.options.batch_delay.is_zero()
+                || was_empty
+                || call.deadline.is_some()
+                || queue.is_complete(queue.cost.cap(&self.options));
             drop(queue);
-            return Ok(Admitted::Settled(self.run_here(&call, replica, input, rows, key, shadows)));
+            if is_news {
+                self.work.notify_one();
+            }
+            return Ok(Admitted::Waiting(slot));
         }
-        let limit = self.options.queue_rows;
-        while queue.rows() > limit.saturating_sub(rows) {
-            let waiting = queue.rows();
-            let Some(swept) = self.sweep(queue) else {
-                return Err(Turned::Full(
-                    input,
-                    ServeError::Overloaded { version, waiting, limit },
-                ));
-            };
-            queue = swept;
-        }
-        let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
-        let was_empty = !queue.has_requests();
-        queue.open(call.entered, self.options.batch_delay);
-        key.iter().for_each(|key| queue.flights.lead(key.clone(), priority));
-        let task = Task::Answer(Request { slot: Arc::clone(&slot), priority, key, shadows });
-        queue.push(priority, Job { input, rows, entered: call.entered, task });
-        // While a batch waits for more rows, its replica is woken only by what ends the wait.
-        let is_news = self.options.batch_delay.is_zero()
-            || was_empty
-            || call.deadline.is_some()
-            || queue.is_complete(queue.cost.cap(&self.options));
-        drop(queue);
-        if is_news {
-            self.work.notify_one();
-        }
-        Ok(Admitted::Waiting(slot))
+    }
+
+    /// Takes out what nobody wants any more, or says that there is no such thing.
+    fn make_room<'a>(
+        &'a self,
+        queue: MutexGuard<'a, Queue<M>>,
+        waiting: usize,
+        limit: usize,
+    ) -> Result<MutexGuard<'a, Queue<M>>, ServeError> {
+        let version = self.ledger.version;
+        self.sweep(queue).ok_or(ServeError::Overloaded { version, waiting, limit })
     }
 
     /// Takes out what nobody wants any more; none if there is no such thing.
@@ -200,7 +220,7 @@ impl<M: ?Sized + Servable> Version<M> {
         Some(self.queue.lock())
     }
 
-    /// Lets a request wait for an identical one, unless as many do as may wait in the queue.
+    /// Lets a request wait for an identical one.
     #[expect(
         clippy::too_many_arguments,
         reason = "the parts of a request, none of which is kept here"
@@ -214,18 +234,13 @@ impl<M: ?Sized + Servable> Version<M> {
         input: M::Input,
         rows: usize,
         shadows: Shadows<M>,
-    ) -> Result<Admitted<M::Output>, Turned<M::Input>> {
-        let (waiting, limit) = (queue.flights.followers(), self.options.queue_rows);
-        if waiting >= limit {
-            drop(queue);
-            let version = self.ledger.version;
-            return Err(Turned::Full(input, ServeError::Overloaded { version, waiting, limit }));
-        }
+    ) -> Admitted<M::Output> {
         let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
-        let task = Task::Answer(Request { slot: Arc::clone(&slot), priority, key: None, shadows });
+        let promise = Promise::new(&slot);
+        let task = Task::Answer(Request { promise, priority, key: None, shadows });
         queue.open += 1;
         queue.follow(key, priority, Job { input, rows, entered: call.entered, task });
-        Ok(Admitted::Waiting(slot))
+        Admitted::Waiting(slot)
     }
 
     /// Whether the caller should run the model itself: nothing waits, and the call is known to be short.

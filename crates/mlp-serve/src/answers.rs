@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mlp_core::{OutcomeStatus, Servable, catch_panic};
+use mlp_core::{ModelError, OutcomeStatus, Servable, catch_panic};
 
 use crate::admission::Admitted;
 use crate::cache::Remembered;
@@ -64,11 +64,13 @@ impl<M: ?Sized + Servable> Version<M> {
         }
         let answer = self.repeat(call, &input, remembered.output, remembered.replica, now);
         if !shadows.is_empty() {
-            self.mirror(*call, input, Some(answer.output.clone()), shadows);
+            let primary = catch_panic(|| answer.output.clone()).ok();
+            self.mirror(*call, input, primary, shadows);
         }
         Admitted::Settled(Ok(answer))
     }
 
+    /// Keeps an answer. If that panics, the answer is not kept and all the same given.
     pub(crate) fn remember(
         &self,
         key: Option<Box<[u8]>>,
@@ -76,12 +78,13 @@ impl<M: ?Sized + Servable> Version<M> {
         replica: usize,
         now: Duration,
     ) {
-        if let (Some(cache), Some(key)) = (&self.cache, key) {
+        let (Some(cache), Some(key)) = (&self.cache, key) else { return };
+        self.ledger.listen(|| {
             let expires = self.options.cache_ttl.map(|ttl| now.saturating_add(ttl));
-            let values = self.model.outputs(output).map_or(0, std::mem::size_of_val);
-            let bytes = key.len() + values + size_of::<Remembered<M::Output>>();
+            let bytes =
+                key.len() + self.model.output_bytes(output) + size_of::<Remembered<M::Output>>();
             cache.insert(key, Remembered { output: output.clone(), replica, expires, bytes });
-        }
+        });
     }
 
     pub(crate) fn answer(
@@ -101,6 +104,14 @@ impl<M: ?Sized + Servable> Version<M> {
             id: call.id,
             latency: now.saturating_sub(call.entered),
         }
+    }
+}
+
+/// A copy of a result; an output that panics when it is copied is a failure of the model.
+pub(crate) fn copy<O: Clone>(result: &Result<O, ModelError>) -> Result<O, ModelError> {
+    match result {
+        Ok(output) => catch_panic(|| output.clone()).map_err(ModelError::from),
+        Err(error) => Err(error.clone()),
     }
 }
 

@@ -146,7 +146,7 @@ impl Balancer for ConsistentHashing {
 /// # Ok::<(), mlp_serve::ServeError>(())
 /// ```
 #[derive(Debug)]
-pub struct Balanced<M: ?Sized + Servable> {
+pub struct Balanced<M: ?Sized + Servable + 'static> {
     servers: Vec<Server<M>>,
     under_way: Vec<AtomicUsize>,
     balancer: Arc<dyn Balancer>,

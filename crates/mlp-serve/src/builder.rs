@@ -5,19 +5,26 @@ use std::sync::Arc;
 
 use mlp_core::{Clock, PredictionLog, Router, Servable, SystemClock, VersionNumber, VersionSource};
 
+use crate::cache::{self, PredictionCache};
 use crate::error::ServeError;
 use crate::options::ServeOptions;
+use crate::prepare::WarmUp;
 use crate::server::Server;
 use crate::shared::Shared;
 use crate::time::Time;
 
+/// Makes the cache of a version.
+pub(crate) type MakeCache<O> =
+    Box<dyn Fn(&ServeOptions) -> Option<Box<dyn PredictionCache<O>>> + Send + Sync>;
+
 /// What a server is made of: options, and what it talks to.
-pub struct ServerBuilder<M: ?Sized + Servable> {
+pub struct ServerBuilder<M: ?Sized + Servable + 'static> {
     pub(crate) options: ServeOptions,
     pub(crate) time: Time,
     pub(crate) log: Option<Arc<dyn PredictionLog>>,
     pub(crate) router: Option<Arc<dyn Router>>,
-    pub(crate) warm_up: Vec<M::Input>,
+    pub(crate) warm_up: WarmUp<M::Input>,
+    pub(crate) cache: MakeCache<M::Output>,
 }
 
 impl<M: ?Sized + Servable + 'static> ServerBuilder<M> {
@@ -27,7 +34,8 @@ impl<M: ?Sized + Servable + 'static> ServerBuilder<M> {
             time: Time::System(SystemClock::new()),
             log: None,
             router: None,
-            warm_up: Vec::new(),
+            warm_up: WarmUp::none(),
+            cache: Box::new(cache::of),
         }
     }
 
@@ -52,10 +60,25 @@ impl<M: ?Sized + Servable + 'static> ServerBuilder<M> {
         self
     }
 
-    /// Sets the inputs on which each replica is run before it serves: it must answer all of them, and as its sisters do.
+    /// Sets the inputs on which each replica is run before it serves: it must answer all of them, bit by bit as its sisters do; so must one that is built
+    /// anew later. A replica that keeps failing is checked on them, so that bad inputs are not taken for a bad replica. They are shared by
+    /// threads.
     #[must_use]
-    pub fn with_warm_up(mut self, inputs: impl IntoIterator<Item = M::Input>) -> Self {
-        self.warm_up = inputs.into_iter().collect();
+    pub fn with_warm_up(mut self, inputs: impl IntoIterator<Item = M::Input>) -> Self
+    where
+        M::Input: Sync,
+    {
+        self.warm_up = WarmUp::new(inputs.into_iter().collect());
+        self
+    }
+
+    /// Sets what remembers answers, instead of the caches that the options name: called once a version, since each has a cache of its own.
+    #[must_use]
+    pub fn with_cache<C: PredictionCache<M::Output> + 'static>(
+        mut self,
+        make: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Self {
+        self.cache = Box::new(move |_| Some(Box::new(make())));
         self
     }
 
@@ -88,7 +111,7 @@ impl<M: ?Sized + Servable + 'static> ServerBuilder<M> {
     }
 }
 
-impl<M: ?Sized + Servable> fmt::Debug for ServerBuilder<M> {
+impl<M: ?Sized + Servable + 'static> fmt::Debug for ServerBuilder<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerBuilder").field("options", &self.options).finish_non_exhaustive()
     }

@@ -1,9 +1,12 @@
 //! Answers that are remembered.
 
 use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use quick_cache::DefaultHashBuilder;
 
 use crate::options::{CachePolicy, ServeOptions};
 use crate::sync::Mutex;
@@ -70,13 +73,13 @@ pub(crate) fn of<O: Clone + Send + Sync + 'static>(
 }
 
 /// Forgets the least recently used answer when it is full.
-pub struct LruCache<O> {
-    held: Mutex<Held<O>>,
+pub struct LruCache<O, S = RandomState> {
+    held: Mutex<Held<O, S>>,
     max_bytes: usize,
 }
 
-struct Held<O> {
-    answers: lru::LruCache<Box<[u8]>, Remembered<O>, std::hash::RandomState>,
+struct Held<O, S> {
+    answers: lru::LruCache<Box<[u8]>, Remembered<O>, S>,
     bytes: usize,
     evictions: u64,
 }
@@ -91,13 +94,19 @@ impl<O> LruCache<O> {
     /// A cache for so many answers, at least one, that take so many bytes together at most. A larger answer is not kept.
     #[must_use]
     pub fn bounded(entries: usize, max_bytes: usize) -> Self {
+        Self::with_hasher(entries, max_bytes, RandomState::new())
+    }
+}
+
+impl<O, S: BuildHasher> LruCache<O, S> {
+    fn with_hasher(entries: usize, max_bytes: usize, hasher: S) -> Self {
         let entries = std::num::NonZero::new(entries).unwrap_or(std::num::NonZero::<usize>::MIN);
-        let answers = lru::LruCache::with_hasher(entries, std::hash::RandomState::new());
+        let answers = lru::LruCache::with_hasher(entries, hasher);
         Self { held: Mutex::new(Held { answers, bytes: 0, evictions: 0 }), max_bytes }
     }
 }
 
-impl<O> Debug for LruCache<O> {
+impl<O, S: BuildHasher> Debug for LruCache<O, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let held = self.held.lock();
         write!(
@@ -110,7 +119,7 @@ impl<O> Debug for LruCache<O> {
     }
 }
 
-impl<O: Clone + Send + Sync> PredictionCache<O> for LruCache<O> {
+impl<O: Clone + Send + Sync, S: BuildHasher + Send> PredictionCache<O> for LruCache<O, S> {
     fn get(&self, key: &[u8]) -> Option<Remembered<O>> {
         self.held.lock().answers.get(key).cloned()
     }
@@ -157,14 +166,8 @@ impl<O: Clone + Send + Sync> PredictionCache<O> for LruCache<O> {
 
 /// Forgets what was used neither often nor lately when it is full (S3-FIFO, by the quick_cache library): on skewed traffic it keeps more of
 /// what will be asked again than [`LruCache`], and readers do not wait for each other.
-pub struct QuickCache<O> {
-    answers: quick_cache::sync::Cache<
-        Box<[u8]>,
-        Remembered<O>,
-        Weight,
-        quick_cache::DefaultHashBuilder,
-        Evictions,
-    >,
+pub struct QuickCache<O, S = DefaultHashBuilder> {
+    answers: quick_cache::sync::Cache<Box<[u8]>, Remembered<O>, Weight, S, Evictions>,
     evictions: Arc<AtomicU64>,
 }
 
@@ -209,24 +212,33 @@ impl<O: Clone> QuickCache<O> {
     /// A cache for about so many answers that take so many bytes together at most. A much larger answer is not kept.
     #[must_use]
     pub fn bounded(entries: usize, max_bytes: usize) -> Self {
+        Self::with_hasher(entries, max_bytes, DefaultHashBuilder::default())
+    }
+}
+
+impl<O: Clone, S: BuildHasher + Clone> QuickCache<O, S> {
+    fn with_hasher(entries: usize, max_bytes: usize, hasher: S) -> Self {
         let entries = entries.max(1);
         let weight = Weight { share: (max_bytes.max(1) as f64) / entries as f64 };
         let evictions = Arc::new(AtomicU64::new(0));
         let counter = Evictions(Arc::clone(&evictions));
         let capacity = (entries as u64).saturating_mul(UNIT);
-        let hasher = quick_cache::DefaultHashBuilder::default();
         let answers = quick_cache::sync::Cache::with(entries, capacity, weight, hasher, counter);
         Self { answers, evictions }
     }
 }
 
-impl<O: Clone> Debug for QuickCache<O> {
+impl<O: Clone, S: BuildHasher + Clone> Debug for QuickCache<O, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "QuickCache({} of {})", self.answers.len(), self.answers.capacity() / UNIT)
     }
 }
 
-impl<O: Clone + Send + Sync> PredictionCache<O> for QuickCache<O> {
+impl<O, S> PredictionCache<O> for QuickCache<O, S>
+where
+    O: Clone + Send + Sync,
+    S: BuildHasher + Clone + Send + Sync,
+{
     fn get(&self, key: &[u8]) -> Option<Remembered<O>> {
         self.answers.get(key)
     }
@@ -336,6 +348,44 @@ mod tests {
             cache.insert(Box::from(&b"small"[..]), remembered(1));
             cache.remove(b"small");
             assert_eq!(cache.get(b"small"), None, "{cache:?}");
+        }
+    }
+
+    /// All keys have one of two hashes.
+    #[derive(Debug, Clone, Default)]
+    struct OneBit(u64);
+
+    impl std::hash::Hasher for OneBit {
+        fn finish(&self) -> u64 {
+            self.0 & 1
+        }
+
+        fn write(&mut self, bytes: &[u8]) {
+            self.0 = bytes.iter().fold(self.0, |hash, byte| hash.wrapping_add(u64::from(*byte)));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn keys_with_the_same_hash_are_still_two_keys(
+            keys in proptest::collection::vec(proptest::collection::vec(0..3_u8, 0..5), 1..60)
+        ) {
+            let hasher = std::hash::BuildHasherDefault::<OneBit>::default;
+            let caches: [Box<dyn PredictionCache<Vec<u8>>>; 2] = [
+                Box::new(QuickCache::with_hasher(100, usize::MAX, hasher())),
+                Box::new(LruCache::with_hasher(100, usize::MAX, hasher())),
+            ];
+            for cache in caches {
+                for key in &keys {
+                    if let Some(found) = cache.get(key) {
+                        proptest::prop_assert_eq!(&found.output, key);
+                    }
+                    let answer =
+                        Remembered { output: key.clone(), replica: 0, expires: None, bytes: 64 };
+                    cache.insert(Box::from(&key[..]), answer);
+                    proptest::prop_assert_eq!(&cache.get(key).unwrap().output, key);
+                }
+            }
         }
     }
 

@@ -98,6 +98,21 @@ pub enum ServeError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// The server has a router, which names versions itself: prepare the new one by its host, and let the router name it.
+    #[error("a server with a router takes its versions from that")]
+    Routed,
+    /// A version cannot be rolled out while another one is.
+    #[error("{version} is being rolled out")]
+    RollingOut {
+        /// The version that is being rolled out.
+        version: VersionNumber,
+    },
+    /// A version was rolled out and another one took over from it meanwhile.
+    #[error("another version took over while {version} was being rolled out")]
+    Superseded {
+        /// The version that was being rolled out.
+        version: VersionNumber,
+    },
     /// A version could not be prepared.
     #[error(transparent)]
     Host(#[from] HostError),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mlp_core::{ModelError, OutcomeStatus, Servable};
 
+use crate::answers::copy;
 use crate::error::ServeError;
 use crate::ledger::count;
 use crate::queue::{Job, Mirror, Request, Task};
@@ -122,7 +123,8 @@ impl<M: ?Sized + Servable> Version<M> {
         let settled = followers.len();
         for job in followers {
             let Job { input, task: Task::Answer(request), .. } = job else { continue };
-            self.give(input, request, result, replica);
+            // What may panic here is the dropping of inputs and outputs, which are foreign.
+            self.ledger.listen(|| self.give(input, request, result, replica));
         }
         self.close_requests(settled);
     }
@@ -134,26 +136,26 @@ impl<M: ?Sized + Servable> Version<M> {
         result: &Result<M::Output, ModelError>,
         replica: usize,
     ) {
-        let Request { slot, shadows, .. } = request;
-        let (call, now) = (slot.call, self.ledger.time.monotonic());
+        let Request { mut promise, shadows, .. } = request;
+        let (call, now) = (promise.call(), self.ledger.time.monotonic());
         let pass = (!shadows.is_empty()).then(|| self.gate.enter());
         if call.is_late(now) {
             let error = ServeError::DeadlineExceeded { version: self.ledger.version };
-            slot.fail(OutcomeStatus::TimedOut, error);
-        } else if slot.claim() {
-            slot.deliver(match result {
+            promise.fail(OutcomeStatus::TimedOut, error);
+        } else if promise.claim() {
+            promise.deliver(match copy(result) {
                 Ok(output) => {
                     count(&self.ledger.counters.coalesced);
-                    Ok(self.repeat(&call, &input, output.clone(), replica, now))
+                    Ok(self.repeat(&call, &input, output, replica, now))
                 }
                 Err(error) => {
                     self.ledger.report_shared_failure(&call, now);
-                    Err(ServeError::of_model(self.ledger.version, error.clone()))
+                    Err(ServeError::of_model(self.ledger.version, error))
                 }
             });
         }
         if let Some(pass) = pass {
-            let primary = result.as_ref().ok().cloned();
+            let primary = copy(result).ok();
             pass_on(input, Box::new(Mirror { call, primary, shadows, pass }));
         }
     }
@@ -163,9 +165,11 @@ impl<M: ?Sized + Servable> Version<M> {
         let mut settled = 0;
         for job in dead {
             settled += 1;
-            let Task::Answer(request) = job.task else { continue };
-            let error = ServeError::DeadlineExceeded { version: self.ledger.version };
-            request.slot.fail(OutcomeStatus::TimedOut, error);
+            if let Task::Answer(request) = &job.task {
+                let error = ServeError::DeadlineExceeded { version: self.ledger.version };
+                request.promise.fail(OutcomeStatus::TimedOut, error);
+            }
+            self.ledger.listen(|| drop(job));
         }
         if settled > 0 {
             self.close_requests(settled);

@@ -32,6 +32,13 @@ impl Gate {
     }
 }
 
+impl Pass {
+    /// Another piece of work inside the same gate.
+    pub(crate) fn again(&self) -> Self {
+        self.0.enter()
+    }
+}
+
 impl Drop for Pass {
     fn drop(&mut self) {
         let mut inside = self.0.inside.lock();

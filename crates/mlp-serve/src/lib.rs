@@ -51,13 +51,15 @@
 //!   takes less. A free replica takes what waits, up to `max_batch_rows`, at once.
 //! * If a replica is idle and the model known to be cheap, the caller runs the model in its own thread: no hand-over, no batching tax.
 //! * A batch that fails or panics is halved until the input to blame is alone; the others are answered.
-//! * A replica that fails again and again is checked on the warm-up inputs and built anew, after longer and longer pauses while that does not help; one that
-//!   panicked is built anew at once; one that hangs is replaced (`stuck_after`). A version is ready while a quorum of its replicas is well.
+//! * A replica that fails again and again is checked on the warm-up inputs beside its work, and built anew if it fails those, after longer and longer pauses
+//!   while that does not help; one that panicked is built anew beside itself and exchanged; one that hangs is replaced (`stuck_after`). A version is ready
+//!   while a quorum of its replicas is well.
 //! * With a `latency_target`, batches hold as many rows as a fit of `cost = a + b · rows` allows, or as trial finds where no line fits.
 //! * With a cache, identical inputs under way are computed once, and a failure is shared but never remembered.
 //! * A deadline is checked when a request enters, when a batch is formed, and when the answer is there; a late answer is an error. A
 //!   request whose ticket was dropped or whose deadline passed in the queue never reaches the model.
-//! * Inputs for a shadow are handed on after the primary has answered; a shadow's failures and slowness reach no caller.
+//! * Inputs for a shadow are handed on after the primary has answered; a shadow's failures and slowness reach no caller, and no other shadow where inputs
+//!   can be copied ([`mlp_core::Servable::clone_input`]).
 //! * Every request that reached a version is reported once to the router, before its caller has the answer. A cancelled request is
 //!   reported as refused.
 //!
@@ -65,7 +67,7 @@
 //!
 //! It speaks no network protocol and owns no process: a stack overflow, running out of memory, or a build with `panic = "abort"` ends the
 //! application. A thread that hangs inside a model cannot be killed: with `stuck_after` another one takes its place and nobody waits for it,
-//! without it dropping the server does.
+//! without it dropping the server does. A replica that is being built when the server is dropped is waited for as long as requests are.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
 mod error;
@@ -82,6 +84,7 @@ mod ticket;
 mod admission;
 mod answers;
 mod bisect;
+mod care;
 mod prepare;
 mod queue;
 mod replicas;

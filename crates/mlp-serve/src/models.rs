@@ -11,7 +11,7 @@ use mlp_core::{
 
 use crate::error::ServeError;
 use crate::ledger::{Call, Counters, Ledger, Tally};
-use crate::options::ServeOptions;
+use crate::options::{CachePolicy, ServeOptions};
 use crate::request::Answer;
 use crate::server::Server;
 use crate::slot::{Reply, Slot};
@@ -114,14 +114,24 @@ impl Servable for Add {
     type Output = u64;
 
     fn run(&self, batch: &[u64], out: &mut Vec<u64>) -> Result<(), ModelError> {
+        assert!(!batch.contains(&13), "told to panic");
         out.extend(batch.iter().map(|input| input + self.0));
         Ok(())
+    }
+
+    fn cache_key(&self, input: &u64, key: &mut Vec<u8>) -> bool {
+        key.extend_from_slice(&input.to_le_bytes());
+        true
     }
 }
 
 /// One replica in a thread of its own, and everything through the queue.
 fn server() -> Server<Add> {
-    let options = ServeOptions::default().with_replicas(1).with_inline_below(Duration::ZERO);
+    serve(ServeOptions::default())
+}
+
+fn serve(options: ServeOptions) -> Server<Add> {
+    let options = options.with_replicas(1).with_inline_below(Duration::ZERO).with_restart_after(0);
     let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
     let builder = Server::builder().with_options(options).with_clock(clock);
     builder.fixed(V1, VersionSource::shared(Arc::new(Add(1)))).unwrap()
@@ -191,5 +201,41 @@ fn loom_all_threads_leave_a_drained_server_though_a_caller_holds_a_replica() {
         caller.join().unwrap();
         // Waits for all threads: one that is left behind would be reported.
         drop(server);
+    });
+}
+
+/// One that remembers answers.
+fn remembering() -> Server<Add> {
+    let policy = CachePolicy::LeastRecentlyUsed;
+    serve(ServeOptions::default().with_cache_entries(4).with_cache_policy(policy))
+}
+
+#[test]
+fn loom_who_joins_a_leader_that_is_cancelled_is_answered() {
+    model(|| {
+        let server = remembering();
+        let leader = server.submit(40);
+        let other = server.clone();
+        let follower = thread::spawn(move || other.predict(40).unwrap().output);
+        drop(leader);
+        assert_eq!(follower.join().unwrap(), 41);
+        let numbers = &server.numbers().versions[0];
+        assert_eq!((numbers.in_flight, numbers.queue_rows), (0, 0));
+    });
+}
+
+#[test]
+fn loom_who_joins_a_leader_that_panics_hears_of_it_and_the_next_one_is_computed_anew() {
+    model(|| {
+        let server = remembering();
+        let leader = server.submit(13);
+        let other = server.clone();
+        let follower = thread::spawn(move || other.predict(13));
+        let replies = [leader.wait(), follower.join().unwrap()];
+        for reply in replies {
+            assert!(matches!(reply, Err(ServeError::ModelPanicked { .. })), "{reply:?}");
+        }
+        let numbers = &server.numbers().versions[0];
+        assert_eq!((numbers.failed, numbers.in_flight, numbers.cache_entries), (2, 0, 0));
     });
 }

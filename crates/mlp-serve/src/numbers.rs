@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 use mlp_core::VersionNumber;
 use serde::{Deserialize, Serialize};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the versions of a server have done so far, and what is under way.
@@ -18,6 +19,8 @@ pub struct Numbers {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VersionNumbers {
+    /// The name of the model, as the options give it.
+    pub model: String,
     /// The version.
     pub version: VersionNumber,
     /// Requests that the model answered.
@@ -32,6 +35,8 @@ pub struct VersionNumbers {
     pub refused: u64,
     /// Of the cached ones, those that shared the answer of an identical request under way.
     pub coalesced: u64,
+    /// Of the cached ones, those whose answer was remembered.
+    pub cache_hits: u64,
     /// Look-ups that found nothing.
     pub cache_misses: u64,
     /// Remembered answers that made room for others.
@@ -48,6 +53,8 @@ pub struct VersionNumbers {
     pub panics: u64,
     /// Replicas that were built anew, because they failed or panicked.
     pub restarts: u64,
+    /// Attempts to build a replica anew that came to nothing.
+    pub failed_restarts: u64,
     /// Replicas that were given up, because they did not come back from the model.
     pub stuck: u64,
     /// Calls in which a router or a log panicked.
@@ -66,12 +73,14 @@ pub struct VersionNumbers {
     pub batch_rows: Distribution,
 }
 
-/// How a quantity is distributed: to two significant digits.
+/// How a quantity is distributed: quantiles and the largest value to two significant digits, the sum and the mean exactly.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Distribution {
     /// How many values there were.
     pub count: u64,
+    /// Their sum.
+    pub sum: f64,
     /// Their mean; 0 if there were none, as with all that follow.
     pub mean: f64,
     /// The median.
@@ -87,11 +96,13 @@ pub struct Distribution {
 }
 
 /// One number under its name for export.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Sample {
     /// `mlp_serve_…`, with its unit.
     pub name: &'static str,
+    /// The name of the model it belongs to.
+    pub model: Arc<str>,
     /// The version it belongs to.
     pub version: VersionNumber,
     /// Which quantile it is, if it is one.
@@ -101,7 +112,8 @@ pub struct Sample {
 }
 
 impl Numbers {
-    /// All numbers under their names for export: counters end in `_total`, times are in seconds.
+    /// All numbers under their names for export: counters end in `_total`, times are in seconds. A distribution has four quantiles under its name, and
+    /// `_sum`, `_count`, `_mean` and `_max`.
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
         self.versions.iter().flat_map(VersionNumbers::samples).collect()
@@ -118,6 +130,7 @@ impl VersionNumbers {
             ("mlp_serve_timed_out_total", self.timed_out),
             ("mlp_serve_refused_total", self.refused),
             ("mlp_serve_coalesced_total", self.coalesced),
+            ("mlp_serve_cache_hits_total", self.cache_hits),
             ("mlp_serve_cache_misses_total", self.cache_misses),
             ("mlp_serve_cache_evictions_total", self.cache_evictions),
             ("mlp_serve_cache_entries", self.cache_entries),
@@ -126,28 +139,38 @@ impl VersionNumbers {
             ("mlp_serve_batches_total", self.batches),
             ("mlp_serve_panics_total", self.panics),
             ("mlp_serve_restarts_total", self.restarts),
+            ("mlp_serve_failed_restarts_total", self.failed_restarts),
             ("mlp_serve_stuck_total", self.stuck),
             ("mlp_serve_listener_panics_total", self.listener_panics),
             ("mlp_serve_queue_rows", self.queue_rows),
             ("mlp_serve_in_flight", self.in_flight),
         ];
-        let distributions = [
-            ("mlp_serve_request_seconds", self.request_seconds),
-            ("mlp_serve_queue_seconds", self.queue_seconds),
-            ("mlp_serve_predict_seconds", self.predict_seconds),
-            ("mlp_serve_batch_rows", self.batch_rows),
-        ];
-        let counts = counts.map(|(name, count)| Sample {
-            name,
-            version,
-            quantile: None,
-            value: count as f64,
-        });
-        let quantiles = distributions.into_iter().flat_map(|(name, it)| {
-            [(0.5, it.p50), (0.9, it.p90), (0.99, it.p99), (0.999, it.p999)]
-                .map(|(quantile, value)| Sample { name, version, quantile: Some(quantile), value })
-        });
-        counts.into_iter().chain(quantiles).collect()
+        let model: Arc<str> = Arc::from(&*self.model);
+        let sample = |name, quantile, value| {
+            let model = Arc::clone(&model);
+            Sample { name, model, version, quantile, value }
+        };
+        let mut samples: Vec<_> =
+            counts.into_iter().map(|(name, count)| sample(name, None, count as f64)).collect();
+        macro_rules! distribution {
+            ($name:literal, $it:expr) => {
+                let it: Distribution = $it;
+                let quantiles = [(0.5, it.p50), (0.9, it.p90), (0.99, it.p99), (0.999, it.p999)];
+                let of = |(quantile, value)| sample($name, Some(quantile), value);
+                samples.extend(quantiles.map(of));
+                samples.extend([
+                    sample(concat!($name, "_sum"), None, it.sum),
+                    sample(concat!($name, "_count"), None, it.count as f64),
+                    sample(concat!($name, "_mean"), None, it.mean),
+                    sample(concat!($name, "_max"), None, it.max),
+                ]);
+            };
+        }
+        distribution!("mlp_serve_request_seconds", self.request_seconds);
+        distribution!("mlp_serve_queue_seconds", self.queue_seconds);
+        distribution!("mlp_serve_predict_seconds", self.predict_seconds);
+        distribution!("mlp_serve_batch_rows", self.batch_rows);
+        samples
     }
 }
 
@@ -156,19 +179,22 @@ const LARGEST: u64 = 3_600_000_000_000;
 
 /// Counts values in about 36 kB of buckets that are right to two significant digits.
 #[derive(Debug, Clone)]
-pub(crate) struct Counted(Histogram<u64>);
+pub(crate) struct Counted {
+    histogram: Histogram<u64>,
+    sum: u64,
+}
 
 impl Counted {
     pub(crate) fn new() -> Self {
         // The bounds and the two digits are within the range that the library takes, so there is no error to meet.
-        Self(
-            Histogram::new_with_bounds(1, LARGEST, 2)
-                .unwrap_or_else(|error| unreachable!("constant bounds: {error}")),
-        )
+        let histogram = Histogram::new_with_bounds(1, LARGEST, 2)
+            .unwrap_or_else(|error| unreachable!("constant bounds: {error}"));
+        Self { histogram, sum: 0 }
     }
 
     pub(crate) fn add(&mut self, value: u64) {
-        self.0.saturating_record(value);
+        self.histogram.saturating_record(value);
+        self.sum = self.sum.saturating_add(value);
     }
 
     /// Adds a span, in nanoseconds.
@@ -178,18 +204,20 @@ impl Counted {
 
     /// The distribution, each value multiplied by `unit`.
     pub(crate) fn distribution(&self, unit: f64) -> Distribution {
-        let at = |quantile| self.0.value_at_quantile(quantile) as f64 * unit;
-        if self.0.is_empty() {
+        let at = |quantile| self.histogram.value_at_quantile(quantile) as f64 * unit;
+        if self.histogram.is_empty() {
             return Distribution::default();
         }
+        let (count, sum) = (self.histogram.len(), self.sum as f64 * unit);
         Distribution {
-            count: self.0.len(),
-            mean: self.0.mean() * unit,
+            count,
+            sum,
+            mean: sum / count as f64,
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
-            max: self.0.max() as f64 * unit,
+            max: self.histogram.max() as f64 * unit,
         }
     }
 }
@@ -208,6 +236,7 @@ mod tests {
         (1..=1_000).for_each(|micros| counted.add_span(Duration::from_micros(micros)));
         let spans = counted.distribution(NANOSECOND);
         assert_eq!(spans.count, 1_000);
+        assert!((spans.sum - 0.5005).abs() < 1e-12 && (spans.mean - 500.5e-6).abs() < 1e-15);
         for (found, expected) in
             [(spans.p50, 500e-6), (spans.p99, 990e-6), (spans.max, 1e-3), (spans.mean, 500.5e-6)]
         {

@@ -19,6 +19,8 @@ use crate::error::ServeError;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ServeOptions {
+    /// The name of the model, by which its numbers are told from those of other servers. Default: empty.
+    pub model: String,
     /// Replicas of each version, 1 to 1,024. Default: one a core, since a prediction is arithmetic and more would only take turns.
     pub replicas: usize,
     /// How many rows may wait for a version before requests are refused, from 1. Default: 1,024, which even a model of a millisecond a row
@@ -76,6 +78,7 @@ pub struct ServeOptions {
 impl Default for ServeOptions {
     fn default() -> Self {
         Self {
+            model: String::new(),
             replicas: std::thread::available_parallelism()
                 .map_or(1, NonZero::get)
                 .min(MAX_REPLICAS),
@@ -129,6 +132,8 @@ macro_rules! with {
 
 impl ServeOptions {
     with! {
+        /// Sets the name of the model.
+        with_model: model, String;
         /// Sets the number of replicas of each version.
         with_replicas: replicas, usize;
         /// Sets how many rows may wait for a version.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use mlp_core::{HostError, ModelError, Servable, VersionNumber, VersionSource};
+use mlp_core::{HostError, ModelError, Servable, VersionNumber, VersionSource, catch_panic};
 
 use crate::bisect;
-use crate::cache;
+use crate::cache::PredictionCache;
 use crate::cost::Cost;
 use crate::gate::Gate;
 use crate::ledger::Ledger;
@@ -14,126 +14,164 @@ use crate::queue::{Queue, Replica};
 use crate::sync::{Condvar, Mutex};
 use crate::threads::Threads;
 use crate::version::Version;
-use crate::worker;
 
-/// Builds the replicas of a version and warms them.
+/// Builds the replicas of a version and warms them, under no lock.
 pub(crate) fn build<M: ?Sized + Servable>(
     ledger: Ledger,
     source: VersionSource<M>,
     replicas: usize,
     context: Context<M>,
 ) -> Result<Arc<Version<M>>, HostError> {
-    let Context { options, warm_up, gate, threads } = context;
+    let Context { options, warm_up, gate, threads, cache } = context;
     let version = ledger.version;
-    let mut replicas = build_replicas(version, &source, 0..replicas)?;
+    let models = build_models(version, &source, replicas)?;
     let mut cost = Cost::default();
-    warm(&mut replicas, &warm_up.lock(), &options, &ledger, &mut cost)
+    let expected = warm(&models, &warm_up, &options, &ledger, &mut cost)
         .map_err(|source| HostError::WarmUp { version, source })?;
+    let model = Arc::clone(&models[0]);
+    let replicas = models.into_iter().enumerate();
+    let mut replicas: Vec<_> =
+        replicas.map(|(index, model)| Replica::new(index, model, Arc::default())).collect();
     // The first replica is taken first.
     replicas.reverse();
+    let can_check = !warm_up.inputs().is_empty();
     Ok(Arc::new(Version {
         ledger: Arc::new(ledger),
-        model: Arc::clone(&replicas[replicas.len() - 1].model),
-        cache: cache::of(&options),
+        model,
+        cache,
         options,
-        queue: Mutex::new(Queue::new(replicas, cost)),
+        queue: Mutex::new(Queue::new(replicas, cost, can_check)),
         work: Condvar::new(),
         quiet: Condvar::new(),
         gate,
         source,
         warm_up,
+        expected,
         threads,
-        scaling: Mutex::new(()),
     }))
 }
 
-/// What all versions of a server share.
+/// What all versions of a server share, and the cache of this one.
 pub(crate) struct Context<M: ?Sized + Servable> {
     pub(crate) options: ServeOptions,
-    pub(crate) warm_up: Arc<Mutex<Vec<M::Input>>>,
+    pub(crate) warm_up: WarmUp<M::Input>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) threads: Arc<Threads>,
+    pub(crate) cache: Option<Box<dyn PredictionCache<M::Output>>>,
 }
 
-fn build_replicas<M: ?Sized + Servable>(
+/// The inputs on which replicas are tried; none unless they can be shared by threads.
+pub(crate) struct WarmUp<I>(Option<Arc<dyn AsRef<[I]> + Send + Sync>>);
+
+impl<I> WarmUp<I> {
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn new(inputs: Vec<I>) -> Self
+    where
+        I: Send + Sync + 'static,
+    {
+        Self(Some(Arc::new(inputs)))
+    }
+
+    pub(crate) fn inputs(&self) -> &[I] {
+        self.0.as_ref().map_or(&[], |inputs| (**inputs).as_ref())
+    }
+}
+
+impl<I> Clone for WarmUp<I> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+fn build_models<M: ?Sized + Servable>(
     version: VersionNumber,
     source: &VersionSource<M>,
-    indices: impl Iterator<Item = usize>,
-) -> Result<Vec<Box<Replica<M>>>, HostError> {
-    indices
-        .map(|index| {
-            let model = source.build().map_err(|source| HostError::Build { version, source })?;
-            Ok(Replica::new(index, model, Arc::default()))
-        })
-        .collect()
+    models: usize,
+) -> Result<Vec<Arc<M>>, HostError> {
+    let build = || source.build().map_err(|source| HostError::Build { version, source });
+    (0..models).map(|_| build()).collect()
 }
 
-/// Builds more replicas of a version and warms them: they must answer as the first one does.
+/// Builds more models for a version and warms them: they must answer as the first one did.
 pub(crate) fn more<M: ?Sized + Servable>(
     version: &Version<M>,
-    indices: impl Iterator<Item = usize>,
-) -> Result<Vec<Box<Replica<M>>>, HostError> {
+    models: usize,
+) -> Result<Vec<Arc<M>>, HostError> {
     let number = version.ledger.version;
-    let mut replicas = vec![Replica::new(0, Arc::clone(&version.model), Arc::default())];
-    replicas.extend(build_replicas(number, &version.source, indices)?);
-    let mut cost = Cost::default();
-    warm(&mut replicas, &version.warm_up.lock(), &version.options, &version.ledger, &mut cost)
-        .map_err(|source| HostError::WarmUp { version: number, source })?;
-    replicas.remove(0);
-    Ok(replicas)
+    let models = build_models(number, &version.source, models)?;
+    let (inputs, cap) = (version.warm_up.inputs(), version.options.max_batch_rows);
+    for model in &models {
+        let answers = answers(&**model, inputs, cap, |_, _| {});
+        answers
+            .and_then(|answers| compare(&**model, &version.expected, &answers))
+            .map_err(|source| HostError::WarmUp { version: number, source })?;
+    }
+    Ok(models)
 }
 
-/// What a replica answers to the warm-up inputs; `ran` hears of each batch before it is looked at, with its rows, and is to tell its cost.
+/// What a model answers to the warm-up inputs; `ran` hears of each batch before and after it is run, with its rows.
 pub(crate) fn answers<M: ?Sized + Servable>(
-    replica: &mut Replica<M>,
+    model: &M,
     inputs: &[M::Input],
     cap: usize,
     mut ran: impl FnMut(usize, bool),
 ) -> Result<Vec<M::Output>, ModelError> {
-    let mut answers = Vec::with_capacity(inputs.len());
-    for batch in batches(&*replica.model, inputs, cap) {
-        let rows = batch.iter().map(|input| replica.model.rows(input)).sum();
-        ran(rows, false);
-        replica.results.clear();
-        bisect::run(&*replica.model, batch, &mut replica.out, &mut replica.results);
-        ran(rows, true);
-        for result in replica.results.drain(..) {
-            answers.push(result?);
+    let answers = catch_panic(|| {
+        let (mut answers, mut out) = (Vec::with_capacity(inputs.len()), Vec::new());
+        for batch in batches(model, inputs, cap) {
+            let rows = batch.iter().map(|input| model.rows(input)).sum();
+            ran(rows, false);
+            bisect::run(model, batch, &mut out, &mut answers);
+            ran(rows, true);
         }
-    }
-    Ok(answers)
+        answers.into_iter().collect()
+    });
+    answers?
 }
 
-/// Runs each replica on the warm-up inputs, one after another: it must answer them all, and as the first one does.
+/// Runs each model on the warm-up inputs, one after another: it must answer them all, and as the first one does. Their answers.
 fn warm<M: ?Sized + Servable>(
-    replicas: &mut [Box<Replica<M>>],
-    inputs: &[M::Input],
+    models: &[Arc<M>],
+    warm_up: &WarmUp<M::Input>,
     options: &ServeOptions,
     ledger: &Ledger,
     cost: &mut Cost,
-) -> Result<(), ModelError> {
-    let mut first: Vec<M::Output> = Vec::new();
-    for replica in replicas {
+) -> Result<Vec<M::Output>, ModelError> {
+    let mut expected = None;
+    for model in models {
         let mut started = ledger.time.monotonic();
-        let answers = answers(replica, inputs, options.max_batch_rows, |rows, is_done| {
+        let cap = options.max_batch_rows;
+        let answers = answers(&**model, warm_up.inputs(), cap, |rows, is_done| {
             let now = ledger.time.monotonic();
             if is_done {
                 cost.observe(rows, now.saturating_sub(started), options);
             }
             started = now;
         })?;
-        if first.is_empty() {
-            first = answers;
-        } else if let Some(input) =
-            (0..first.len()).find(|&i| differ(&*replica.model, &first[i], &answers[i]))
-        {
-            let index = replica.index;
-            return Err(ModelError::failed(format!(
-                "replica {index} answers warm-up input {input} otherwise than replica 0"
-            )));
+        match &expected {
+            None => expected = Some(answers),
+            Some(expected) => compare(&**model, expected, &answers)?,
         }
     }
-    Ok(())
+    Ok(expected.unwrap_or_default())
+}
+
+/// An error if a model answers the warm-up inputs otherwise than its sisters did.
+pub(crate) fn compare<M: ?Sized + Servable>(
+    model: &M,
+    expected: &[M::Output],
+    answers: &[M::Output],
+) -> Result<(), ModelError> {
+    let pairs = || expected.iter().zip(answers);
+    match catch_panic(|| pairs().position(|(one, other)| differ(model, one, other)))? {
+        None => Ok(()),
+        Some(input) => Err(ModelError::failed(format!(
+            "a replica answers warm-up input {input} otherwise than the first one did"
+        ))),
+    }
 }
 
 /// The first input by itself, then all in batches: so that the cost of a single call is known too.
@@ -173,14 +211,7 @@ fn differ<M: ?Sized + Servable>(model: &M, one: &M::Output, other: &M::Output) -
 pub(crate) fn start<M: ?Sized + Servable + 'static>(
     version: &Arc<Version<M>>,
 ) -> Result<(), HostError> {
-    let indices: Vec<usize> = version.replica_health().iter().map(|it| it.replica).collect();
-    let started = indices.into_iter().try_for_each(|index| {
-        version.queue.lock().roster.enlist();
-        let own = Arc::clone(version);
-        let name = worker::name(version, index);
-        version.threads.spawn(name, move |thread| worker::work(own, thread))
-    });
-    let watched = started.and_then(|()| {
+    let watched = version.staff().and_then(|()| {
         let Some(limit) = version.options.stuck_after else { return Ok(()) };
         let own = Arc::clone(version);
         let name = format!("mlp-serve {} watch", version.ledger.version);

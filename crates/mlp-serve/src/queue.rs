@@ -14,7 +14,7 @@ use crate::ledger::Call;
 use crate::numbers::Counted;
 use crate::request::Priority;
 use crate::roster::Roster;
-use crate::slot::Slot;
+use crate::slot::Promise;
 use crate::version::Version;
 
 /// An input that waits, and what is to be done with its output.
@@ -33,7 +33,7 @@ pub(crate) enum Task<M: ?Sized + Servable> {
 }
 
 pub(crate) struct Request<M: ?Sized + Servable> {
-    pub(crate) slot: Arc<Slot<M::Output>>,
+    pub(crate) promise: Promise<M::Output>,
     pub(crate) priority: Priority,
     /// Under what to remember the answer.
     pub(crate) key: Option<Box<[u8]>>,
@@ -49,7 +49,6 @@ pub(crate) struct Mirror<M: ?Sized + Servable> {
     pub(crate) primary: Option<M::Output>,
     pub(crate) shadows: Shadows<M>,
     /// Held until no shadow is left.
-    #[expect(dead_code, reason = "held, not read")]
     pub(crate) pass: Pass,
 }
 
@@ -97,6 +96,8 @@ pub(crate) struct Queue<M: ?Sized + Servable> {
     pub(crate) roster: Roster<M>,
     pub(crate) cost: Cost,
     pub(crate) is_closed: bool,
+    /// Whether there are warm-up inputs to check a replica on.
+    pub(crate) can_check: bool,
     /// Requests that were accepted and are not settled yet.
     pub(crate) open: usize,
     /// Requests that wait or run: unlike `open`, those whose caller is being told are not among them.
@@ -112,8 +113,9 @@ pub(crate) struct Queue<M: ?Sized + Servable> {
 }
 
 impl<M: ?Sized + Servable> Queue<M> {
-    pub(crate) fn new(idle: Vec<Box<Replica<M>>>, cost: Cost) -> Self {
+    pub(crate) fn new(idle: Vec<Box<Replica<M>>>, cost: Cost, can_check: bool) -> Self {
         Self {
+            can_check,
             lanes: [VecDeque::new(), VecDeque::new(), VecDeque::new()],
             mirrors: VecDeque::new(),
             rows: 0,
@@ -351,7 +353,7 @@ impl<M: ?Sized + Servable> Job<M> {
     }
 
     fn deadline(&self) -> Option<Duration> {
-        self.request()?.slot.call.deadline
+        self.request()?.promise.call().deadline
     }
 
     fn key(&self) -> Option<&[u8]> {
@@ -363,6 +365,6 @@ impl<M: ?Sized + Servable> Job<M> {
     }
 
     pub(crate) fn is_wanted(&self, now: Duration) -> bool {
-        self.request().is_none_or(|it| !it.slot.call.is_late(now) && it.slot.is_wanted())
+        self.request().is_none_or(|it| !it.promise.call().is_late(now) && it.promise.is_wanted())
     }
 }

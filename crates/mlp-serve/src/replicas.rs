@@ -1,9 +1,11 @@
-//! The replicas of a version: how many there are, which of them are well, and what becomes of those that are not.
+//! What becomes of replicas that fail, panic or hang, and how many there are.
 //!
-//! A replica that fails again and again is checked on the warm-up inputs, and built anew if it fails those too, or if there are none; as
-//! long as that does not help, it is tried again after longer and longer pauses. One that panicked is built anew at once. One that does not
-//! come back from the model is given up with its thread, and another one takes its place, as long as no more threads hang than there are replicas.
+//! A replica that fails again and again is checked on the warm-up inputs while it serves on: if it answers them as it should, its inputs are
+//! to blame. If it does not, or if there are no such inputs, it is taken out and built anew; as long as that does not help, it is tried again
+//! after longer and longer pauses. One that panicked is built anew beside itself and exchanged between two batches. One that does not come
+//! back from the model is given up with its thread, and another one takes its place, as long as no more threads hang than there were replicas.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,8 +17,7 @@ use crate::health::ReplicaHealth;
 use crate::options::ServeOptions;
 use crate::prepare;
 use crate::queue::{Queue, Replica, Task};
-use crate::roster::{Busy, Condition, Member, Sick};
-use crate::threads::Abandoned;
+use crate::roster::{Care, Condition, Member, Order, Verdict, take_index};
 use crate::version::Version;
 use crate::worker;
 
@@ -38,26 +39,166 @@ impl<M: ?Sized + Servable> Queue<M> {
         let roster = &mut self.roster;
         if roster.surplus > 0 {
             roster.surplus -= 1;
-            roster.leave(replica.index);
-            return;
-        }
-        let has_panicked = std::mem::take(&mut replica.has_panicked);
-        if options.restart_after > 0 && !self.is_closed {
-            if replica.failures >= options.restart_after {
-                let due = now.saturating_add(replica.pause);
-                if !replica.pause.is_zero() {
-                    roster.set(replica.index, Condition::Sick);
-                }
-                roster.sick.push(Sick { replica, due, is_broken: false });
+            // One that cannot serve leaves rather than one that can.
+            if !roster.dismiss() {
+                roster.leave(replica.index);
+                roster.gone.push(replica.model);
                 return;
             }
-            let is_late = || replica.built.is_none_or(|built| now >= built + BETWEEN_PANICS);
-            if has_panicked && is_late() {
-                roster.sick.push(Sick { replica, due: now, is_broken: true });
-                return;
+        }
+        if let Some(verdict) = roster.take_verdict(replica.index) {
+            return self.judge(replica, verdict, options, now);
+        }
+        let has_panicked = std::mem::take(&mut replica.has_panicked);
+        if (replica.failures > 0 || has_panicked) && options.restart_after > 0 && !self.is_closed {
+            return self.suspect(replica, has_panicked, options, now);
+        }
+        self.idle.push(replica);
+    }
+
+    /// Decides what is to be done about a replica that failed or panicked.
+    fn suspect(
+        &mut self,
+        replica: Box<Replica<M>>,
+        has_panicked: bool,
+        options: &ServeOptions,
+        now: Duration,
+    ) {
+        let can_check = self.can_check;
+        let member = self.roster.find(replica.index);
+        if let Some(member) = member.filter(|member| matches!(member.care, Care::Nothing)) {
+            let is_late = replica.built.is_none_or(|built| now >= built + BETWEEN_PANICS);
+            if replica.failures >= options.restart_after {
+                if !can_check {
+                    return self.take_out(replica, now);
+                }
+                member.care = Care::Due(now, Order::Check(Arc::clone(&replica.model)));
+            } else if has_panicked && is_late {
+                member.care = Care::Due(now, Order::Renew);
             }
         }
         self.idle.push(replica);
+    }
+
+    /// Takes a replica out of service until it is built anew: at once, or after its pause.
+    fn take_out(&mut self, replica: Box<Replica<M>>, now: Duration) {
+        let is_exhausted = self.roster.is_exhausted();
+        if let Some(member) = self.roster.find(replica.index) {
+            member.condition = match replica.pause.is_zero() {
+                _ if is_exhausted => Condition::Stuck,
+                true => Condition::Mending,
+                false => Condition::Sick,
+            };
+            member.care = match is_exhausted {
+                true => Care::Nothing,
+                false => Care::Due(now.saturating_add(replica.pause), Order::Renew),
+            };
+        }
+        self.roster.bench.push(replica);
+    }
+
+    /// Puts another replica in the place of one whose thread was given up.
+    pub(crate) fn replace(&mut self, mut replica: Box<Replica<M>>, now: Duration) {
+        if self.roster.surplus > 0 {
+            self.roster.surplus -= 1;
+            self.roster.leave(replica.index);
+            self.roster.gone.push(replica.model);
+            return;
+        }
+        let Some(member) = self.roster.find(replica.index) else {
+            return self.roster.gone.push(replica.model);
+        };
+        let care = std::mem::replace(&mut member.care, Care::Nothing);
+        replica.pause = Duration::ZERO;
+        self.roster.forget(care);
+        self.take_out(replica, now);
+    }
+
+    /// Hears what came of the care for a replica, unless that is not asked for any more.
+    pub(crate) fn conclude(
+        &mut self,
+        index: usize,
+        ticket: u64,
+        verdict: Verdict<M>,
+        options: &ServeOptions,
+        now: Duration,
+    ) {
+        let (idle, roster) = (&mut self.idle, &mut self.roster);
+        let benched = take_index(&mut roster.bench, index);
+        let held = benched.or_else(|| take_index(idle, index));
+        match roster.members.iter_mut().find(|member| member.index == index) {
+            Some(member) if matches!(member.care, Care::UnderWay(it) if it == ticket) => {
+                let Some(replica) = held else {
+                    member.care = Care::Done(verdict);
+                    roster.verdicts += 1;
+                    return;
+                };
+                member.care = Care::Nothing;
+                self.judge(replica, verdict, options, now);
+            }
+            member => {
+                let is_well = member.is_none_or(|member| member.condition == Condition::Well);
+                roster.let_go(verdict);
+                let place = if is_well { idle } else { &mut roster.bench };
+                place.extend(held);
+            }
+        }
+    }
+
+    /// Does with a replica what came of the care for it.
+    fn judge(
+        &mut self,
+        mut replica: Box<Replica<M>>,
+        verdict: Verdict<M>,
+        options: &ServeOptions,
+        now: Duration,
+    ) {
+        let roster = &mut self.roster;
+        match verdict {
+            Verdict::Innocent => replica.failures = 0,
+            Verdict::Guilty => return self.take_out(replica, now),
+            Verdict::Renewed(model) => {
+                roster.restarts += 1;
+                roster.gone.push(std::mem::replace(&mut replica.model, model));
+                (replica.built, replica.has_panicked) = (Some(now), false);
+                if replica.failures >= options.restart_after {
+                    replica.lengthen_pause();
+                }
+                // One more failure takes it out again.
+                replica.failures = replica.failures.min(options.restart_after.saturating_sub(1));
+                roster
+                    .find(replica.index)
+                    .into_iter()
+                    .for_each(|it| it.condition = Condition::Well);
+            }
+            Verdict::Failed => {
+                roster.failed_restarts += 1;
+                replica.built = Some(now);
+                let member = roster.find(replica.index);
+                if member.is_some_and(|member| member.condition != Condition::Well) {
+                    replica.lengthen_pause();
+                    return self.take_out(replica, now);
+                }
+                // It has panicked, and serves on.
+            }
+        }
+        self.idle.push(replica);
+    }
+
+    /// Lets so many replicas go: first those that cannot serve, then idle ones; the others after their batch.
+    fn shrink(&mut self, by: usize) {
+        for _ in 0..by {
+            if self.roster.dismiss() {
+                continue;
+            }
+            match self.idle.pop() {
+                Some(replica) => {
+                    self.roster.leave(replica.index);
+                    self.roster.gone.push(replica.model);
+                }
+                None => self.roster.surplus += 1,
+            }
+        }
     }
 }
 
@@ -72,50 +213,13 @@ impl<M: ?Sized + Servable> Replica<M> {
             self.failures = self.failures.saturating_add(1);
         }
     }
+
+    fn lengthen_pause(&mut self) {
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+    }
 }
 
 impl<M: ?Sized + Servable> Version<M> {
-    /// Checks a replica that is out of service, builds it anew if it must be, and puts it back if that helped.
-    pub(crate) fn repair(&self, sick: Sick<M>) {
-        let Sick { mut replica, is_broken, .. } = sick;
-        let inputs = self.warm_up.lock();
-        let cap = self.options.max_batch_rows;
-        let check =
-            |replica: &mut Replica<M>| prepare::answers(replica, &inputs, cap, |_, _| {}).is_ok();
-        let is_innocent = !is_broken && !inputs.is_empty() && check(&mut replica);
-        let is_well = is_innocent || {
-            self.source.build().is_ok_and(|model| {
-                replica.model = model;
-                check(&mut replica)
-            })
-        };
-        drop(inputs);
-        let now = self.ledger.time.monotonic();
-        let mut queue = self.queue.lock();
-        if is_innocent {
-            replica.failures = 0;
-        } else {
-            queue.roster.restarts += 1;
-            replica.built = Some(now);
-            if replica.failures >= self.options.restart_after || !is_well {
-                replica.pause = (replica.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-            }
-            // One more failure takes it out again.
-            replica.failures = replica.failures.min(self.options.restart_after.saturating_sub(1));
-        }
-        if is_well {
-            queue.roster.set(replica.index, Condition::Well);
-            queue.idle.push(replica);
-        } else {
-            queue.roster.set(replica.index, Condition::Sick);
-            let due = now.saturating_add(replica.pause);
-            queue.roster.sick.push(Sick { replica, due, is_broken: true });
-        }
-        drop(queue);
-        self.refuse_if_down();
-        self.work.notify_one();
-    }
-
     /// Refuses what waits if no replica can answer.
     pub(crate) fn refuse_if_down(&self) {
         let mut queue = self.queue.lock();
@@ -129,123 +233,15 @@ impl<M: ?Sized + Servable> Version<M> {
         if is_over {
             self.work.notify_all();
         }
-        for job in &jobs {
+        let refused = jobs.len();
+        for job in jobs {
             if let Task::Answer(request) = &job.task {
                 let error = ServeError::NotReady { version: Some(self.ledger.version) };
-                request.slot.fail(OutcomeStatus::Failed, error);
+                request.promise.fail(OutcomeStatus::Failed, error);
             }
+            self.ledger.listen(|| drop(job));
         }
-        self.close_requests(jobs.len());
-    }
-
-    /// Lets the watchdog know of a batch; none if there is no watchdog.
-    pub(crate) fn watch(
-        &self,
-        tasks: &[Task<M>],
-        replica: usize,
-        since: Duration,
-        thread: &Abandoned,
-    ) -> Option<u64> {
-        self.options.stuck_after?;
-        let requests = || {
-            tasks.iter().filter_map(|task| match task {
-                Task::Answer(request) => Some(request),
-                Task::Mirror(_) => None,
-            })
-        };
-        let slots = requests().map(|request| Arc::clone(&request.slot)).collect();
-        let keys = requests().filter_map(|request| request.key.clone()).collect();
-        let mut queue = self.queue.lock();
-        let roster = &mut queue.roster;
-        roster.tickets += 1;
-        let ticket = roster.tickets;
-        roster.busy.push(Busy { ticket, replica, since, slots, keys, thread: thread.clone() });
-        Some(ticket)
-    }
-
-    /// Ends the watch over a batch. False if it was given up: its requests have been told, and its replica has been replaced.
-    pub(crate) fn unwatch(&self, ticket: u64) -> bool {
-        let mut queue = self.queue.lock();
-        let busy = &mut queue.roster.busy;
-        let found = busy.iter().position(|busy| busy.ticket == ticket);
-        found.map(|at| busy.swap_remove(at)).is_some()
-    }
-
-    /// Takes back a thread that was given up, once it comes back from the model: if another one hangs in its place, it works on, with a replica that is built
-    /// anew. False if it is not needed.
-    pub(crate) fn come_back(&self, thread: &Abandoned) -> bool {
-        let mut queue = self.queue.lock();
-        let roster = &mut queue.roster;
-        roster.hanging -= 1;
-        let stuck = roster.members.iter_mut().find(|it| it.condition == Condition::Stuck);
-        let Some(member) = stuck else { return false };
-        member.condition = Condition::Well;
-        let replica =
-            Replica::new(member.index, Arc::clone(&self.model), Arc::clone(&member.served));
-        roster.sick.push(Sick { replica, due: Duration::ZERO, is_broken: true });
-        roster.enlist();
-        thread.set(false);
-        true
-    }
-
-    /// Sets how many replicas there are. New ones are built and warmed one after another, beside those that serve; those that go finish their batch.
-    pub(crate) fn scale_to(self: &Arc<Self>, replicas: usize) -> Result<(), HostError>
-    where
-        M: 'static,
-    {
-        let _alone = self.scaling.lock();
-        let (target, taken): (usize, Vec<usize>) = {
-            let queue = self.queue.lock();
-            let members = queue.roster.members.iter();
-            (queue.roster.target(), members.map(|member| member.index).collect())
-        };
-        if replicas <= target {
-            self.shrink(target - replicas);
-            return Ok(());
-        }
-        let free = (0..).filter(|index| !taken.contains(index));
-        let made = prepare::more(self, free.take(replicas - target))?;
-        for replica in made {
-            let name = worker::name(self, replica.index);
-            let mut queue = self.queue.lock();
-            if queue.is_closed {
-                return Err(HostError::ShuttingDown);
-            }
-            if queue.roster.surplus > 0 {
-                // One that was to leave may as well stay.
-                queue.roster.surplus -= 1;
-                continue;
-            }
-            queue.roster.join(&replica);
-            queue.roster.enlist();
-            queue.idle.push(replica);
-            drop(queue);
-            let own = Arc::clone(self);
-            if let Err(error) = self.threads.spawn(name, move |thread| worker::work(own, thread)) {
-                self.queue.lock().roster.discharge();
-                self.shrink(1);
-                let source = ModelError::failed(error);
-                return Err(HostError::Build { version: self.ledger.version, source });
-            }
-            self.work.notify_one();
-        }
-        Ok(())
-    }
-
-    fn shrink(&self, by: usize) {
-        let mut queue = self.queue.lock();
-        for _ in 0..by {
-            let roster = &mut queue.roster;
-            let stuck = roster.members.iter().find(|member| member.condition == Condition::Stuck);
-            let gone = stuck.map(|member| member.index);
-            let gone = gone.or_else(|| roster.sick.pop().map(|sick| sick.replica.index));
-            match gone.or_else(|| queue.idle.pop().map(|replica| replica.index)) {
-                Some(index) => queue.roster.leave(index),
-                None => queue.roster.surplus += 1,
-            }
-        }
-        drop(queue);
-        self.work.notify_all();
+        self.close_requests(refused);
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -265,7 +261,7 @@ impl<M: ?Sized + Servable> Version<M> {
 
     pub(crate) fn replica_health(&self) -> Vec<ReplicaHealth> {
         let queue = self.queue.lock();
-        let of = |member: &Member| ReplicaHealth {
+        let of = |member: &Member<M>| ReplicaHealth {
             replica: member.index,
             requests: member.served.load(Ordering::Relaxed),
             is_well: member.condition == Condition::Well,
@@ -275,69 +271,54 @@ impl<M: ?Sized + Servable> Version<M> {
 }
 
 impl<M: ?Sized + Servable + 'static> Version<M> {
-    /// Gives up batches that do not come back, until the version is closed and quiet.
-    pub(crate) fn keep_watch(self: &Arc<Self>, limit: Duration) {
+    /// Sets how many replicas there are. New ones are built and warmed beside those that serve, and under no lock; those that go finish their batch. Of two
+    /// calls at once the later one decides.
+    pub(crate) fn scale_to(self: &Arc<Self>, replicas: usize) -> Result<(), HostError> {
         let mut queue = self.queue.lock();
-        while !queue.is_closed || queue.open > 0 {
-            let now = self.ledger.time.monotonic();
-            let busy = &mut queue.roster.busy;
-            if let Some(at) = busy.iter().position(|busy| now >= busy.since.saturating_add(limit)) {
-                let stuck = busy.swap_remove(at);
-                queue.active -= stuck.slots.len();
-                drop(queue);
-                self.give_up(stuck, limit);
-                queue = self.queue.lock();
-                continue;
-            }
-            let next = now.saturating_add((limit / 4).max(Duration::from_micros(100)));
-            self.ledger.time.wait(&self.quiet, &mut queue, Some(next));
-        }
-    }
-
-    fn give_up(self: &Arc<Self>, stuck: Busy<M>, limit: Duration) {
-        let Busy { replica, slots, keys, thread, .. } = stuck;
-        thread.set(true);
-        let version = self.ledger.version;
-        // Those who wait for an identical request hear the same.
-        let followers: Vec<_> = keys.iter().flat_map(|key| self.followers(key)).collect();
-        let following = followers.iter().filter_map(|job| match &job.task {
-            Task::Answer(request) => Some(&request.slot),
-            Task::Mirror(_) => None,
-        });
-        for slot in slots.iter().chain(following) {
-            let error = ServeError::ReplicaStuck { version, replica, limit };
-            slot.fail(OutcomeStatus::TimedOut, error);
-        }
-        self.replace(replica);
-        self.close_requests(slots.len() + followers.len());
-        self.refuse_if_down();
-    }
-
-    /// Puts another replica and thread in the place of those that are stuck; not if as many are stuck already as there should be.
-    fn replace(self: &Arc<Self>, index: usize) {
-        let mut queue = self.queue.lock();
-        let roster = &mut queue.roster;
-        roster.stuck += 1;
-        roster.hanging += 1;
-        let is_closed = queue.is_closed;
-        let roster = &mut queue.roster;
-        let Some(member) = roster.members.iter().find(|member| member.index == index) else {
-            return;
-        };
-        let replica = Replica::new(index, Arc::clone(&self.model), Arc::clone(&member.served));
-        if roster.hanging > roster.target() && !is_closed {
-            roster.set(index, Condition::Stuck);
-            roster.discharge();
-            return;
-        }
-        roster.sick.push(Sick { replica, due: Duration::ZERO, is_broken: true });
+        queue.roster.want(replicas);
+        let target = queue.roster.target();
+        queue.shrink(target.saturating_sub(replicas));
+        // Those that were to leave may as well stay.
+        let stay = queue.roster.surplus.min(replicas.saturating_sub(target));
+        queue.roster.surplus -= stay;
+        let gone = std::mem::take(&mut queue.roster.gone);
         drop(queue);
-        let own = Arc::clone(self);
-        let name = worker::name(self, index);
-        if self.threads.spawn(name, move |thread| worker::work(own, thread)).is_err() {
-            // The others look after the replica; there is a thread less.
-            self.queue.lock().roster.discharge();
+        self.work.notify_all();
+        drop(gone);
+        for model in prepare::more(self, replicas.saturating_sub(target + stay))? {
+            let mut queue = self.queue.lock();
+            if queue.is_closed {
+                return Err(HostError::ShuttingDown);
+            }
+            if queue.roster.target() >= queue.roster.wanted {
+                break;
+            }
+            let index = queue.roster.free_index();
+            let replica = Replica::new(index, model, Arc::default());
+            queue.roster.join(&replica);
+            queue.idle.push(replica);
         }
-        self.work.notify_one();
+        self.staff().map_err(|error| {
+            let source = ModelError::failed(error);
+            HostError::Build { version: self.ledger.version, source }
+        })
+    }
+
+    /// Starts threads until there are as many as replicas.
+    pub(crate) fn staff(self: &Arc<Self>) -> io::Result<()> {
+        loop {
+            let mut queue = self.queue.lock();
+            let (threads, replicas) = (queue.roster.threads, queue.roster.members.len());
+            if threads >= replicas || queue.is_over() {
+                return Ok(());
+            }
+            queue.roster.enlist();
+            drop(queue);
+            let (own, name) = (Arc::clone(self), worker::name(self, threads));
+            if let Err(error) = self.threads.spawn(name, move |thread| worker::work(own, thread)) {
+                self.queue.lock().roster.discharge();
+                return Err(error);
+            }
+        }
     }
 }

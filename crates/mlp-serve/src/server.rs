@@ -19,10 +19,10 @@ use crate::ticket::Ticket;
 /// Serves predictions from replicas of one or more versions of a model.
 ///
 /// A handle: clones share the server. When the last one (and the last [`host`](Self::host)) is dropped, what was accepted is answered, for
-/// at most the options' `drain_timeout`, and all threads are joined.
+/// at most the options' `drain_timeout`, and all threads are joined; if a thread of the server itself drops it, that is done elsewhere.
 ///
 /// See the [crate page](crate) for an example.
-pub struct Server<M: ?Sized + Servable> {
+pub struct Server<M: ?Sized + Servable + 'static> {
     pub(crate) shared: Arc<Shared<M>>,
 }
 
@@ -114,18 +114,19 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
     }
 
     /// Replaces the version of a server without a router: the new one is built and warmed beside the old one, takes over between two
-    /// requests, and the old one answers what it has accepted. If the new one fails to load, the old one serves on.
+    /// requests, and the old one answers what it has accepted. If the new one fails to load, the old one serves on. A roll-out that is
+    /// under way ends: the version that is swapped in takes over from both.
     ///
     /// # Errors
-    /// If the version is already there, cannot be built, or fails its warm-up.
+    /// If the version is already there, cannot be built, or fails its warm-up; if the server has a router, which names versions itself.
     pub fn swap(&self, version: VersionNumber, source: VersionSource<M>) -> Result<(), ServeError> {
-        self.shared.swap(version, source).map_err(ServeError::from)
+        self.shared.swap(version, source)
     }
 
     /// Replaces the version as [`swap`](Self::swap) does, but replica by replica: the new version begins with one, and each time it gets another one
     /// and its share of the requests grows, the old version loses one. So there is at most one replica more than usual, and no
     /// moment at which all of them are cold. After each step it rests for `pause`; if the new version is not well then, the old one takes over
-    /// again and the new one is retired. Blocks until all is done.
+    /// again and the new one is retired. Blocks until all is done. It follows [`scale_to`](Self::scale_to) while it goes on.
     ///
     /// ```
     /// # use mlp_core::{ModelError, Servable, VersionNumber, VersionSource};
@@ -143,14 +144,15 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
     /// ```
     ///
     /// # Errors
-    /// As [`swap`](Self::swap); if the new version does not stay well; if the server drains meanwhile.
+    /// As [`swap`](Self::swap); if the new version does not stay well; if the server drains or another version is swapped in meanwhile; if another
+    /// roll-out is under way. If the old version cannot be given back the replicas it had lost, that error, since that version serves.
     pub fn roll(
         &self,
         version: VersionNumber,
         source: VersionSource<M>,
         pause: Duration,
     ) -> Result<(), ServeError> {
-        self.shared.roll(version, source, pause).map_err(ServeError::from)
+        self.shared.roll(version, source, pause)
     }
 
     /// Sets how many replicas each version has, while it serves. New ones are built and warmed one after another, and must answer the warm-up as
@@ -196,7 +198,8 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
     }
 
     /// Takes no new requests, and waits until those accepted are answered. What still waits for a replica after `timeout` gets
-    /// [`ServeError::Draining`]. Draining again waits again.
+    /// [`ServeError::Draining`]. Draining again waits again. Called by a thread that serves (by a router, a log, a model), which would wait
+    /// for itself, it returns at once, and what is left is waited for elsewhere.
     pub fn drain(&self, timeout: Duration) -> Drained {
         self.shared.drain(timeout)
     }
@@ -231,13 +234,13 @@ impl<M: ?Sized + Servable + 'static> Host<M> for Server<M> {
     }
 }
 
-impl<M: ?Sized + Servable> Clone for Server<M> {
+impl<M: ?Sized + Servable + 'static> Clone for Server<M> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
     }
 }
 
-impl<M: ?Sized + Servable> fmt::Debug for Server<M> {
+impl<M: ?Sized + Servable + 'static> fmt::Debug for Server<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Server").field(&self.shared).finish()
     }

@@ -70,7 +70,7 @@ impl<M: ?Sized + Servable> Version<M> {
     }
 }
 
-/// Gives a copy to the next shadow that takes it.
+/// Gives each shadow a copy of its own, so that none waits for another; where inputs cannot be copied, the one goes from shadow to shadow.
 pub(crate) fn pass_on<M: ?Sized + Servable>(mut input: M::Input, mut mirror: Box<Mirror<M>>) {
     while let Some(shadow) = mirror.shadows.pop() {
         let Ok(rows) = shadow.inspect(&input) else {
@@ -78,6 +78,16 @@ pub(crate) fn pass_on<M: ?Sized + Servable>(mut input: M::Input, mut mirror: Box
             shadow.ledger.report_mirror(&mirror.call, status, Duration::ZERO, None);
             continue;
         };
+        let is_last = mirror.shadows.is_empty();
+        let copy = || catch_panic(|| shadow.model.clone_input(&input)).ok().flatten();
+        if let Some(copy) = if is_last { None } else { copy() } {
+            let primary = catch_panic(|| mirror.primary.clone()).unwrap_or(None);
+            let (shadows, pass) = (Vec::new(), mirror.pass.again());
+            let own = Mirror { call: mirror.call, primary, shadows, pass };
+            // One that it does not take is left out, and counted.
+            drop(shadow.admit_mirror(copy, rows, Box::new(own)));
+            continue;
+        }
         match shadow.admit_mirror(input, rows, mirror) {
             Ok(()) => return,
             Err(returned) => (input, mirror) = returned,

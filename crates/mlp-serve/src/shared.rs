@@ -12,7 +12,7 @@ use mlp_core::{
 };
 
 use crate::admission::{Admitted, Place, Turned};
-use crate::builder::ServerBuilder;
+use crate::builder::{MakeCache, ServerBuilder};
 use crate::error::ServeError;
 use crate::gate::Gate;
 use crate::health::{ServerHealth, VersionHealth};
@@ -20,7 +20,7 @@ use crate::identity::Identities;
 use crate::ledger::{Call, Counters, Ledger, Tally};
 use crate::numbers::Numbers;
 use crate::options::ServeOptions;
-use crate::prepare::{self, Context};
+use crate::prepare::{self, Context, WarmUp};
 use crate::queue::Shadows;
 use crate::request::Request;
 use crate::server::{Drained, Settled};
@@ -29,12 +29,13 @@ use crate::threads::Threads;
 use crate::time::Time;
 use crate::version::Version;
 
-pub(crate) struct Shared<M: ?Sized + Servable> {
+pub(crate) struct Shared<M: ?Sized + Servable + 'static> {
     options: ServeOptions,
     time: Time,
     router: Option<Arc<dyn Router>>,
     log: Option<Arc<dyn PredictionLog>>,
-    warm_up: Arc<Mutex<Vec<M::Input>>>,
+    warm_up: WarmUp<M::Input>,
+    cache: MakeCache<M::Output>,
     /// How many replicas a version gets.
     replicas: AtomicUsize,
     threads: Arc<Threads>,
@@ -101,9 +102,15 @@ impl<M: ?Sized + Servable> Full<M> {
 struct Changes<M: ?Sized + Servable> {
     warming: Vec<VersionNumber>,
     leaving: Vec<Weak<Version<M>>>,
+    /// The version that is being rolled out.
+    rolling: Option<VersionNumber>,
 }
 
 impl<M: ?Sized + Servable> Table<M> {
+    fn empty() -> Self {
+        Self { current: None, rolling: None, generation: 0, versions: Vec::new() }
+    }
+
     fn find(&self, version: VersionNumber) -> Option<&Arc<Version<M>>> {
         self.versions.iter().find(|held| held.ledger.version == version)
     }
@@ -111,7 +118,7 @@ impl<M: ?Sized + Servable> Table<M> {
 
 impl<M: ?Sized + Servable + 'static> Shared<M> {
     pub(crate) fn new(builder: ServerBuilder<M>) -> Self {
-        let ServerBuilder { options, time, log, router, warm_up } = builder;
+        let ServerBuilder { options, time, log, router, warm_up, cache } = builder;
         let replicas = options.replicas;
         Self {
             options,
@@ -119,16 +126,16 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             time,
             router,
             log,
-            warm_up: Arc::new(Mutex::new(warm_up)),
+            warm_up,
+            cache,
             replicas: AtomicUsize::new(replicas),
             threads: Arc::default(),
-            table: ArcSwap::from_pointee(Table {
-                current: None,
+            table: ArcSwap::from_pointee(Table::empty()),
+            changes: Mutex::new(Changes {
+                warming: Vec::new(),
+                leaving: Vec::new(),
                 rolling: None,
-                generation: 0,
-                versions: Vec::new(),
             }),
-            changes: Mutex::new(Changes { warming: Vec::new(), leaving: Vec::new() }),
             is_draining: AtomicBool::new(false),
             shadows: Arc::default(),
         }
@@ -228,8 +235,12 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         &self,
         version: VersionNumber,
         source: VersionSource<M>,
-    ) -> Result<(), HostError> {
-        self.build(version, source, self.replicas.load(Ordering::Relaxed), Use::Current)
+    ) -> Result<(), ServeError> {
+        if self.router.is_some() {
+            return Err(ServeError::Routed);
+        }
+        let replicas = self.replicas.load(Ordering::Relaxed);
+        Ok(self.build(version, source, replicas, Use::Current)?)
     }
 
     /// Replaces the current version replica by replica.
@@ -238,63 +249,119 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         number: VersionNumber,
         source: VersionSource<M>,
         pause: Duration,
-    ) -> Result<(), HostError> {
-        let replicas = self.replicas.load(Ordering::Relaxed);
+    ) -> Result<(), ServeError> {
         let table = self.table.load_full();
         let Some(old) = table.current.and_then(|current| table.find(current)).cloned() else {
             return self.swap(number, source);
         };
-        if table.rolling.is_some() {
-            return Err(HostError::AlreadyPresent { version: number });
+        if let Some(version) = self.claim_roll(number) {
+            return Err(ServeError::RollingOut { version });
         }
-        self.build(number, source, 1, Use::Named)?;
-        let rolled = self.roll_on(&old, number, replicas, pause);
-        let (current, gone) = match rolled {
-            Ok(()) => (number, old.ledger.version),
-            Err(_) => (old.ledger.version, number),
-        };
-        self.change(|table| table.rolling = None);
-        if rolled.is_ok() {
-            self.change(|table| table.current = Some(current));
-        } else {
-            // What it had given up; if even that fails, it serves on with fewer.
-            let _ = old.scale_to(replicas);
-        }
-        self.retire(gone);
+        let rolled = self.build(number, source, 1, Use::Named).map_err(ServeError::from);
+        let rolled = rolled.and_then(|()| {
+            let rolled = self.roll_on(&old, number, pause);
+            self.end_roll(&old, number, rolled)
+        });
+        self.changes.lock().rolling = None;
         rolled
+    }
+
+    /// Notes that a version is to be rolled out, unless another one is: that one.
+    fn claim_roll(&self, number: VersionNumber) -> Option<VersionNumber> {
+        let mut changes = self.changes.lock();
+        if changes.rolling.is_none() {
+            changes.rolling = Some(number);
+            return None;
+        }
+        changes.rolling
     }
 
     fn roll_on(
         &self,
         old: &Arc<Version<M>>,
         number: VersionNumber,
-        replicas: usize,
         pause: Duration,
-    ) -> Result<(), HostError> {
-        for done in 1..=replicas {
+    ) -> Result<(), ServeError> {
+        let superseded = || ServeError::Superseded { version: number };
+        let mut done = 0;
+        loop {
+            // Asked each time anew: it may be scaled meanwhile.
+            let replicas = self.replicas.load(Ordering::Relaxed);
+            done = (done + 1).min(replicas);
             let table = self.table.load_full();
-            let Some(new) = table.find(number) else { return Err(HostError::ShuttingDown) };
+            let new = table.find(number).ok_or_else(superseded)?;
             new.scale_to(done)?;
             let (share, of) = (done as u64, replicas as u64);
-            self.change(|table| table.rolling = Some(Rolling { to: number, share, of }));
+            let is_first = done == 1;
+            let is_ours = self.change(|table| {
+                let to = table.rolling.map(|rolling| rolling.to);
+                let is_ours = table.current == Some(old.ledger.version)
+                    && table.find(number).is_some()
+                    && (to == Some(number) || (is_first && to.is_none()));
+                if is_ours {
+                    table.rolling = Some(Rolling { to: number, share, of });
+                }
+                is_ours
+            });
+            if !is_ours {
+                return Err(superseded());
+            }
             if done < replicas {
                 old.scale_to(replicas - done)?;
             }
             self.rest(pause)?;
             if !new.health().is_ready() {
                 let source = ModelError::failed("it did not stay well while it took over");
-                return Err(HostError::WarmUp { version: number, source });
+                return Err(HostError::WarmUp { version: number, source }.into());
+            }
+            if done == replicas {
+                return Ok(());
             }
         }
-        Ok(())
+    }
+
+    /// Lets the new version take over, or the old one again, between two requests.
+    fn end_roll(
+        &self,
+        old: &Arc<Version<M>>,
+        number: VersionNumber,
+        rolled: Result<(), ServeError>,
+    ) -> Result<(), ServeError> {
+        let is_ours = self.change(|table| {
+            let is_ours = table.rolling.is_some_and(|rolling| rolling.to == number);
+            if is_ours {
+                table.rolling = None;
+            }
+            if is_ours && rolled.is_ok() {
+                table.current = Some(number);
+            }
+            is_ours
+        });
+        let rolled = match is_ours {
+            true => rolled,
+            false => Err(ServeError::Superseded { version: number }),
+        };
+        let replicas = self.replicas.load(Ordering::Relaxed);
+        if rolled.is_ok() {
+            self.retire(old.ledger.version);
+            if let Some(new) = self.table.load_full().find(number) {
+                new.scale_to(replicas)?;
+            }
+        } else {
+            self.retire(number);
+            if self.table.load().current == Some(old.ledger.version) {
+                old.scale_to(replicas)?;
+            }
+        }
+        rolled
     }
 
     /// Waits for so long, unless the server drains.
-    fn rest(&self, pause: Duration) -> Result<(), HostError> {
+    fn rest(&self, pause: Duration) -> Result<(), ServeError> {
         let until = self.time.monotonic().saturating_add(pause);
         loop {
             if self.is_draining.load(Ordering::Acquire) {
-                return Err(HostError::ShuttingDown);
+                return Err(HostError::ShuttingDown.into());
             }
             let left = until.saturating_sub(self.time.monotonic());
             if left.is_zero() {
@@ -305,8 +372,13 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
     }
 
     /// Puts a changed table in the place of the present one.
-    fn change(&self, change: impl FnOnce(&mut Table<M>)) {
+    fn change<T>(&self, change: impl FnOnce(&mut Table<M>) -> T) -> T {
         let _changes = self.changes.lock();
+        self.put(change)
+    }
+
+    /// As [`change`](Self::change), for who holds the lock of changes.
+    fn put<T>(&self, change: impl FnOnce(&mut Table<M>) -> T) -> T {
         let table = self.table.load();
         let mut changed = Table {
             current: table.current,
@@ -314,17 +386,21 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             generation: table.generation + 1,
             versions: table.versions.clone(),
         };
-        change(&mut changed);
+        let result = change(&mut changed);
         self.table.store(Arc::new(changed));
+        result
     }
 
-    /// Sets how many replicas each version has, those to come among them.
+    /// Sets how many replicas each version has, those to come among them. A roll-out gives its versions theirs.
     pub(crate) fn scale_to(&self, replicas: usize) -> Result<(), ServeError> {
         let options = ServeOptions { replicas, ..self.options.clone() };
         options.check()?;
-        self.replicas.store(replicas, Ordering::Relaxed);
-        let versions = self.table.load().versions.clone();
-        for version in versions {
+        self.replicas.store(replicas, Ordering::SeqCst);
+        let table = self.table.load_full();
+        let is_rolling = |version: VersionNumber| {
+            table.rolling.is_some_and(|it| it.to == version || table.current == Some(version))
+        };
+        for version in table.versions.iter().filter(|it| !is_rolling(it.ledger.version)) {
             version.scale_to(replicas)?;
         }
         Ok(())
@@ -353,9 +429,10 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         };
         let context = Context {
             options: self.options.clone(),
-            warm_up: Arc::clone(&self.warm_up),
+            warm_up: self.warm_up.clone(),
             gate: Arc::clone(&self.shadows),
             threads: Arc::clone(&self.threads),
+            cache: (self.cache)(&self.options),
         };
         let built = prepare::build(ledger, source, replicas, context)
             .and_then(|version| prepare::start(&version).map(|()| version));
@@ -363,41 +440,65 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         changes.warming.retain(|warming| *warming != number);
         let version = built?;
         if self.is_draining.load(Ordering::Acquire) {
+            drop(changes);
             version.close();
             return Err(HostError::ShuttingDown);
         }
-        let table = self.table.load();
-        let before = table.current.filter(|_| in_use == Use::Current);
-        let mut versions = table.versions.clone();
-        versions.push(version);
-        versions.sort_by_key(|version| version.ledger.version);
-        let current = if in_use == Use::Current { Some(number) } else { table.current };
-        let (rolling, generation) = (table.rolling, table.generation + 1);
-        self.table.store(Arc::new(Table { current, rolling, generation, versions }));
-        drop(table);
+        let before = self.put(|table| {
+            table.versions.push(version);
+            table.versions.sort_by_key(|version| version.ledger.version);
+            if in_use == Use::Named {
+                return [None; 2];
+            }
+            let rolling = table.rolling.take().map(|rolling| rolling.to);
+            [table.current.replace(number), rolling]
+        });
         drop(changes);
-        before.inspect(|before| self.retire(*before));
-        Ok(())
+        before.into_iter().flatten().for_each(|before| self.retire(before));
+        // It may have been scaled while it was built.
+        let wanted = self.replicas.load(Ordering::SeqCst);
+        match (in_use, self.table.load_full().find(number)) {
+            (Use::Current, Some(version)) if wanted != replicas => version.scale_to(wanted),
+            _ => Ok(()),
+        }
     }
 
-    /// Takes a place for a version that is about to be built.
+    /// Takes a place for a version that is about to be built. Versions that answer what they have accepted count until they have done so, and
+    /// are waited for as long as that may take.
     fn reserve(&self, version: VersionNumber) -> Result<(), HostError> {
-        let mut changes = self.changes.lock();
-        changes.reap();
-        self.threads.reap();
-        let table = self.table.load();
-        if self.is_draining.load(Ordering::Acquire) {
-            return Err(HostError::ShuttingDown);
+        let until = self.time.monotonic().saturating_add(self.options.drain_timeout);
+        loop {
+            self.threads.reap();
+            let mut changes = self.changes.lock();
+            changes.reap();
+            let table = self.table.load();
+            if self.is_draining.load(Ordering::Acquire) {
+                return Err(HostError::ShuttingDown);
+            }
+            let busy: Vec<_> = changes.busy().map(|busy| busy.ledger.version).collect();
+            let is_held = table.find(version).is_some() || changes.warming.contains(&version);
+            if is_held {
+                return Err(HostError::AlreadyPresent { version });
+            }
+            let (limit, held) = (self.options.max_versions, table.versions.len());
+            let held = held + changes.warming.len();
+            if held >= limit {
+                return Err(HostError::TooManyVersions { limit });
+            }
+            if held + busy.len() < limit && !busy.contains(&version) {
+                changes.warming.push(version);
+                return Ok(());
+            }
+            drop(table);
+            drop(changes);
+            if self.threads.is_own() || self.time.monotonic() >= until {
+                return Err(match busy.contains(&version) {
+                    true => HostError::AlreadyPresent { version },
+                    false => HostError::TooManyVersions { limit },
+                });
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
-        if table.find(version).is_some() || changes.warming.contains(&version) {
-            return Err(HostError::AlreadyPresent { version });
-        }
-        let limit = self.options.max_versions;
-        if table.versions.len() + changes.warming.len() >= limit {
-            return Err(HostError::TooManyVersions { limit });
-        }
-        changes.warming.push(version);
-        Ok(())
     }
 
     pub(crate) fn settle_shadows(&self, timeout: Duration) -> Settled {
@@ -415,8 +516,24 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             self.table.load().versions.iter().cloned().chain(leaving).collect::<Vec<_>>()
         };
         versions.iter().for_each(|version| version.close());
-        let unanswered = versions.iter().map(|version| version.wait_until_quiet(until)).sum();
-        versions.iter().for_each(|version| version.abort());
+        let ending = Ending { versions, until };
+        if !self.threads.is_own() {
+            return Drained { unanswered: ending.settle() };
+        }
+        // This thread would wait for itself.
+        let unanswered = ending.versions.iter().map(|version| version.queue.lock().open).sum();
+        let ending = Arc::new(ending);
+        let elsewhere = Arc::clone(&ending);
+        let name = "mlp-serve drain".to_owned();
+        if self
+            .threads
+            .spawn(name, move |_| {
+                elsewhere.settle();
+            })
+            .is_err()
+        {
+            ending.versions.iter().for_each(|version| version.abort());
+        }
         Drained { unanswered }
     }
 
@@ -431,6 +548,15 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
     }
 
     pub(crate) fn server_health(&self) -> ServerHealth {
+        let is_draining = self.is_draining.load(Ordering::Acquire);
+        let (held, versions) = self.versions();
+        let is_live = !is_draining || held.iter().any(|version| version.queue.lock().open > 0);
+        let table = self.table.load_full();
+        ServerHealth { is_live, is_ready: !is_draining && self.can_answer(&table), versions }
+    }
+
+    /// The versions that are held, and how they and those to come are.
+    fn versions(&self) -> (Vec<Arc<Version<M>>>, Vec<VersionHealth>) {
         let changes = self.changes.lock();
         let leaving = changes.leaving.iter().filter_map(Weak::upgrade);
         let held: Vec<_> = self.table.load().versions.iter().cloned().chain(leaving).collect();
@@ -445,12 +571,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             replicas: Vec::new(),
         }));
         versions.sort_by_key(|version| version.version);
-        let is_draining = self.is_draining.load(Ordering::Acquire);
-        let is_live = !is_draining || held.iter().any(|version| version.queue.lock().open > 0);
-        let table = self.table.load_full();
-        // A router is foreign code: not under the lock of changes, which it may want.
-        drop(changes);
-        ServerHealth { is_live, is_ready: !is_draining && self.can_answer(&table), versions }
+        (held, versions)
     }
 }
 
@@ -475,6 +596,12 @@ impl<M: ?Sized + Servable> Changes<M> {
     fn reap(&mut self) {
         self.leaving.retain(|version| version.strong_count() > 0);
     }
+
+    /// The versions that still answer what they have accepted.
+    fn busy(&self) -> impl Iterator<Item = Arc<Version<M>>> {
+        let leaving = self.leaving.iter().filter_map(Weak::upgrade);
+        leaving.filter(|version| version.queue.lock().open > 0)
+    }
 }
 
 fn describe<M: ?Sized + Servable>(version: &Version<M>) -> VersionHealth {
@@ -491,56 +618,70 @@ impl<M: ?Sized + Servable + 'static> Host<M> for Shared<M> {
     }
 
     fn health(&self, version: VersionNumber) -> Health {
-        let health = self.server_health();
-        health
-            .versions
-            .iter()
-            .find(|it| it.version == version)
-            .map_or(Health::ABSENT, |it| it.health)
+        let (_, versions) = self.versions();
+        let found = versions.iter().find(|it| it.version == version);
+        found.map_or(Health::ABSENT, |it| it.health)
     }
 
     fn retire(&self, version: VersionNumber) {
         let mut changes = self.changes.lock();
-        let table = self.table.load_full();
-        if let Some(retired) = table.find(version).cloned() {
-            let versions = table
-                .versions
-                .iter()
-                .filter(|held| held.ledger.version != version)
-                .cloned()
-                .collect();
-            let current = table.current.filter(|current| *current != version);
-            self.table.store(Arc::new(Table {
-                current,
-                rolling: table.rolling.filter(|rolling| rolling.to != version),
-                generation: table.generation + 1,
-                versions,
-            }));
-            changes.leaving.push(Arc::downgrade(&retired));
-            retired.close();
+        let retired = self.table.load().find(version).cloned();
+        if let Some(retired) = &retired {
+            self.put(|table| {
+                table.versions.retain(|held| held.ledger.version != version);
+                table.current = table.current.filter(|current| *current != version);
+                table.rolling = table.rolling.filter(|rolling| rolling.to != version);
+            });
+            changes.leaving.push(Arc::downgrade(retired));
         }
         changes.reap();
         drop(changes);
+        // Listeners hear of copies that it leaves to others: under no lock.
+        retired.iter().for_each(|retired| retired.close());
         self.threads.reap();
     }
 }
 
-impl<M: ?Sized + Servable> Drop for Shared<M> {
+/// Versions that are closed, and until when they are waited for.
+struct Ending<M: ?Sized + Servable> {
+    versions: Vec<Arc<Version<M>>>,
+    until: Duration,
+}
+
+impl<M: ?Sized + Servable> Ending<M> {
+    /// Waits until all that was accepted is answered, and refuses what is left; how much that is.
+    fn settle(&self) -> usize {
+        let left = self.versions.iter().map(|version| version.wait_until_quiet(self.until)).sum();
+        self.versions.iter().for_each(|version| version.abort());
+        left
+    }
+}
+
+impl<M: ?Sized + Servable + 'static> Drop for Shared<M> {
     fn drop(&mut self) {
         let until = self.time.monotonic().saturating_add(self.options.drain_timeout);
         let changes = self.changes.get_mut();
         let leaving = changes.leaving.iter().filter_map(Weak::upgrade);
         let versions: Vec<_> = self.table.load().versions.iter().cloned().chain(leaving).collect();
+        self.table.store(Arc::new(Table::empty()));
         versions.iter().for_each(|version| version.close());
-        for version in &versions {
-            version.wait_until_quiet(until);
-            version.abort();
+        let (threads, time) = (Arc::clone(&self.threads), self.time.clone());
+        let ending = Ending { versions, until };
+        let end = move || {
+            ending.settle();
+            drop(ending);
+            threads.join_all(&time, until);
+        };
+        if !self.threads.is_own() {
+            return end();
         }
-        self.threads.join_all();
+        // This thread would wait for itself. Without another one its versions end by themselves, since they are closed.
+        let name = "mlp-serve end".to_owned();
+        drop(crate::sync::thread::Builder::new().name(name).spawn(end));
     }
 }
 
-impl<M: ?Sized + Servable> fmt::Debug for Shared<M> {
+impl<M: ?Sized + Servable + 'static> fmt::Debug for Shared<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.table.load().versions).finish()
     }

@@ -31,6 +31,73 @@ pub(crate) struct Slot<O> {
     done: Condvar,
 }
 
+/// The duty to leave a reply in a slot: whoever drops it without having done so leaves an error, so that nobody waits for ever.
+pub(crate) struct Promise<O> {
+    slot: Arc<Slot<O>>,
+    duty: Duty,
+}
+
+/// What is left to be done for a promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Duty {
+    /// To claim and to deliver.
+    Open,
+    /// To deliver.
+    Claimed,
+    Done,
+}
+
+impl<O> Promise<O> {
+    pub(crate) fn new(slot: &Arc<Slot<O>>) -> Self {
+        Self { slot: Arc::clone(slot), duty: Duty::Open }
+    }
+
+    pub(crate) fn call(&self) -> Call {
+        self.slot.call
+    }
+
+    pub(crate) fn slot(&self) -> Arc<Slot<O>> {
+        Arc::clone(&self.slot)
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.slot.is_wanted()
+    }
+
+    /// Takes the right to deliver, as [`Slot::claim`].
+    pub(crate) fn claim(&mut self) -> bool {
+        let is_claimed = self.slot.claim();
+        // Whoever else has ended the request tells its owner.
+        self.duty = if is_claimed { Duty::Claimed } else { Duty::Done };
+        is_claimed
+    }
+
+    /// Leaves the reply; only after a successful [`claim`](Self::claim).
+    pub(crate) fn deliver(&mut self, reply: Reply<O>) {
+        self.duty = Duty::Done;
+        self.slot.deliver(reply);
+    }
+
+    /// Leaves the duty to somebody else.
+    pub(crate) fn leave(&mut self) {
+        self.duty = Duty::Done;
+    }
+
+    pub(crate) fn fail(&self, status: OutcomeStatus, error: ServeError) {
+        self.slot.fail(status, error);
+    }
+}
+
+impl<O> Drop for Promise<O> {
+    fn drop(&mut self) {
+        match self.duty {
+            Duty::Open if self.slot.claim() => self.slot.abandon(),
+            Duty::Claimed => self.slot.abandon(),
+            Duty::Open | Duty::Done => {}
+        }
+    }
+}
+
 impl<O> Slot<O> {
     pub(crate) fn new(call: Call, ledger: Arc<Ledger>) -> Self {
         Self { call, ledger, state: Mutex::new(State::Pending(None)), done: Condvar::new() }
@@ -66,6 +133,13 @@ impl<O> Slot<O> {
             self.ledger.report(&self.call, status, self.ledger.time.monotonic());
             self.deliver(Err(error));
         }
+    }
+
+    /// Tells the owner that the thread that should have replied panicked; only after a successful [`claim`](Self::claim).
+    fn abandon(&self) {
+        self.ledger.report(&self.call, OutcomeStatus::Failed, self.ledger.time.monotonic());
+        let (version, message) = (self.ledger.version, "outside of its call".to_owned());
+        self.deliver(Err(ServeError::ModelPanicked { version, message }));
     }
 
     /// Blocks until the reply is there or the deadline has passed.

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mlp_core::{ModelError, OutcomeStatus, Servable, VersionSource};
+use mlp_core::{ModelError, OutcomeStatus, Servable, VersionSource, catch_panic};
 
-use crate::answers::Origin;
+use crate::answers::{Origin, copy};
 use crate::bisect;
 use crate::cache::PredictionCache;
 use crate::error::ServeError;
 use crate::gate::Gate;
-use crate::ledger::{Call, Ledger};
+use crate::ledger::{Call, Ledger, count};
 use crate::numbers::{NANOSECOND, VersionNumbers};
 use crate::options::ServeOptions;
-use crate::queue::{Queue, Replica, Shadows, Task};
+use crate::prepare::WarmUp;
+use crate::queue::{Job, Queue, Replica, Shadows, Task};
+use crate::shadow::pass_on;
 use crate::slot::Reply;
 use crate::sync::{Condvar, Mutex};
 use crate::threads::Threads;
@@ -33,10 +35,10 @@ pub(crate) struct Version<M: ?Sized + Servable> {
     pub(crate) quiet: Condvar,
     pub(crate) gate: Arc<Gate>,
     pub(crate) source: VersionSource<M>,
-    pub(crate) warm_up: Arc<Mutex<Vec<M::Input>>>,
+    pub(crate) warm_up: WarmUp<M::Input>,
+    /// What the version answered to the warm-up inputs when it was prepared.
+    pub(crate) expected: Vec<M::Output>,
     pub(crate) threads: Arc<Threads>,
-    /// Held by whoever changes the number of replicas.
-    pub(crate) scaling: Mutex<()>,
 }
 
 impl<M: ?Sized + Servable> Version<M> {
@@ -49,29 +51,20 @@ impl<M: ?Sized + Servable> Version<M> {
         key: Option<Box<[u8]>>,
         shadows: Shadows<M>,
     ) -> Reply<M::Output> {
+        let _inside = self.threads.enter();
         let result = self.run(&mut replica, std::slice::from_ref(&input)).pop();
-        let now = self.ledger.time.monotonic();
-        let index = replica.index;
+        let ended = self.ledger.time.monotonic();
+        let (index, entered) = (replica.index, call.entered);
         let result = result.unwrap_or(Err(ModelError::OutputCount { expected: 1, given: 0 }));
         let flight = key.clone();
-        let reply = self.settle(call, &input, &result, index, key, now);
-        if let Some(key) = flight {
+        let mut held = Held { version: self, replica: Some(replica), flight, rows, entered, ended };
+        let reply = self.settle(call, &input, &result, index, key, ended);
+        if let Some(key) = held.flight.take() {
             self.land(self.followers(&key), &result, index);
         }
         if !shadows.is_empty() {
             self.mirror(*call, input, result.ok(), shadows);
         }
-        // What came before the model on this path is too short to be told from it.
-        self.put_back(
-            replica,
-            Work {
-                requests: 1,
-                settled: 1,
-                rows,
-                span: now.saturating_sub(call.entered),
-                ended: now,
-            },
-        );
         reply
     }
 
@@ -81,8 +74,16 @@ impl<M: ?Sized + Servable> Version<M> {
         replica: &'r mut Replica<M>,
         batch: &[M::Input],
     ) -> &'r mut Vec<Result<M::Output, ModelError>> {
-        replica.results.clear();
-        let panics = bisect::run(&*replica.model, batch, &mut replica.out, &mut replica.results);
+        let Replica { model, out, results, .. } = &mut *replica;
+        results.clear();
+        let panics = catch_panic(|| bisect::run(&**model, batch, out, results));
+        let panics = panics.unwrap_or_else(|panicked| {
+            // An output panicked when it was dropped.
+            let spoilt = (std::mem::take(out), std::mem::take(results));
+            self.ledger.listen(|| drop(spoilt));
+            results.extend(batch.iter().map(|_| Err(panicked.clone().into())));
+            1
+        });
         // Whoever holds the replica is the only one to write.
         let served = replica.served.load(Ordering::Relaxed) + batch.len() as u64;
         replica.served.store(served, Ordering::Relaxed);
@@ -107,7 +108,11 @@ impl<M: ?Sized + Servable> Version<M> {
         let (has_work, is_over) = (!queue.is_empty(), queue.is_over());
         let is_quiet = queue.is_closed && queue.open == 0;
         let is_changed = is_suspect || queue.roster.has_idle_hands();
+        let gone = std::mem::take(&mut queue.roster.gone);
         drop(queue);
+        if !gone.is_empty() {
+            self.ledger.listen(|| drop(gone));
+        }
         if is_suspect {
             self.refuse_if_down();
         }
@@ -142,33 +147,40 @@ impl<M: ?Sized + Servable> Version<M> {
         now: Duration,
     ) -> Reply<M::Output> {
         let version = self.ledger.version;
-        let output = match result {
+        if let Ok(output) = result {
+            self.remember(key, output, replica, now);
+            if call.is_late(now) {
+                self.ledger.report(call, OutcomeStatus::TimedOut, now);
+                return Err(ServeError::DeadlineExceeded { version });
+            }
+        }
+        let output = match copy(result) {
             Ok(output) => output,
             Err(error) => {
                 self.ledger.report(call, OutcomeStatus::Failed, now);
-                return Err(ServeError::of_model(version, error.clone()));
+                return Err(ServeError::of_model(version, error));
             }
         };
-        self.remember(key, output, replica, now);
-        if call.is_late(now) {
-            self.ledger.report(call, OutcomeStatus::TimedOut, now);
-            return Err(ServeError::DeadlineExceeded { version });
-        }
-        let answer = self.answer(call, output.clone(), replica, now, Origin::Model);
-        self.ledger.record(call, call.route.role, &*self.model, input, output, answer.latency);
+        let answer = self.answer(call, output, replica, now, Origin::Model);
+        let (role, model) = (call.route.role, &*self.model);
+        self.ledger.record(call, role, model, input, &answer.output, answer.latency);
         self.ledger.report(call, OutcomeStatus::Answered, now);
         Ok(answer)
     }
 
-    /// Takes nothing new from now on; what was accepted is answered, copies for shadows are dropped.
+    /// Takes nothing new from now on; what was accepted is answered, copies are left to the other shadows.
     pub(crate) fn close(&self) {
         let mut queue = self.queue.lock();
         queue.is_closed = true;
         let mirrors = queue.take_mirrors();
         drop(queue);
-        drop(mirrors);
         self.work.notify_all();
         self.quiet.notify_all();
+        for job in mirrors {
+            count(&self.ledger.counters.mirrors_left_out);
+            let Job { input, task: Task::Mirror(mirror), .. } = job else { continue };
+            self.ledger.listen(|| pass_on(input, mirror));
+        }
     }
 
     /// Waits until all that was accepted is settled, at most until a moment; how many requests are still open then.
@@ -186,12 +198,14 @@ impl<M: ?Sized + Servable> Version<M> {
         let mut jobs = queue.take_requests();
         jobs.extend(queue.flights.take());
         drop(queue);
-        for job in &jobs {
+        let refused = jobs.len();
+        for job in jobs {
             if let Task::Answer(request) = &job.task {
-                request.slot.fail(OutcomeStatus::Refused, ServeError::Draining);
+                request.promise.fail(OutcomeStatus::Refused, ServeError::Draining);
             }
+            self.ledger.listen(|| drop(job));
         }
-        self.close_requests(jobs.len());
+        self.close_requests(refused);
         self.work.notify_all();
     }
 
@@ -205,10 +219,12 @@ impl<M: ?Sized + Servable> Version<M> {
             (queue.waits.clone(), queue.spans.clone(), queue.batches.clone());
         let (queue_rows, in_flight) = (queue.rows() as u64, queue.in_flight() as u64);
         let (restarts, stuck) = (queue.roster.restarts, queue.roster.stuck);
+        let failed_restarts = queue.roster.failed_restarts;
         drop(queue);
         let tally = self.ledger.tally.lock().clone();
         let batch_rows = batches.distribution(1.0);
         VersionNumbers {
+            model: self.options.model.clone(),
             version: self.ledger.version,
             answered: tally.answered,
             cached: tally.cached,
@@ -216,6 +232,7 @@ impl<M: ?Sized + Servable> Version<M> {
             timed_out: tally.timed_out,
             refused: tally.refused,
             coalesced: read(&counters.coalesced),
+            cache_hits: tally.cached.saturating_sub(read(&counters.coalesced)),
             cache_misses: read(&counters.cache_misses),
             cache_evictions: self.cache.as_ref().map_or(0, |cache| cache.evictions()),
             cache_entries: self.cache.as_ref().map_or(0, |cache| cache.len() as u64),
@@ -224,6 +241,7 @@ impl<M: ?Sized + Servable> Version<M> {
             batches: batch_rows.count,
             panics: read(&counters.panics),
             restarts,
+            failed_restarts,
             stuck,
             listener_panics: read(&counters.listener_panics),
             queue_rows,
@@ -233,6 +251,30 @@ impl<M: ?Sized + Servable> Version<M> {
             predict_seconds: spans.distribution(NANOSECOND),
             batch_rows,
         }
+    }
+}
+
+/// A replica in the hands of a caller: put back whatever happens, and nobody is left who waits for its answer.
+struct Held<'a, M: ?Sized + Servable> {
+    version: &'a Version<M>,
+    replica: Option<Box<Replica<M>>>,
+    flight: Option<Box<[u8]>>,
+    rows: usize,
+    entered: Duration,
+    ended: Duration,
+}
+
+impl<M: ?Sized + Servable> Drop for Held<'_, M> {
+    fn drop(&mut self) {
+        let Some(replica) = self.replica.take() else { return };
+        if let Some(key) = self.flight.take() {
+            let panicked = ModelError::Panicked { message: "outside of its call".to_owned() };
+            self.version.land(self.version.followers(&key), &Err(panicked), replica.index);
+        }
+        // What came before the model on this path is too short to be told from it.
+        let (rows, ended) = (self.rows, self.ended);
+        let span = ended.saturating_sub(self.entered);
+        self.version.put_back(replica, Work { requests: 1, settled: 1, rows, span, ended });
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use mlp_core::{ModelError, Servable};
 
-use crate::ledger::Call;
+use crate::answers::copy;
 use crate::queue::{Job, Mirror, Replica, Request, Task};
-use crate::roster::Sick;
+use crate::roster::Order;
 use crate::shadow::pass_on;
 use crate::threads::Abandoned;
 use crate::version::{Version, Work};
@@ -28,7 +28,7 @@ pub(crate) fn name<M: ?Sized + Servable>(version: &Version<M>, replica: usize) -
 }
 
 /// Works until the version is closed and nothing waits, there are fewer replicas, or the thread is given up.
-pub(crate) fn work<M: ?Sized + Servable>(version: Arc<Version<M>>, thread: Abandoned) {
+pub(crate) fn work<M: ?Sized + Servable + 'static>(version: Arc<Version<M>>, thread: Abandoned) {
     let mut worker = Worker {
         version,
         thread,
@@ -48,18 +48,19 @@ pub(crate) fn work<M: ?Sized + Servable>(version: Arc<Version<M>>, thread: Aband
 /// What a thread does next.
 enum Turn<M: ?Sized + Servable> {
     Serve(Box<Replica<M>>),
-    Repair(Sick<M>),
+    /// Have a replica seen to, under a ticket.
+    SeeTo(usize, u64, Order<M>),
     Leave,
 }
 
-impl<M: ?Sized + Servable> Worker<M> {
+impl<M: ?Sized + Servable + 'static> Worker<M> {
     /// Waits for a batch and an idle replica; none when there will be no more.
     fn next(&mut self) -> Option<Box<Replica<M>>> {
         loop {
             let replica = match self.take() {
                 Turn::Serve(replica) => replica,
-                Turn::Repair(sick) => {
-                    self.version.repair(sick);
+                Turn::SeeTo(index, ticket, order) => {
+                    self.version.see_to(index, ticket, order);
                     continue;
                 }
                 Turn::Leave => return None,
@@ -90,12 +91,12 @@ impl<M: ?Sized + Servable> Worker<M> {
             if queue.is_closed {
                 // What was accepted is tried with what there is.
                 let queue = &mut *queue;
-                queue.idle.extend(queue.roster.take_sick());
-            } else if let Some(sick) = queue.roster.take_due(now) {
-                return Turn::Repair(sick);
+                queue.idle.append(&mut queue.roster.bench);
+            } else if let Some((index, ticket, order)) = queue.roster.take_due(now) {
+                return Turn::SeeTo(index, ticket, order);
             }
             if queue.is_empty() || queue.idle.is_empty() {
-                let until = queue.roster.next_due();
+                let until = queue.roster.next_due().filter(|_| !queue.is_closed);
                 time.wait(&version.work, &mut queue, until);
                 continue;
             }
@@ -132,9 +133,15 @@ impl<M: ?Sized + Servable> Worker<M> {
         let watch = version.watch(&self.tasks, index, started, &self.thread);
         version.run(&mut replica, &self.inputs);
         if watch.is_some_and(|ticket| !version.unwatch(ticket)) {
-            self.inputs.clear();
-            self.tasks.clear();
-            return version.come_back(&self.thread);
+            for (input, mut task) in self.inputs.drain(..).zip(self.tasks.drain(..)) {
+                if let Task::Answer(request) = &mut task {
+                    // The watchdog has told its caller, or is about to.
+                    request.promise.leave();
+                }
+                version.ledger.listen(|| drop((input, task)));
+            }
+            version.come_back();
+            return false;
         }
         std::mem::swap(&mut replica.results, &mut self.results);
         let ended = version.ledger.time.monotonic();
@@ -145,15 +152,14 @@ impl<M: ?Sized + Servable> Worker<M> {
         for ((input, task), result) in
             self.inputs.drain(..).zip(self.tasks.drain(..)).zip(self.results.drain(..))
         {
-            match task {
-                Task::Answer(request) => {
-                    answer(&version, request, input, result, index);
-                }
+            // What may panic here is the dropping of inputs and outputs, which are foreign.
+            version.ledger.listen(|| match task {
+                Task::Answer(request) => answer(&version, request, input, result, index),
                 Task::Mirror(mirror) => {
                     version.settle_mirror(&mirror, &input, &result, span);
                     pass_on(input, mirror);
                 }
-            }
+            });
         }
         version.close_requests(requests);
         true
@@ -167,27 +173,27 @@ fn answer<M: ?Sized + Servable>(
     result: Result<M::Output, ModelError>,
     replica: usize,
 ) {
-    let call: Call = request.slot.call;
-    let now = version.ledger.time.monotonic();
+    let Request { mut promise, key, shadows, .. } = request;
+    let (call, now) = (promise.call(), version.ledger.time.monotonic());
     // Whoever waits for the shadows to settle must see this copy once the caller has its answer.
-    let pass = (!request.shadows.is_empty()).then(|| version.gate.enter());
-    let primary = pass.as_ref().and_then(|_| result.as_ref().ok().cloned());
-    let flight = request.key.clone();
-    let reply = if request.slot.claim() {
-        Some(version.settle(&call, &input, &result, replica, request.key, now))
+    let pass = (!shadows.is_empty()).then(|| version.gate.enter());
+    let primary = pass.as_ref().and_then(|_| copy(&result).ok());
+    let flight = key.clone();
+    let reply = if promise.claim() {
+        Some(version.settle(&call, &input, &result, replica, key, now))
     } else {
         if let Ok(output) = &result {
-            version.remember(request.key, output, replica, now);
+            version.remember(key, output, replica, now);
         }
         None
     };
     // The flight ends before the caller hears, so that what it asks next never joins it.
     let followers = flight.map_or_else(Vec::new, |key| version.followers(&key));
     if let Some(reply) = reply {
-        request.slot.deliver(reply);
+        promise.deliver(reply);
     }
     version.land(followers, &result, replica);
     if let Some(pass) = pass {
-        pass_on(input, Box::new(Mirror { call, primary, shadows: request.shadows, pass }));
+        pass_on(input, Box::new(Mirror { call, primary, shadows, pass }));
     }
 }

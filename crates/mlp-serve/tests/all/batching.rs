@@ -400,4 +400,14 @@ fn a_clock_that_goes_backwards_changes_no_deadline() {
     clock.advance(Duration::from_millis(999));
     probe.release();
     assert_eq!((first.wait().unwrap().output, ticket.wait().unwrap().output), (1, 2));
+    // The control: the same, and a millisecond more of the monotonic clock.
+    probe.hold();
+    let first = server.submit(1);
+    probe.wait_inside(1);
+    let ticket = server.submit_for(&request, 2);
+    clock.set_wall(Timestamp::from_micros(-2_000_000_000_000));
+    clock.advance(Duration::from_millis(1_000));
+    probe.release();
+    assert!(first.wait().is_ok());
+    assert!(matches!(ticket.wait(), Err(ServeError::DeadlineExceeded { .. })));
 }

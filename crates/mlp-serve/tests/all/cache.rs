@@ -278,3 +278,40 @@ fn remembered_answers_are_bounded_in_bytes_and_what_makes_room_is_counted() {
     assert!((50..500).contains(&numbers.cache_entries), "{}", numbers.cache_entries);
     assert_eq!(numbers.cache_evictions, 1_000 - numbers.cache_entries);
 }
+
+#[test]
+fn a_bound_in_bytes_counts_what_an_output_says_it_takes() {
+    /// Its answers take a kilobyte each.
+    #[derive(Debug)]
+    struct Large;
+    impl mlp_core::Servable for Large {
+        type Input = i64;
+        type Output = Arc<[u8; 1_000]>;
+        fn run(
+            &self,
+            batch: &[i64],
+            out: &mut Vec<Self::Output>,
+        ) -> Result<(), mlp_core::ModelError> {
+            out.extend(batch.iter().map(|_| Arc::new([0; 1_000])));
+            Ok(())
+        }
+        fn cache_key(&self, input: &i64, key: &mut Vec<u8>) -> bool {
+            key.extend_from_slice(&input.to_le_bytes());
+            true
+        }
+        fn output_bytes(&self, output: &Self::Output) -> usize {
+            output.len()
+        }
+    }
+    let options = queued()
+        .with_cache_entries(1_000)
+        .with_cache_bytes(Some(50_000))
+        .with_cache_policy(CachePolicy::LeastRecentlyUsed);
+    let source = mlp_core::VersionSource::shared(Arc::new(Large));
+    let server = mlp_serve::Server::builder().with_options(options).fixed(V1, source).unwrap();
+    for input in 0..200 {
+        server.predict(input).unwrap();
+    }
+    let entries = server.numbers().versions[0].cache_entries;
+    assert!((30..50).contains(&entries), "{entries}");
+}

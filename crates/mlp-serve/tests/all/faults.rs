@@ -82,6 +82,7 @@ fn a_panicking_listener_harms_nobody() {
         builder(queued()).with_log(Arc::new(Grumpy)).fixed(V1, source(&Probe::new(1))).unwrap();
     assert_eq!(server.predict(1).unwrap().output, 2);
     assert_eq!(server.predict(2).unwrap().output, 3);
+    assert_eq!(server.numbers().versions[0].listener_panics, 2);
 }
 
 #[test]
@@ -108,6 +109,30 @@ fn a_shadows_panics_and_slowness_never_reach_a_caller() {
             (10, 1)
         );
     }
+}
+
+/// The other half of `a_panic_that_aborts_ends_the_process`: does nothing unless that has started it.
+#[test]
+fn panic_as_if_built_to_abort_when_asked_to() {
+    if std::env::var_os("MLP_SERVE_ABORT").is_some() {
+        // What `panic = "abort"` does: the hook is the last that is heard.
+        std::panic::set_hook(Box::new(|_| std::process::abort()));
+        let server = serve(queued(), &Probe::new(0));
+        println!("survived: {:?}", server.predict(PANIC));
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_panic_that_aborts_ends_the_process() {
+    use std::os::unix::process::ExitStatusExt;
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["panic_as_if_built_to_abort_when_asked_to", "--nocapture"])
+        .env("MLP_SERVE_ABORT", "1")
+        .output()
+        .unwrap();
+    assert_eq!(child.status.signal(), Some(6), "{child:?}");
+    assert!(!String::from_utf8_lossy(&child.stdout).contains("survived"));
 }
 
 /// The other half of `a_stack_overflow_ends_the_process`: does nothing unless that has started it.

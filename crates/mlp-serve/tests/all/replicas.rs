@@ -8,7 +8,7 @@ use mlp_core::{Host, HostError, Lifecycle, ManualClock, ModelError, Servable, Ve
 use mlp_serve::{ServeError, ServeOptions, Server};
 
 use crate::support::{
-    FAIL, PANIC, Probe, V1, V2, builder, clock, eventually, queued, serve, source,
+    FAIL, PANIC, Probe, V1, V2, V3, builder, clock, eventually, in_time, queued, serve, source,
 };
 
 /// A source that makes the k-th replica by `make`, and how many it has made.
@@ -73,7 +73,8 @@ fn a_model_that_always_panics_opens_the_circuit_without_a_storm_of_restarts_and_
     let options = ServeOptions::default().with_replicas(1).with_restart_after(4);
     let server = Server::builder().with_options(options).fixed(V1, source).unwrap();
     let (start, mut unready, mut refused) = (Instant::now(), 0, 0);
-    while start.elapsed() < Duration::from_millis(500) {
+    while start.elapsed() < Duration::from_millis(500) || built.load(Ordering::SeqCst) < 3 {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is never built anew");
         match server.predict(1) {
             Err(ServeError::ModelPanicked { .. }) => {}
             Err(ServeError::NotReady { version: Some(V1) }) => refused += 1,
@@ -81,11 +82,14 @@ fn a_model_that_always_panics_opens_the_circuit_without_a_storm_of_restarts_and_
         }
         unready += usize::from(!server.health().is_ready);
     }
-    // Built at first, after the first panic, after the fourth failure, and after pauses of 100 and 200 ms.
-    let builds = built.load(Ordering::SeqCst);
-    assert!((3..=6).contains(&builds), "{builds} builds");
+    // Built at first, after the first panic, after the fourth failure, and after pauses of 100, 200, 400 ms and so on.
+    let (builds, pauses) = (built.load(Ordering::SeqCst), start.elapsed().as_millis() / 100 + 1);
+    assert!(builds as u32 <= 4 + pauses.ilog2(), "{builds} builds in {:?}", start.elapsed());
     assert!(refused > 100 && unready > 100, "{refused} refused, {unready} times not ready");
-    assert_eq!(Host::health(&server, V1).lifecycle, Lifecycle::Unhealthy);
+    eventually("it is unhealthy", || {
+        let _ = server.predict(1);
+        Host::health(&server, V1).lifecycle == Lifecycle::Unhealthy
+    });
     is_ill.store(false, Ordering::SeqCst);
     eventually("it comes back", || server.predict(1).is_ok());
     assert!(server.health().is_ready);
@@ -112,8 +116,8 @@ fn a_replica_that_panicked_is_built_anew_but_not_at_every_panic() {
         assert!(matches!(server.predict(PANIC), Err(ServeError::ModelPanicked { .. })));
         assert_eq!(server.predict(3).unwrap().output, 3);
     }
-    let numbers = server.numbers();
-    assert_eq!((numbers.versions[0].panics, numbers.versions[0].restarts), (20, 1));
+    eventually("another one is in its place", || server.numbers().versions[0].restarts == 1);
+    assert_eq!(server.numbers().versions[0].panics, 20);
     assert_eq!(built.load(Ordering::SeqCst), 2);
 }
 
@@ -379,6 +383,168 @@ fn a_version_that_falls_ill_while_it_takes_over_is_rolled_back() {
     assert_eq!(Host::health(&server, V1).replicas, 2);
 }
 
+/// A source whose first model is given, and whose others wait to be built until the flag is set.
+fn slowly(first: Arc<Probe>, offset: i64) -> (VersionSource<Probe>, Arc<AtomicBool>) {
+    let (built, may_build) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+    let flag = Arc::clone(&may_build);
+    let source = VersionSource::new(move || {
+        if built.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Ok(Arc::clone(&first));
+        }
+        while !flag.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Probe::new(offset))
+    });
+    (source, may_build)
+}
+
+#[test]
+fn a_panic_takes_the_only_replica_out_of_service_at_no_time() {
+    let (source, may_build) = slowly(Probe::new(0), 0);
+    let server = builder(queued()).with_warm_up([1]).fixed(V1, source).unwrap();
+    assert!(server.predict(PANIC).is_err());
+    let other = server.clone();
+    assert_eq!(in_time(move || other.predict(1)).unwrap().output, 1);
+    assert!(server.health().is_ready);
+    assert_eq!(server.numbers().versions[0].restarts, 0, "another one is still being built");
+    may_build.store(true, Ordering::SeqCst);
+    eventually("it is exchanged", || server.numbers().versions[0].restarts == 1);
+    assert_eq!(server.predict(2).unwrap().output, 2);
+}
+
+#[test]
+fn a_replica_is_not_well_before_it_is_built_anew_and_requests_wait_for_it() {
+    let (source, may_build) = slowly(Probe::new(0), 7);
+    let server = builder(queued().with_restart_after(1)).fixed(V1, source).unwrap();
+    assert!(server.predict(FAIL).is_err());
+    let health = server.health();
+    assert!(!health.is_ready && !health.versions[0].replicas[0].is_well, "{health:?}");
+    let waiting = server.submit(1);
+    may_build.store(true, Ordering::SeqCst);
+    assert_eq!(waiting.wait().unwrap().output, 8);
+    assert!(server.health().is_ready);
+}
+
+#[test]
+fn a_replica_is_not_replaced_by_one_that_answers_otherwise() {
+    let (source, built) = made_by(|k| Probe::new(if k == 0 { 10 } else { 20 }));
+    let server = builder(queued()).with_warm_up([1]).fixed(V1, source).unwrap();
+    assert!(server.predict(PANIC).is_err());
+    eventually("another one was tried", || server.numbers().versions[0].failed_restarts == 1);
+    assert_eq!((server.predict(1).unwrap().output, built.load(Ordering::SeqCst)), (11, 2));
+    assert!(server.health().is_ready);
+}
+
+#[test]
+fn a_version_that_hangs_on_its_warm_up_too_is_not_well_and_keeps_no_other_out() {
+    let hung = Probe::new(0);
+    let options = queued().with_replicas(2).with_stuck_after(Some(Duration::from_millis(20)));
+    let server = builder(options).with_warm_up([0]).fixed(V1, source(&hung)).unwrap();
+    hung.hold();
+    assert!(matches!(server.predict(1), Err(ServeError::ReplicaStuck { .. })));
+    assert!(Host::health(&server, V1).ready_replicas < 2, "{:?}", server.health());
+    eventually("all are stuck", || {
+        let _ = server.predict(1);
+        !server.health().is_ready
+    });
+    let other = server.clone();
+    in_time(move || other.swap(V2, source(&Probe::new(7)))).unwrap();
+    assert_eq!(server.predict(1).unwrap().output, 8);
+    in_time(move || drop(server));
+    hung.release();
+}
+
+#[test]
+fn a_build_that_hangs_is_waited_for_no_longer_than_a_dropped_server_drains() {
+    let (source, may_build) = slowly(Probe::new(0), 0);
+    let options = queued().with_drain_timeout(Duration::from_millis(50));
+    let server = builder(options).with_warm_up([1]).fixed(V1, source).unwrap();
+    assert!(server.predict(PANIC).is_err());
+    in_time(move || drop(server));
+    may_build.store(true, Ordering::SeqCst);
+}
+
+#[test]
+fn a_hung_shadow_does_not_keep_a_server_that_is_dropped() {
+    let (shadow, router) = (Probe::new(0), crate::support::Script::new(V1, &[V2]));
+    let options = queued().with_stuck_after(Some(Duration::from_millis(20)));
+    let server = builder(options).routed(router).unwrap();
+    server.prepare(V1, source(&Probe::new(0))).unwrap();
+    server.prepare(V2, source(&shadow)).unwrap();
+    shadow.hold();
+    assert_eq!(server.predict(1).unwrap().output, 1);
+    shadow.wait_inside(1);
+    in_time(move || drop(server));
+    shadow.release();
+}
+
+#[test]
+fn scaling_down_while_replicas_hang_leaves_one_that_serves() {
+    let hung = Probe::new(0);
+    let first = Arc::clone(&hung);
+    let (source, _) = made_by(move |k| if k < 2 { Arc::clone(&first) } else { Probe::new(10) });
+    let options = queued().with_replicas(2).with_stuck_after(Some(Duration::from_millis(200)));
+    let server = builder(options.with_max_batch_rows(1)).fixed(V1, source).unwrap();
+    hung.hold();
+    let tickets = [server.submit(1), server.submit(2)];
+    hung.wait_inside(2);
+    server.scale_to(1).unwrap();
+    for ticket in tickets {
+        assert!(matches!(ticket.wait(), Err(ServeError::ReplicaStuck { .. })));
+    }
+    eventually("one serves", || server.predict(1).is_ok_and(|answer| answer.output == 11));
+    assert_eq!(Host::health(&server, V1).replicas, 1);
+    hung.release();
+}
+
+#[test]
+fn scaling_during_a_roll_out_holds_for_the_version_that_comes_of_it() {
+    let server = serve(queued().with_replicas(2), &Probe::new(0));
+    let rolling = server.clone();
+    let rolled = std::thread::spawn(move || {
+        rolling.roll(V2, source(&Probe::new(7)), Duration::from_millis(50))
+    });
+    eventually("it has begun", || Host::health(&server, V2).is_ready());
+    server.scale_to(5).unwrap();
+    rolled.join().unwrap().unwrap();
+    assert_eq!(server.predict(1).unwrap().output, 8);
+    assert_eq!(Host::health(&server, V2).replicas, 5);
+}
+
+#[test]
+fn a_swap_during_a_roll_out_takes_over_from_both_and_the_roll_out_says_so() {
+    let server = serve(queued().with_replicas(3), &Probe::new(0));
+    let rolling = server.clone();
+    let rolled = std::thread::spawn(move || {
+        rolling.roll(V2, source(&Probe::new(7)), Duration::from_millis(50))
+    });
+    eventually("it has begun", || server.predict(1).unwrap().version == V2);
+    let again = server.roll(V3, source(&Probe::new(8)), Duration::ZERO);
+    assert!(matches!(again, Err(ServeError::RollingOut { version: V2 })), "{again:?}");
+    server.swap(V3, source(&Probe::new(9))).unwrap();
+    for _ in 0..20 {
+        assert_eq!(server.predict(1).unwrap().output, 10);
+    }
+    let rolled = rolled.join().unwrap();
+    assert!(matches!(rolled, Err(ServeError::Superseded { version: V2 })), "{rolled:?}");
+    assert_eq!(server.predict(1).unwrap().version, V3);
+    assert_eq!(Host::health(&server, V3).replicas, 3);
+    for gone in [V1, V2] {
+        eventually("it is gone", || Host::health(&server, gone).lifecycle == Lifecycle::Absent);
+    }
+}
+
+#[test]
+fn a_server_with_a_router_swaps_and_rolls_nothing_by_itself() {
+    let server = builder(queued()).routed(crate::support::Script::new(V1, &[])).unwrap();
+    server.prepare(V1, source(&Probe::new(0))).unwrap();
+    let swapped = server.swap(V2, source(&Probe::new(0)));
+    assert!(matches!(swapped, Err(ServeError::Routed)), "{swapped:?}");
+    let rolled = server.roll(V2, source(&Probe::new(0)), Duration::ZERO);
+    assert!(matches!(rolled, Err(ServeError::Routed)), "{rolled:?}");
+}
+
 /// Takes a second of the clock for each row.
 #[derive(Debug)]
 struct Second(Arc<ManualClock>);
@@ -416,8 +582,9 @@ fn a_batch_holds_no_more_rows_than_the_latency_target_allows_and_a_larger_input_
         let answers = server.predict_batch([1; 30]);
         assert!(answers.into_iter().all(|answer| answer.is_ok()));
     }
-    assert_eq!(server.predict(20).unwrap().output, 20);
     let rows = server.numbers().versions[0].batch_rows;
-    assert_eq!(rows.max, 20.0, "the one large input");
-    assert!(rows.p90 <= 6.0 && rows.p50 >= 1.0, "{rows:?}");
+    // Until the line is known, trial goes one row too far once.
+    assert!(rows.max <= 7.0 && rows.p99 <= 6.0 && rows.mean > 1.0, "{rows:?}");
+    assert_eq!(server.predict(20).unwrap().output, 20);
+    assert_eq!(server.numbers().versions[0].batch_rows.max, 20.0, "the one large input");
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use mlp_core::{OutcomeStatus, Role};
 use mlp_serve::{Request, ServeError};
 
-use crate::support::{FAIL, Notes, Probe, Script, V1, V2, V3, builder, clock, queued, source};
+use crate::support::{
+    FAIL, Notes, Probe, Script, V1, V2, V3, builder, clock, eventually, queued, source,
+};
 
 #[test]
 fn every_request_that_reached_a_version_is_reported_once() {
@@ -164,4 +166,71 @@ fn a_copy_with_more_rows_than_the_latency_target_allows_reaches_its_shadow() {
     assert_eq!(server.settle_shadows(Duration::from_secs(20)).left, 0);
     let seen = router.statuses();
     assert_eq!(seen, [(V1, OutcomeStatus::Answered), (V2, OutcomeStatus::Answered)]);
+}
+
+/// As the probe it stands for, and its inputs can be copied.
+#[derive(Debug)]
+struct Copied(Arc<Probe>);
+
+impl mlp_core::Servable for Copied {
+    type Input = i64;
+    type Output = i64;
+
+    fn run(&self, batch: &[i64], out: &mut Vec<i64>) -> Result<(), mlp_core::ModelError> {
+        self.0.run(batch, out)
+    }
+
+    fn clone_input(&self, input: &i64) -> Option<i64> {
+        Some(*input)
+    }
+}
+
+#[test]
+fn a_shadow_that_hangs_delays_no_other_where_inputs_can_be_copied() {
+    let router = Script::new(V1, &[V2, V3]);
+    let builder = mlp_serve::Server::builder().with_options(queued());
+    let server = builder.routed(Arc::clone(&router) as _).unwrap();
+    let probes = [Probe::new(0), Probe::new(0), Probe::new(0)];
+    for (version, probe) in [V1, V2, V3].into_iter().zip(&probes) {
+        let source = mlp_core::VersionSource::shared(Arc::new(Copied(Arc::clone(probe))));
+        server.host().prepare(version, source).unwrap();
+    }
+    probes[1].hold();
+    server.predict(0).unwrap();
+    probes[1].wait_inside(1);
+    for input in 1..5 {
+        server.predict(input).unwrap();
+    }
+    eventually("the third sees them all", || probes[2].inputs() == [0, 1, 2, 3, 4]);
+    assert_eq!(probes[1].inputs(), [0], "the second hangs");
+    probes[1].release();
+    assert_eq!(server.settle_shadows(Duration::from_secs(20)).left, 0);
+    assert_eq!(probes[1].inputs(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn copies_that_wait_for_a_shadow_that_is_retired_go_to_the_next_and_are_counted() {
+    let router = Script::new(V1, &[V2, V3]);
+    let server = builder(queued()).routed(Arc::clone(&router) as _).unwrap();
+    let probes = [Probe::new(0), Probe::new(0), Probe::new(0)];
+    for (version, probe) in [V1, V2, V3].into_iter().zip(&probes) {
+        server.host().prepare(version, source(probe)).unwrap();
+    }
+    probes[1].hold();
+    server.predict(0).unwrap();
+    probes[1].wait_inside(1);
+    for input in 1..4 {
+        server.predict(input).unwrap();
+    }
+    server.host().retire(V2);
+    eventually("the third sees what waited", || {
+        let mut seen = probes[2].inputs();
+        seen.sort_unstable();
+        seen == [1, 2, 3]
+    });
+    let numbers = server.numbers();
+    let second = numbers.versions.iter().find(|it| it.version == V2).unwrap();
+    assert_eq!(second.mirrors_left_out, 3);
+    probes[1].release();
+    assert_eq!(server.settle_shadows(Duration::from_secs(20)).left, 0);
 }

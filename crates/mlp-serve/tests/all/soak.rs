@@ -1,13 +1,19 @@
-//! Everything at once: panics, failures, slow and hung calls, deadlines, swaps, roll-outs, scaling, a drain in the middle of it.
+//! Everything at once: panics, failures, slow and hung calls, deadlines, priorities, swaps, roll-outs, canaries, shadows, scaling, a drain in the middle
+//! of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use mlp_core::{ModelError, Servable, VersionNumber, VersionSource, random};
+use mlp_core::{
+    Host, ModelError, Outcome, RequestKey, Role, Route, Router, Servable, VersionNumber,
+    VersionSource, random,
+};
 use mlp_serve::{Answer, Priority, Request, ServeError, ServeOptions, Server};
 
-use crate::support::{FAIL, PANIC};
+use parking_lot::Mutex;
+
+use crate::support::{FAIL, PANIC, eventually};
 
 /// The input that takes two milliseconds, and the one that takes longer than a batch may.
 const SLOW: i64 = -20;
@@ -47,8 +53,58 @@ fn offset(version: VersionNumber) -> i64 {
     1_000 * i64::try_from(version.0).unwrap()
 }
 
-fn source(version: VersionNumber) -> VersionSource<Wild> {
-    VersionSource::new(move || Ok(Arc::new(Wild(version))))
+/// The models that were made, by version.
+type Made = Arc<Mutex<Vec<(VersionNumber, Weak<Wild>)>>>;
+
+fn source(version: VersionNumber, made: &Made) -> VersionSource<Wild> {
+    let made = Arc::clone(made);
+    VersionSource::new(move || {
+        let model = Arc::new(Wild(version));
+        made.lock().push((version, Arc::downgrade(&model)));
+        Ok(model)
+    })
+}
+
+/// A fifth goes to a canary, which sees copies of the rest.
+#[derive(Debug)]
+struct Mix {
+    active: AtomicU64,
+    canary: AtomicU64,
+    heard: AtomicU64,
+    copies: AtomicU64,
+}
+
+impl Mix {
+    fn new() -> Arc<Self> {
+        let [active, canary] = [1.into(), 1.into()];
+        Arc::new(Self { active, canary, heard: 0.into(), copies: 0.into() })
+    }
+}
+
+impl Router for Mix {
+    fn route(&self, request: &RequestKey<'_>) -> Route {
+        let canary = VersionNumber(self.canary.load(Ordering::SeqCst));
+        if request.sequence.is_multiple_of(5) {
+            return Route::new(canary, Role::Canary, 0);
+        }
+        let active = VersionNumber(self.active.load(Ordering::SeqCst));
+        Route::new(active, Role::Active, 0).with_shadow(canary)
+    }
+
+    fn observe(&self, outcome: &Outcome) {
+        let counter = if outcome.role == Role::Shadow { &self.copies } else { &self.heard };
+        counter.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Replaces the active version by way of a canary.
+fn promote(server: &Server<Wild>, router: &Mix, version: VersionNumber, made: &Made) {
+    let prepared = server.prepare(version, source(version, made));
+    assert!(prepared.is_ok(), "{prepared:?}");
+    router.canary.store(version.0, Ordering::SeqCst);
+    std::thread::sleep(Duration::from_millis(5));
+    let before = router.active.swap(version.0, Ordering::SeqCst);
+    server.retire(VersionNumber(before));
 }
 
 fn is_right(input: i64, has_deadline: bool, reply: &Result<Answer<i64>, ServeError>) -> bool {
@@ -79,15 +135,24 @@ fn round(seed: u64, length: Duration) -> [u64; 2] {
         .with_restart_after(4)
         .with_stuck_after(Some(LIMIT))
         .with_latency_target(Some(Duration::from_millis(5)));
-    let first = VersionNumber(1);
+    let (first, made) = (VersionNumber(1), Made::default());
     let builder = Server::builder().with_options(options).with_warm_up([1]);
-    let server = builder.fixed(first, source(first)).unwrap();
+    let router = (seed % 3 == 1).then(Mix::new);
+    let server = match &router {
+        None => builder.fixed(first, source(first, &made)).unwrap(),
+        Some(router) => {
+            let server = builder.routed(Arc::clone(router) as _).unwrap();
+            server.prepare(first, source(first, &made)).unwrap();
+            server
+        }
+    };
+    let unheard = AtomicU64::new(0);
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let started = Instant::now();
     let ended = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..4)
             .map(|caller| {
-                let (server, stop, sent) = (&server, &stop, &sent);
+                let (server, stop, sent, unheard) = (&server, &stop, &sent, &unheard);
                 scope.spawn(move || {
                     let mut random = random::stream(seed, caller);
                     let mut draw = |bound| random::below(&mut random, bound);
@@ -101,15 +166,18 @@ fn round(seed: u64, length: Duration) -> [u64; 2] {
                             other => i64::try_from(other % 100).unwrap(),
                         };
                         let has_deadline = draw(4) == 0;
-                        let mut request = Request::new().with_priority(Priority::Normal);
+                        let priority =
+                            [Priority::Low, Priority::Normal, Priority::High][draw(3) as usize];
+                        let mut request = Request::new().with_priority(priority);
                         if has_deadline {
                             request = request.with_timeout(Duration::from_micros(draw(3_000)));
                         }
                         sent.fetch_add(1, Ordering::Relaxed);
                         let reply = match draw(8) {
                             0 => {
-                                // Nobody hears of this one.
+                                // Nobody hears of this one, and it may come when all is over.
                                 drop(server.submit_for(&request, input));
+                                unheard.fetch_add(1, Ordering::Relaxed);
                                 ended[1] += 1;
                                 continue;
                             }
@@ -118,6 +186,11 @@ fn round(seed: u64, length: Duration) -> [u64; 2] {
                         };
                         assert!(is_right(input, has_deadline, &reply), "{input}: {reply:?}");
                         ended[usize::from(reply.is_err())] += 1;
+                        if matches!(reply, Err(ServeError::Draining | ServeError::NotReady { .. }))
+                        {
+                            // It may not have reached a version.
+                            unheard.fetch_add(1, Ordering::Relaxed);
+                        }
                         if matches!(reply, Err(ServeError::Draining)) {
                             break;
                         }
@@ -130,9 +203,14 @@ fn round(seed: u64, length: Duration) -> [u64; 2] {
         let mut next = 2;
         while started.elapsed() < length {
             let version = VersionNumber(next);
+            if let Some(router) = &router {
+                promote(&server, router, version, &made);
+            }
             let changed = match random::below(&mut random, 4) {
-                0 => server.swap(version, source(version)),
-                1 => server.roll(version, source(version), Duration::from_millis(3)),
+                0 if router.is_none() => server.swap(version, source(version, &made)),
+                1 if router.is_none() => {
+                    server.roll(version, source(version, &made), Duration::from_millis(3))
+                }
                 _ => server.scale_to(1 + random::below(&mut random, 4) as usize),
             };
             // A version that meets too many bad inputs while it takes over is taken for ill.
@@ -148,7 +226,22 @@ fn round(seed: u64, length: Duration) -> [u64; 2] {
     });
     assert_eq!(ended[0] + ended[1], sent.load(Ordering::Relaxed));
     assert!(matches!(server.predict(1), Err(ServeError::Draining)));
+    let _ = server.settle_shadows(Duration::from_secs(20));
     assert!(server.numbers().versions.iter().all(|it| it.in_flight == 0 && it.queue_rows == 0));
+    if let Some(router) = router {
+        let (heard, sent) = (router.heard.load(Ordering::SeqCst), sent.load(Ordering::Relaxed));
+        assert!(heard <= sent && heard + unheard.into_inner() >= sent, "{heard} of {sent} heard");
+        assert!(router.copies.load(Ordering::SeqCst) > 0, "no copy was seen");
+    }
+    // Threads that hang come back after a while.
+    eventually("the retired versions are gone", || {
+        let held: Vec<_> = server.health().versions.iter().map(|it| it.version).collect();
+        made.lock().iter().all(|(it, model)| held.contains(it) || model.strong_count() == 0)
+    });
+    drop(server);
+    eventually("all models are gone", || {
+        made.lock().iter().all(|(_, model)| model.strong_count() == 0)
+    });
     ended
 }
 

@@ -129,6 +129,13 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What work comes to that must not hang.
+pub(crate) fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(work()));
+    receiver.recv_timeout(Duration::from_secs(20)).expect("it hangs")
+}
+
 pub(crate) fn source(probe: &Arc<Probe>) -> VersionSource<Probe> {
     VersionSource::shared(Arc::clone(probe))
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use mlp_core::{Host, HostError, Lifecycle, ModelError, Servable, VersionNumber, VersionSource};
 use mlp_serve::{ServeError, ServeOptions, Server};
 
-use crate::support::{FAIL, Probe, Script, V1, V2, V3, builder, eventually, queued, serve, source};
+use crate::support::{
+    FAIL, Probe, Script, V1, V2, V3, builder, eventually, in_time, queued, serve, source,
+};
 
 #[test]
 fn a_swap_under_load_fails_no_request_and_leaves_only_the_new_version() {
@@ -285,4 +287,98 @@ fn a_canary_that_is_not_there_does_not_take_the_server_out() {
     server.host().retire(V1);
     server.host().prepare(V2, source(&Probe::new(0))).unwrap();
     assert!(!server.health().is_ready);
+}
+
+/// Holds the host, and calls what a test asks for when it hears of a request.
+#[derive(Debug)]
+struct Meddler {
+    meddle: fn(&dyn Meddled),
+    server: parking_lot::Mutex<Option<Box<dyn Meddled>>>,
+    heard: AtomicUsize,
+}
+
+trait Meddled: std::fmt::Debug + Send {
+    fn drain(&self) -> usize;
+}
+
+impl Meddled for Server<Probe> {
+    fn drain(&self) -> usize {
+        Server::drain(self, Duration::from_secs(30)).unanswered
+    }
+}
+
+impl Meddler {
+    fn new(meddle: fn(&dyn Meddled)) -> Arc<Self> {
+        Arc::new(Self { meddle, server: parking_lot::Mutex::default(), heard: 0.into() })
+    }
+}
+
+impl mlp_core::Router for Meddler {
+    fn route(&self, _: &mlp_core::RequestKey<'_>) -> mlp_core::Route {
+        mlp_core::Route::new(V1, mlp_core::Role::Active, 0)
+    }
+
+    fn observe(&self, _: &mlp_core::Outcome) {
+        let server = self.server.lock().take();
+        if let Some(server) = server {
+            (self.meddle)(&*server);
+        }
+        self.heard.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn the_last_handle_may_be_dropped_by_a_thread_of_the_server() {
+    let router = Meddler::new(|_| {});
+    let probe = Probe::new(1);
+    let server = builder(queued()).routed(Arc::clone(&router) as _).unwrap();
+    server.prepare(V1, source(&probe)).unwrap();
+    probe.hold();
+    let ticket = server.submit(1);
+    probe.wait_inside(1);
+    *router.server.lock() = Some(Box::new(server));
+    let start = Instant::now();
+    probe.release();
+    assert_eq!(in_time(move || ticket.wait()).unwrap().output, 2);
+    assert!(start.elapsed() < Duration::from_secs(10), "it waited for itself");
+    eventually("its threads are gone", || Arc::strong_count(&probe) == 1);
+}
+
+#[test]
+fn a_listener_may_drain_the_server() {
+    for inline in [Duration::ZERO, Duration::from_secs(1)] {
+        let router = Meddler::new(|server| assert_eq!(server.drain(), 1));
+        let options = queued().with_inline_below(inline);
+        let builder = builder(options).with_warm_up([1]);
+        let server = builder.routed(Arc::clone(&router) as _).unwrap();
+        server.prepare(V1, source(&Probe::new(1))).unwrap();
+        *router.server.lock() = Some(Box::new(server.clone()));
+        let start = Instant::now();
+        assert_eq!(server.predict(1).unwrap().output, 2);
+        assert!(start.elapsed() < Duration::from_secs(10), "it waited for itself");
+        assert!(matches!(server.predict(1), Err(ServeError::Draining)));
+        assert_eq!(server.numbers().versions[0].listener_panics, 0);
+    }
+}
+
+#[test]
+fn a_version_that_still_answers_counts_and_keeps_its_number() {
+    let (old, clock) = (Probe::new(0), crate::support::clock());
+    let options = queued().with_max_versions(2).with_drain_timeout(Duration::ZERO);
+    let server = builder(options).with_clock(clock).routed(Script::new(V1, &[])).unwrap();
+    server.prepare(V1, source(&old)).unwrap();
+    old.hold();
+    let running = server.submit(1);
+    old.wait_inside(1);
+    server.host().retire(V1);
+    let again = server.prepare(V1, source(&old));
+    assert!(matches!(again, Err(HostError::AlreadyPresent { version: V1 })), "{again:?}");
+    server.prepare(V2, source(&Probe::new(0))).unwrap();
+    let third = server.prepare(V3, source(&Probe::new(0)));
+    assert!(matches!(third, Err(HostError::TooManyVersions { limit: 2 })), "{third:?}");
+    old.release();
+    running.wait().unwrap();
+    eventually("there is room again", || server.prepare(V3, source(&Probe::new(0))).is_ok());
+    server.host().retire(V2);
+    server.prepare(V1, source(&Probe::new(0))).unwrap();
 }

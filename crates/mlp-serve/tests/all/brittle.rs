@@ -1,0 +1,231 @@
+//! Foreign code that panics outside of the call of the model: when it is asked for rows, copied, dropped, woken, routed.
+
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use mlp_core::{
+    HostError, ModelError, Outcome, RequestKey, Role, Route, Router, Servable, VersionSource,
+};
+use mlp_serve::{ServeError, ServeOptions, Server};
+
+use crate::support::{Probe, V1, builder, eventually, in_time, queued, serve};
+
+const BAD: i64 = 13;
+
+/// Panics where it is told to if its value is bad.
+#[derive(Debug)]
+struct Value {
+    value: i64,
+    on_clone: bool,
+    on_drop: bool,
+}
+
+impl Clone for Value {
+    fn clone(&self) -> Self {
+        assert!(!self.on_clone || self.value != BAD, "copied");
+        Self { ..*self }
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        assert!(!self.on_drop || self.value != BAD || std::thread::panicking(), "dropped");
+    }
+}
+
+fn input(value: i64) -> Value {
+    Value { value, on_clone: false, on_drop: false }
+}
+
+/// Answers its input; panics where it is told to.
+#[derive(Debug, Default)]
+struct Brittle {
+    outputs: bool,
+    rows: bool,
+    clones: bool,
+}
+
+impl Servable for Brittle {
+    type Input = Value;
+    type Output = Value;
+
+    fn run(&self, batch: &[Value], out: &mut Vec<Value>) -> Result<(), ModelError> {
+        let of = |value| Value { value, on_clone: self.clones, on_drop: false };
+        out.extend(batch.iter().map(|input| of(input.value)));
+        Ok(())
+    }
+
+    fn rows(&self, _: &Value) -> usize {
+        assert!(!self.rows, "counted");
+        1
+    }
+
+    fn cache_key(&self, input: &Value, key: &mut Vec<u8>) -> bool {
+        key.extend_from_slice(&input.value.to_le_bytes());
+        true
+    }
+
+    fn outputs<'a>(&self, _: &'a Value) -> Option<&'a [f64]> {
+        assert!(!self.outputs, "shown");
+        None
+    }
+}
+
+/// Through the queue, and by the caller itself.
+fn servers(model: fn() -> Brittle) -> [Server<Brittle>; 2] {
+    [Duration::ZERO, Duration::from_secs(1)].map(|inline| {
+        let options: ServeOptions = queued().with_cache_entries(10).with_inline_below(inline);
+        let builder = Server::builder().with_options(options).with_warm_up([input(1)]);
+        builder.fixed(V1, VersionSource::shared(Arc::new(model()))).unwrap()
+    })
+}
+
+/// Nothing is left over, and the replica serves.
+fn check(server: &Server<Brittle>) {
+    eventually("nothing is left over", || server.numbers().versions[0].in_flight == 0);
+    let other = server.clone();
+    assert_eq!(in_time(move || other.predict(input(7))).unwrap().output.value, 7);
+    assert_eq!(server.drain(Duration::from_secs(20)).unanswered, 0);
+}
+
+#[test]
+fn an_output_that_cannot_be_shown_is_answered_and_not_remembered() {
+    for server in servers(|| Brittle { outputs: true, ..Brittle::default() }) {
+        let other = server.clone();
+        assert_eq!(in_time(move || other.predict(input(BAD))).unwrap().output.value, BAD);
+        assert_eq!(server.numbers().versions[0].cache_entries, 0);
+        check(&server);
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_copied_is_an_error_for_its_caller_and_its_followers() {
+    for server in servers(|| Brittle { clones: true, ..Brittle::default() }) {
+        let tickets: Vec<_> = (0..5).map(|_| server.submit(input(BAD))).collect();
+        let other = server.clone();
+        let alone = in_time(move || other.predict(input(BAD)));
+        assert!(matches!(alone, Err(ServeError::ModelPanicked { .. })), "{alone:?}");
+        for ticket in tickets {
+            let reply = in_time(move || ticket.wait());
+            assert!(matches!(reply, Err(ServeError::ModelPanicked { .. })), "{reply:?}");
+        }
+        check(&server);
+    }
+}
+
+#[test]
+fn an_input_that_cannot_be_dropped_harms_no_other_in_its_batch() {
+    let [server, _] = servers(Brittle::default);
+    let tickets: Vec<_> = (0..20)
+        .map(|value| server.submit(Value { value, on_clone: false, on_drop: true }))
+        .collect();
+    for (value, ticket) in (0..20).zip(tickets) {
+        assert_eq!(in_time(move || ticket.wait()).unwrap().output.value, value);
+    }
+    assert_eq!(server.numbers().versions[0].listener_panics, 1);
+    check(&server);
+}
+
+#[test]
+fn a_caller_whose_input_cannot_be_dropped_gives_its_replica_back() {
+    let [_, server] = servers(Brittle::default);
+    let bad = Value { value: BAD, on_clone: false, on_drop: true };
+    let predicted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.predict(bad)));
+    assert!(predicted.is_err(), "its own panic comes back to it");
+    check(&server);
+}
+
+#[test]
+fn a_model_that_cannot_count_the_rows_of_the_warm_up_is_not_served() {
+    let source = VersionSource::shared(Arc::new(Brittle { rows: true, ..Brittle::default() }));
+    let server = Server::builder().with_warm_up([input(1), input(2)]).fixed(V1, source);
+    assert!(matches!(server, Err(ServeError::Host(HostError::WarmUp { .. }))), "{server:?}");
+}
+
+#[test]
+fn a_waker_that_panics_harms_nobody_else() {
+    struct Bomb;
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            panic!("woken");
+        }
+    }
+    let probe = Probe::new(1);
+    let server = serve(queued(), &probe);
+    probe.hold();
+    let first = server.submit(0);
+    probe.wait_inside(1);
+    let mut polled = Box::pin(server.submit(1));
+    let waker = Waker::from(Arc::new(Bomb));
+    assert!(Future::poll(polled.as_mut(), &mut Context::from_waker(&waker)).is_pending());
+    let other = server.submit(2);
+    probe.release();
+    assert!(first.wait().is_ok());
+    assert_eq!(in_time(move || other.wait()).unwrap().output, 3);
+    assert_eq!(server.numbers().versions[0].listener_panics, 1);
+    assert_eq!(server.predict(3).unwrap().output, 4);
+}
+
+#[test]
+fn a_router_that_panics_is_an_error_of_its_request() {
+    #[derive(Debug)]
+    struct Lost;
+    impl Router for Lost {
+        fn route(&self, request: &RequestKey<'_>) -> Route {
+            assert!(request.unit.is_none(), "who is that?");
+            Route::new(V1, Role::Active, 0)
+        }
+        fn observe(&self, _: &Outcome) {}
+    }
+    let server = builder(queued()).routed(Arc::new(Lost)).unwrap();
+    server.host().prepare(V1, crate::support::source(&Probe::new(1))).unwrap();
+    let reply = server.predict_for(&mlp_serve::Request::new().with_unit("bob"), 1);
+    assert!(
+        matches!(&reply, Err(ServeError::RouterPanicked { message }) if message == "who is that?"),
+        "{reply:?}"
+    );
+    assert_eq!(server.predict(1).unwrap().output, 2);
+}
+
+/// Remembers one answer, and panics when it is asked for another.
+#[derive(Debug, Default)]
+struct OwnCache(parking_lot::Mutex<Option<Entry>>);
+
+type Entry = (Box<[u8]>, mlp_serve::Remembered<i64>);
+
+impl mlp_serve::PredictionCache<i64> for OwnCache {
+    fn get(&self, key: &[u8]) -> Option<mlp_serve::Remembered<i64>> {
+        let held = self.0.lock();
+        let (kept, remembered) = held.as_ref()?;
+        assert!(**kept == *key, "no such answer");
+        Some(remembered.clone())
+    }
+
+    fn insert(&self, key: Box<[u8]>, answer: mlp_serve::Remembered<i64>) {
+        self.0.lock().get_or_insert((key, answer));
+    }
+
+    fn remove(&self, _: &[u8]) {}
+
+    fn clear(&self) {}
+
+    fn evictions(&self) -> u64 {
+        0
+    }
+
+    fn len(&self) -> usize {
+        1
+    }
+}
+
+#[test]
+fn a_cache_of_the_users_own_is_used_and_may_panic() {
+    let builder = builder(queued()).with_cache(OwnCache::default);
+    let server = builder.fixed(V1, crate::support::source(&Probe::new(1))).unwrap();
+    let asked = [1, 1, 2, 2].map(|input| server.predict(input).unwrap());
+    assert_eq!(
+        asked.map(|answer| (answer.output, answer.cached)),
+        [(2, false), (2, true), (3, false), (3, false)]
+    );
+}

@@ -1,0 +1,242 @@
+//! More than a server can do: errors come on time, memory stays, and nothing is left over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use mlp_core::{ModelError, Servable, VersionSource};
+use mlp_serve::{Request, ServeError, Server};
+
+use crate::support::{Probe, V1, builder, clock, eventually, queued, serve, source};
+
+/// Sleeps for so long a batch.
+#[derive(Debug)]
+struct Slow(Duration);
+
+impl Servable for Slow {
+    type Input = Vec<u8>;
+    type Output = usize;
+
+    fn run(&self, batch: &[Vec<u8>], out: &mut Vec<usize>) -> Result<(), ModelError> {
+        std::thread::sleep(self.0);
+        out.extend(batch.iter().map(Vec::len));
+        Ok(())
+    }
+}
+
+/// The 99th percentile of how much later than its deadline a request hears of it.
+fn lateness() -> Duration {
+    let model = VersionSource::shared(Arc::new(Slow(Duration::from_millis(400))));
+    let server = Server::builder().with_options(queued()).fixed(V1, model).unwrap();
+    let timeout = Duration::from_millis(20);
+    let mut late: Vec<Duration> = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..25)
+                        .map(|_| {
+                            let asked = Instant::now();
+                            let request = Request::new().with_timeout(timeout);
+                            let reply = server.predict_for(&request, Vec::new());
+                            assert!(matches!(reply, Err(ServeError::DeadlineExceeded { .. })));
+                            asked.elapsed().checked_sub(timeout).expect("not before the deadline")
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
+    });
+    late.sort_unstable();
+    late[late.len() * 99 / 100]
+}
+
+#[test]
+fn an_error_comes_at_its_deadline_while_the_model_is_slow() {
+    // On a machine that does other things as well a thread may be woken late: the best of a few runs counts.
+    let best = (0..8).map(|_| lateness()).find(|late| *late < Duration::from_millis(10));
+    assert!(best.is_some(), "none of 8 runs had its 99th percentile within 10 ms");
+}
+
+/// The most memory that this process has held so far.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Ten times as many inputs of 10 kB as the model can take, for a while; how many were refused.
+fn overload(queue_rows: usize) -> u64 {
+    let model = VersionSource::shared(Arc::new(Slow(Duration::from_millis(10))));
+    let options = queued().with_queue_rows(queue_rows).with_max_batch_rows(16);
+    let server = Server::builder().with_options(options).fixed(V1, model).unwrap();
+    let (refused, mut tickets) = (AtomicU64::new(0), Vec::new());
+    for _ in 0..200 {
+        // 160 a batch of 16.
+        for _ in 0..160 {
+            let ticket = server.submit(vec![1; 10_000]);
+            match ticket.try_wait() {
+                Ok(Err(ServeError::Overloaded { .. })) => {
+                    _ = refused.fetch_add(1, Ordering::Relaxed)
+                }
+                Ok(reply) => assert!(reply.is_ok(), "{reply:?}"),
+                Err(ticket) => tickets.push(ticket),
+            }
+        }
+        tickets = tickets.into_iter().filter_map(|ticket| ticket.try_wait().err()).collect();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    refused.into_inner()
+}
+
+/// The other half of `memory_is_bounded_under_ten_times_the_load`: does nothing unless that has started it.
+#[test]
+fn overload_a_server_when_asked_to() {
+    let Some(rows) = std::env::var_os("MLP_SERVE_OVERLOAD") else { return };
+    let rows = rows.to_str().unwrap().parse().unwrap();
+    overload(10);
+    let before = peak_kib();
+    let refused = overload(rows);
+    println!("refused {refused} grown {}", peak_kib().saturating_sub(before));
+}
+
+#[cfg(target_os = "linux")]
+fn grown_kib(queue_rows: usize) -> (u64, u64) {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["overload_a_server_when_asked_to", "--nocapture"])
+        .env("MLP_SERVE_OVERLOAD", queue_rows.to_string())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout).into_owned();
+    let after = |word| {
+        let mut words = text.split_whitespace().skip_while(|it| *it != word);
+        words.nth(1).unwrap_or_else(|| panic!("{child:?}")).parse().unwrap()
+    };
+    (after("refused"), after("grown"))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_is_bounded_under_ten_times_the_load() {
+    // 32,000 inputs of 10 kB are 312 MiB; a queue of 200 holds 2 MiB of them.
+    let (refused, grown) = grown_kib(200);
+    assert!(refused > 10_000, "{refused} refused");
+    assert!(grown < 30_000, "{grown} KiB more");
+    // The control: a queue without a bound.
+    let (refused, grown) = grown_kib(1_000_000);
+    assert!(refused == 0 && grown > 100_000, "{refused} refused, {grown} KiB more");
+}
+
+/// The sum of each input: inputs of any length, as many rows as numbers.
+#[derive(Debug)]
+struct Ragged;
+
+impl Servable for Ragged {
+    type Input = Vec<u64>;
+    type Output = u64;
+
+    fn run(&self, batch: &[Vec<u64>], out: &mut Vec<u64>) -> Result<(), ModelError> {
+        out.extend(batch.iter().map(|numbers| numbers.iter().sum::<u64>()));
+        Ok(())
+    }
+
+    fn rows(&self, numbers: &Vec<u64>) -> usize {
+        numbers.len()
+    }
+}
+
+#[test]
+fn ragged_batches_are_answered_right_and_never_hold_more_rows_than_the_cap() {
+    let source = VersionSource::shared(Arc::new(Ragged));
+    let options = queued().with_max_batch_rows(16);
+    let server = Server::builder().with_options(options).fixed(V1, source).unwrap();
+    let inputs = || (0..2_000_u64).map(|n| (0..n * 7 % 17).map(|k| n + k).collect::<Vec<_>>());
+    for (numbers, answer) in inputs().zip(server.predict_batch(inputs())) {
+        assert_eq!(answer.unwrap().output, numbers.iter().sum::<u64>());
+    }
+    let rows = server.numbers().versions[0].batch_rows;
+    assert!(rows.max <= 16.0 && rows.count < 2_000, "{rows:?}");
+}
+
+fn nothing_is_left(server: &Server<Probe>) {
+    eventually("nothing is left over", || {
+        let numbers = server.numbers();
+        numbers.versions.iter().all(|it| (it.in_flight, it.queue_rows) == (0, 0))
+    });
+}
+
+#[test]
+fn counters_return_to_zero_after_cancelled_late_and_aborted_requests() {
+    let (probe, clock) = (Probe::new(0), clock());
+    let options = queued().with_cache_entries(10).with_drain_timeout(Duration::ZERO);
+    let server = builder(options).with_clock(clock.clone()).fixed(V1, source(&probe)).unwrap();
+    probe.hold();
+    let running = server.submit(0);
+    probe.wait_inside(1);
+    let hurried = Request::new().with_timeout(Duration::from_millis(1));
+    let late = [1, 1, 2].map(|input| server.submit_for(&hurried, input));
+    [3, 3, 4].into_iter().for_each(|input| drop(server.submit(input)));
+    clock.advance(Duration::from_millis(1));
+    late.into_iter().for_each(|ticket| assert!(ticket.wait().is_err()));
+    assert_eq!(server.numbers().versions[0].in_flight, 1, "the one that runs");
+    let aborted = [5, 5, 6].map(|input| server.submit(input));
+    assert_eq!(server.drain(Duration::ZERO).unanswered, 4);
+    for ticket in aborted {
+        assert!(matches!(ticket.wait(), Err(ServeError::Draining)));
+    }
+    probe.release();
+    assert!(running.wait().is_ok());
+    nothing_is_left(&server);
+    let numbers = &server.numbers().versions[0];
+    let ended = [numbers.answered, numbers.timed_out, numbers.refused];
+    assert_eq!(ended, [1, 3, 6]);
+}
+
+#[test]
+fn counters_return_to_zero_after_a_replica_was_stuck() {
+    let probe = Probe::new(0);
+    let limit = Some(Duration::from_millis(20));
+    let options = queued().with_cache_entries(10).with_stuck_after(limit);
+    let server = serve(options, &probe);
+    probe.hold();
+    let tickets = [1, 1, 2].map(|input| server.submit(input));
+    tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_err()));
+    nothing_is_left(&server);
+    probe.release();
+}
+
+#[test]
+fn a_caller_that_goes_away_while_the_model_runs_harms_nobody_and_its_answer_is_remembered() {
+    let probe = Probe::new(1);
+    let server = serve(queued().with_cache_entries(10), &probe);
+    probe.hold();
+    let gone = server.submit(1);
+    probe.wait_inside(1);
+    drop(gone);
+    probe.release();
+    nothing_is_left(&server);
+    let answer = server.predict(1).unwrap();
+    assert_eq!((answer.output, answer.cached), (2, true));
+    assert_eq!(server.numbers().versions[0].listener_panics, 0);
+}
+
+#[test]
+fn a_listener_that_panics_under_its_own_lock_stops_nothing() {
+    /// Panics once, while it holds its lock.
+    #[derive(Debug, Default)]
+    struct Locked(parking_lot::Mutex<u64>, AtomicBool);
+    impl mlp_core::PredictionLog for Locked {
+        fn record(&self, _: &mlp_core::PredictionRecord<'_>) {
+            let mut heard = self.0.lock();
+            *heard += 1;
+            assert!(self.1.swap(true, Ordering::SeqCst), "the first time");
+        }
+    }
+    let log = Arc::new(Locked::default());
+    let builder = builder(queued()).with_log(Arc::clone(&log) as _);
+    let server = builder.fixed(V1, source(&Probe::new(1))).unwrap();
+    for input in 0..3 {
+        assert_eq!(server.predict(input).unwrap().output, input + 1);
+    }
+    assert_eq!((*log.0.lock(), server.numbers().versions[0].listener_panics), (3, 1));
+}
