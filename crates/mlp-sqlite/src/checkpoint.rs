@@ -2,14 +2,22 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use mlp_core::StoreError;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
+use crate::error::Sql;
+
 /// After how many changed records the log is worth copying: some megabytes.
 const CHANGES: u64 = 4_000;
+
+/// A log of so many pages of 4 KiB (64 MiB) is begun anew even if readers never pause: writes wait for those that read in it.
+pub(crate) const LOG_PAGES: i64 = 16_000;
+/// How long they wait at most. Readers that take longer keep the log growing.
+const RESTART_WAIT: Duration = Duration::from_millis(200);
 
 /// How the last copy went.
 #[derive(Debug, Clone, Default)]
@@ -38,11 +46,10 @@ impl Checkpointer {
         let thread = std::thread::Builder::new()
             .name("mlp-sqlite-checkpoint".to_owned())
             .spawn(move || {
+                let mut copier = Copier { connection, tried_at: 0 };
                 while woken.recv().is_ok() {
                     // What cannot be copied now is copied next time.
-                    let copied =
-                        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-                    *checkpoints.0.lock() = copied.err().map(|error| error.to_string());
+                    *checkpoints.0.lock() = copier.copy().err().map(|error| error.to_string());
                 }
             })
             .map_err(StoreError::backend)?;
@@ -59,6 +66,32 @@ impl Checkpointer {
                 let _ = wake.try_send(());
             }
         }
+    }
+}
+
+struct Copier {
+    connection: Connection,
+    /// How long the log was when readers kept it from being begun anew.
+    tried_at: i64,
+}
+
+impl Copier {
+    fn copy(&mut self) -> Sql<()> {
+        // Nobody waits for this; but while somebody reads in the log, it grows.
+        let log = self.checkpoint("PASSIVE")?;
+        if log < LOG_PAGES {
+            self.tried_at = 0;
+        } else if log >= self.tried_at + LOG_PAGES {
+            self.connection.busy_timeout(RESTART_WAIT)?;
+            self.tried_at = self.checkpoint("TRUNCATE")?;
+        }
+        Ok(())
+    }
+
+    /// Copies what it can; gives how many pages are in the log then.
+    fn checkpoint(&self, mode: &str) -> Sql<i64> {
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        self.connection.query_row(&sql, [], |row| row.get(1))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mlp_core::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::checkpoint::{Checkpointer, Checkpoints};
+use crate::checkpoint::{Checkpointer, Checkpoints, LOG_PAGES};
 use crate::error::store;
 use crate::network;
 use crate::readers::Readers;
@@ -16,9 +16,6 @@ use crate::session::Session;
 use crate::turns::Turns;
 use crate::verify::{Report, verify};
 use crate::writer::Writer;
-
-/// How many pages of 4 KiB the write-ahead log grows to before the writer itself copies what the checkpointer has left: 64 MiB.
-const LOG_PAGES: i64 = 16_000;
 
 /// What a write that returned has survived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,7 +33,8 @@ pub enum Durability {
 pub struct Options {
     /// What a write that returned has survived. Default: everything.
     pub durability: Durability,
-    /// How long a write waits for another process that writes. Default 10 s: more than any of our own writes takes.
+    /// How long a write waits for other processes that write, from when it was asked for. Default 10 s: more than any of our own writes
+    /// takes.
     pub busy_timeout: Duration,
     /// Whether a file on a network file system is opened all the same. Default: no, locks cannot be trusted there.
     pub network_files: bool,
@@ -192,6 +190,7 @@ fn writing(path: &Path, options: &Options) -> Result<Connection, StoreError> {
         Durability::Normal => "NORMAL",
     };
     connection.pragma_update(None, "synchronous", synchronous).map_err(store)?;
+    // The writer itself copies what the checkpointer has left for too long.
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(store)?;
     schema::migrate(&mut connection)?;
     Ok(connection)

@@ -27,15 +27,17 @@
 //! * A write that returned `Ok` survives `kill -9` and a power cut ([`Durability::Full`]): it was synced, in SQLite's write-ahead log. Writes
 //!   that wait at the same time are committed and synced as a group, by one thread.
 //! * A write is there as a whole or not at all, for every reader.
-//! * Readers have connections of their own and wait for nobody.
+//! * Readers have connections of their own and wait for nobody. Readers that never pause keep the write-ahead log growing: beyond 64 MiB
+//!   writes wait for them for up to 0.2 s, so that it can be begun anew; reads that take longer than that and overlap let it grow.
 //! * Every record carries a checksum of its content, verified when it is read; every table has a count and a digest that
 //!   [`Database::verify`] compares, and so does what is derived from the chain of lineage. SQLite alone does not notice a flipped bit. What a
 //!   query finds is verified, and so is its place in the order; what a filter passes over, and the edges that walks over the graph of lineage
 //!   go by, only `verify` compares.
 //! * Several processes may have the file open, and take turns in writing. A file of a newer library, of another program, or on a network file
 //!   system is refused, and left as it is.
-//! * After an error of the disk the writer's connection is closed, and the next write opens another one; what was not acknowledged is not
-//!   there. A full disk is [`StoreError::StorageFull`](mlp_core::StoreError::StorageFull); reads go on.
+//! * After an error of the disk the writer's connection is closed, and the next write opens another one. What was not acknowledged is not
+//!   read; only if the process dies before its next write may a group whose sync failed be there afterwards, as a whole, since the disk may
+//!   have taken it all the same. A full disk is [`StoreError::StorageFull`](mlp_core::StoreError::StorageFull); reads go on.
 //!
 //! # Features
 //!

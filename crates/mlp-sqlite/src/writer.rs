@@ -25,12 +25,15 @@ const LOOK: Duration = Duration::from_millis(2);
 trait Task: Send {
     /// Does the work, once more if its group is begun anew; tells whether it succeeded.
     fn run(&mut self, session: &Session<'_>) -> bool;
+    /// When the caller asked for it: from then on its patience runs.
+    fn asked(&self) -> Instant;
     /// Tells the caller how it went, once the group is on the disk or has failed.
     fn reply(self: Box<Self>, fault: Option<&Fault>);
 }
 
 struct Write<F, T> {
     work: F,
+    asked: Instant,
     result: Result<T, StoreError>,
     answer: Sender<Result<T, StoreError>>,
 }
@@ -44,6 +47,10 @@ impl<T: Send, F: FnMut(&Session<'_>) -> Result<T, StoreError> + Send> Task for W
             session.is_broken.set(true);
         }
         self.result.is_ok()
+    }
+
+    fn asked(&self) -> Instant {
+        self.asked
     }
 
     fn reply(self: Box<Self>, fault: Option<&Fault>) {
@@ -79,6 +86,11 @@ impl Fault {
         }
     }
 
+    /// Whether other processes wrote for longer than the patience of whoever asked first.
+    fn is_busy(&self) -> bool {
+        matches!(self, Self::Begin(StoreError::Busy { .. }))
+    }
+
     /// Whether no work was done at all, so that this is the answer to all.
     fn comes_first(&self) -> bool {
         matches!(self, Self::Begin(_))
@@ -87,7 +99,7 @@ impl Fault {
     /// Whether the connection must not be used any more.
     fn closes(&self) -> bool {
         match self {
-            Self::Begin(error) => !matches!(error, StoreError::Busy { .. }),
+            Self::Begin(_) => !self.is_busy(),
             Self::Sql(error) => is_disk_fault(error),
         }
     }
@@ -134,7 +146,8 @@ impl Writer {
         work: impl FnMut(&Session<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = bounded(1);
-        let job = Box::new(Write { work, result: Err(StoreError::Closed), answer });
+        let asked = Instant::now();
+        let job = Box::new(Write { work, asked, result: Err(StoreError::Closed), answer });
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.send(job).map_err(|_| StoreError::Closed)?;
         answered.recv().map_err(|_| StoreError::Closed)?
@@ -166,11 +179,17 @@ struct Work {
 
 impl Work {
     fn run(mut self) {
-        while let Ok(first) = self.queue.recv() {
+        let mut held = None;
+        while let Some(first) = held.take().or_else(|| self.queue.recv().ok()) {
             let mut group = vec![first];
             match self.together(&mut group) {
                 Ok(true) => reply_all(group, None),
-                Err(fault) => reply_all(group, Some(&fault)),
+                Err(fault) => {
+                    reply_all(group, Some(&fault));
+                    if fault.is_busy() {
+                        held = self.dismiss(&fault);
+                    }
+                }
                 // One of them failed half-way: each gets a transaction of its own.
                 Ok(false) => {
                     for job in group {
@@ -183,9 +202,21 @@ impl Work {
         }
     }
 
+    /// Answers all that have waited as long as they would, so that they do not wait one after the other; gives the first that has not.
+    fn dismiss(&self, fault: &Fault) -> Option<Job> {
+        while let Ok(job) = self.queue.try_recv() {
+            if job.asked().elapsed() < self.patience {
+                return Some(job);
+            }
+            job.reply(Some(fault));
+        }
+        None
+    }
+
     /// Works within a transaction, and commits it if the work says so; a connection is kept if it can be used again.
     fn transaction(
         &mut self,
+        asked: Instant,
         work: impl FnOnce(&Self, &Session<'_>) -> bool,
     ) -> Result<bool, Fault> {
         let connection = match self.connection.take() {
@@ -193,7 +224,7 @@ impl Work {
             None => (self.open)().map_err(Fault::Begin)?,
         };
         let session = Session::new(&connection, &self.known);
-        let result = self.begin(&connection).map_err(Fault::Begin).and_then(|()| {
+        let result = self.begin(&connection, asked).map_err(Fault::Begin).and_then(|()| {
             if !work(self, &session) {
                 return Ok(false);
             }
@@ -215,9 +246,9 @@ impl Work {
         result
     }
 
-    /// Begins a transaction when it is this process's turn.
-    fn begin(&self, connection: &Connection) -> Result<(), StoreError> {
-        let deadline = Instant::now() + self.patience;
+    /// Begins a transaction when it is this process's turn; tries at least once.
+    fn begin(&self, connection: &Connection, asked: Instant) -> Result<(), StoreError> {
+        let deadline = asked + self.patience;
         let _turn = self.turns.take(deadline)?;
         // Nobody else waits for the lock now: it is looked at often.
         connection.busy_timeout(LOOK).map_err(store)?;
@@ -233,10 +264,11 @@ impl Work {
 
     /// Works on what waits until nothing does; `false` if a write failed after it had changed something, and all was taken back.
     fn together(&mut self, group: &mut Vec<Job>) -> Result<bool, Fault> {
-        let began = Instant::now();
-        let mut worked = began;
-        let done = self.transaction(|this, session| {
-            let mut at = 0;
+        let asked = group[0].asked();
+        let mut worked = Instant::now();
+        let done = self.transaction(asked, |this, session| {
+            // What was waited for until now, a turn and a lock, is no reason to commit early.
+            let (began, mut at) = (Instant::now(), 0);
             while let Some(job) = group.get_mut(at) {
                 let (before, counted) = (session.connection.total_changes(), session.changes());
                 let failed = !job.run(session);
@@ -261,7 +293,7 @@ impl Work {
     }
 
     fn alone(&mut self, job: &mut Job) -> Result<bool, Fault> {
-        self.transaction(|_, session| job.run(session))
+        self.transaction(job.asked(), |_, session| job.run(session))
     }
 
     /// The next write of the group: one that waits, or one that is likely to come soon.
@@ -286,3 +318,7 @@ fn reply_all(group: Vec<Job>, fault: Option<&Fault>) {
 fn execute(connection: &Connection, sql: &str) -> Sql<()> {
     connection.prepare_cached(sql)?.execute([]).map(|_| ())
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

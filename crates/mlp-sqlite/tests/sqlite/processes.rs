@@ -102,18 +102,79 @@ fn a_process_that_never_rests_does_not_keep_another_from_writing() {
     while count() < 100 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let mut longest = Duration::ZERO;
+    // What a write waits for is told in writes of the other process, so that it says the same on a busy machine.
+    let mut longest = 0;
     for k in 0..100 {
-        let began = Instant::now();
+        let before = count();
         evaluate(&database, k).unwrap();
-        longest = longest.max(began.elapsed());
+        longest = longest.max(count() - before);
     }
     let written = count();
     busy.kill().unwrap();
     busy.wait().unwrap();
     eprintln!(
-        "beside {written} evaluations of another process, 100 writes took at most {longest:?} each"
+        "beside {written} evaluations of another process, each of 100 writes waited for at most {longest}"
     );
     assert!(written > 300, "the other process rested");
-    assert!(longest < Duration::from_millis(500), "a write waited for {longest:?}");
+    // Its eight threads write one group, of 8, while this one waits for the turn, and perhaps another before and after.
+    assert!(longest <= 100, "a write waited for {longest} of another process");
+}
+
+/// How many threads each of two processes has that contend for one file, and what each writes.
+const THREADS: u64 = 25;
+const WRITES: u64 = 20;
+
+#[test]
+#[ignore = "run beside another, in a process of its own"]
+fn child_with_many_threads() {
+    let Some(place) = place() else { return };
+    let (path, number) = place.to_str().unwrap().rsplit_once('#').unwrap();
+    let first = number.parse::<u64>().unwrap() * 10_000;
+    let database = open(path.as_ref()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let database = &database;
+            scope.spawn(move || {
+                for k in 0..WRITES {
+                    evaluate(database, first + thread * 100 + k).unwrap();
+                }
+            });
+        }
+    });
+}
+
+/// How many commits are in a write-ahead log: of each frame, the second word of its head is not zero if it ends a transaction.
+fn commits(log: &[u8]) -> usize {
+    let word = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
+    let frame = 24 + word(8) as usize;
+    (32..log.len()).step_by(frame).filter(|at| log.len() > at + 24 && word(at + 4) > 0).count()
+}
+
+#[test]
+fn processes_that_contend_commit_what_waits_in_each_as_groups() {
+    let _turn = TURNS.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mlp.db");
+    drop(Database::open(&path).unwrap());
+    // A reader keeps the log from being begun anew, so that every commit is in it.
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM evaluation").unwrap();
+    let children: Vec<_> = (0..2)
+        .map(|number| {
+            let command = Command::new(std::env::current_exe().unwrap());
+            let mut command = child(command, "processes::child_with_many_threads", &path);
+            command.env(PLACE, format!("{}#{number}", path.display()));
+            command.spawn().unwrap()
+        })
+        .collect();
+    for process in children {
+        let output = process.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let commits = commits(&std::fs::read(format!("{}-wal", path.display())).unwrap());
+    let writes = (2 * THREADS * WRITES) as usize;
+    eprintln!("{writes} writes of two processes took {commits} commits");
+    assert!(commits > 2 && commits * 4 <= writes, "{writes} writes took {commits} commits");
+    drop(reader);
+    assert_eq!(Database::open(&path).unwrap().count(&Filter::everything()).unwrap(), writes as u64);
 }

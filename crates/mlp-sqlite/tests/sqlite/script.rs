@@ -1,6 +1,6 @@
 //! What the children do that are killed, starved and cut off, and what must be there afterwards.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -117,6 +117,10 @@ pub(crate) fn acknowledgements(path: &Path) -> PathBuf {
     path.with_extension("acknowledged")
 }
 
+pub(crate) fn acknowledgement_file(path: &Path) -> File {
+    OpenOptions::new().create(true).append(true).open(acknowledgements(path)).unwrap()
+}
+
 pub(crate) fn acknowledge(file: &File, k: u64) {
     let mut file = file;
     file.write_all(format!("{k}\n").as_bytes()).unwrap();
@@ -150,6 +154,37 @@ pub(crate) fn traced(name: &str, path: &Path, arguments: &[&str]) -> Command {
     }
     command.args(arguments).arg(std::env::current_exe().unwrap());
     child(command, name, path)
+}
+
+/// What came of a child into whose calls `strace` put a signal or an error.
+pub(crate) struct Injected {
+    pub(crate) output: std::process::Output,
+    /// Which threads met it, by what they do.
+    pub(crate) threads: Vec<&'static str>,
+}
+
+/// Runs a child with something injected into the calls named, such as `error=EIO:when=3`. Calls are counted in each thread by itself.
+pub(crate) fn inject(name: &str, path: &Path, calls: &str, what: &str) -> Injected {
+    let trace = path.with_extension("trace");
+    let (watched, injected) = (format!("trace={calls}"), format!("inject={calls}:{what}"));
+    // Names of threads, and only the beginning of what is written.
+    let arguments =
+        ["-Y", "-s", "1", "-o", trace.to_str().unwrap(), "-e", &watched, "-e", &injected];
+    let output = traced(name, path, &arguments).output().unwrap();
+    let text = std::fs::read_to_string(trace).unwrap();
+    // A call that never returned is the one that was killed, another's that was under way stands on a line of its own kind.
+    let met = text.lines().filter(|line| line.ends_with("(INJECTED)") || line.ends_with("= ?"));
+    Injected { threads: met.map(thread_of).collect(), output }
+}
+
+/// The name of a thread, of which the kernel keeps 15 bytes, stands between angle brackets in front.
+fn thread_of(line: &str) -> &'static str {
+    let name = line.split_once('<').unwrap().1.split_once('>').unwrap().0;
+    match name {
+        "mlp-sqlite-writ" => "writer",
+        "mlp-sqlite-chec" => "checkpointer",
+        _ => "opener",
+    }
 }
 
 /// Whether `strace` is there and may trace; where it must be, that it is not is a failure.
