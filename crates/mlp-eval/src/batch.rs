@@ -152,6 +152,12 @@ impl NewEvaluation {
         if let Stage::AbArm(arm) = &self.stage {
             check_name("arm of an experiment", arm)?;
         }
+        if let Some(version) =
+            self.model_version.filter(|version| i64::try_from(version.0).is_err())
+        {
+            let reason = format!("it is {}, at most {} is taken", version.0, i64::MAX);
+            return Err(StoreError::invalid("model version", reason));
+        }
         if let Some(dataset) = &self.dataset {
             check_size("dataset", "name", dataset.name.len())?;
             check_size("dataset", "version", dataset.version.len())?;

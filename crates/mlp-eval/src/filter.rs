@@ -327,6 +327,27 @@ impl Filter {
         self.check_within(0, &mut terms)
     }
 
+    /// How many levels lie below this one.
+    pub(crate) fn height(&self) -> usize {
+        match self {
+            Self::All(filters) | Self::Any(filters) => {
+                filters.iter().map(Self::height).max().map_or(0, |height| height + 1)
+            }
+            _ => 0,
+        }
+    }
+
+    /// How many conditions and values there are, each join one of them.
+    pub(crate) fn terms(&self) -> usize {
+        match self {
+            Self::All(filters) | Self::Any(filters) => {
+                1 + filters.iter().map(Self::terms).sum::<usize>()
+            }
+            Self::In(_, values) => values.len().max(1),
+            _ => 1,
+        }
+    }
+
     fn check_within(&self, depth: usize, terms: &mut usize) -> Result<(), StoreError> {
         let limit = |what, given: usize, limit: usize| {
             if given > limit {

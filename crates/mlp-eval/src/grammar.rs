@@ -5,11 +5,13 @@ use std::fmt;
 use mlp_core::Timestamp;
 
 use crate::evaluation::{ParseStageError, Stage};
-use crate::filter::{Field, Filter, Operator, Statistic, Value};
-use crate::query::Order;
+use crate::filter::{
+    Field, Filter, MAX_FILTER_DEPTH, MAX_FILTER_TERMS, Operator, Statistic, Value,
+};
+use crate::query::{MAX_ORDER, Order};
 
-/// The longest text that is parsed.
-pub const MAX_FILTER_TEXT: usize = 100_000;
+/// The most bytes of a text that is parsed: 64 KiB.
+pub const MAX_FILTER_TEXT: usize = 64 << 10;
 
 /// A filter or an order that cannot be read, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +37,11 @@ impl Filter {
     /// | `params.lr`, `param.`, `parameter.` | a parameter; as text (`= '0.1'`), or by order as a number (`< 0.2`) |
     /// | `tags.team`, `tag.` | a tag |
     /// | `status`, `attributes.status`, `attribute.`, `attr.`, `run.` | also `run_id`, `experiment`, `model`, `model_version`, `stage`, `start_time`, `end_time` |
-    /// | `dataset.name`, `datasets.`, also `.version`, `.digest`, `.context` | what it was measured on; the context is the stage |
+    /// | `run_name`, `attributes.run_name`, `user_id` | the tags `mlflow.runName` and `mlflow.user`, where MLflow keeps them |
+    /// | `dataset.name`, `datasets.`, also `.version`, `.digest`, `.context` | what it was measured on; the context is the stage, and any other text is nobody's |
+    ///
+    /// A status is also `'SCHEDULED'`, which MLflow has and no evaluation here. `artifact_uri` is refused: an evaluation has no folder. Whatever
+    /// is read passes [`Filter::check`].
     ///
     /// Times are milliseconds since 1970, or a text such as `'2026-01-31T12:00:00Z'`.
     ///
@@ -82,6 +88,9 @@ impl Order {
             return Ok(orders);
         }
         loop {
+            if orders.len() == MAX_ORDER {
+                return fail(parser.column(), format!("an order has at most {MAX_ORDER} keys"));
+            }
             let field = parser.field()?;
             let descending = parser.word("DESC");
             if !descending {
@@ -193,11 +202,16 @@ struct Parser {
     at: usize,
     /// The column behind the last character.
     end: usize,
+    /// How many conditions and values there are so far, as the check of a filter counts them.
+    terms: usize,
+    /// The field that was read last is MLflow's word for the stage, whose texts are free there.
+    is_context: bool,
 }
 
 impl Parser {
     fn new(text: &str) -> Result<Self, ParseFilterError> {
-        Ok(Self { tokens: tokens(text)?, at: 0, end: text.chars().count() + 1 })
+        let end = text.chars().count() + 1;
+        Ok(Self { tokens: tokens(text)?, at: 0, end, terms: 0, is_context: false })
     }
 
     fn peek(&self) -> Option<&Token> {
@@ -253,31 +267,64 @@ impl Parser {
     }
 
     fn any(&mut self, depth: usize) -> Result<Filter, ParseFilterError> {
+        let mut column = self.column();
         let mut filter = self.all(depth)?;
-        while self.word("OR") {
-            filter = filter.or(self.all(depth)?);
+        if self.is_word("OR") {
+            self.count(column, 1)?;
         }
-        Ok(filter)
+        while self.word("OR") {
+            let next = self.column();
+            let part = self.all(depth)?;
+            if part.height() > filter.height() {
+                column = next;
+            }
+            filter = filter.or(part);
+        }
+        bounded(filter, column)
+    }
+
+    /// Counts conditions and values that begin at a column.
+    fn count(&mut self, column: usize, terms: usize) -> Result<(), ParseFilterError> {
+        self.terms += terms;
+        if self.terms > MAX_FILTER_TERMS {
+            let limit = format!("a filter has at most {MAX_FILTER_TERMS} conditions and values");
+            return fail(column, limit);
+        }
+        Ok(())
     }
 
     fn all(&mut self, depth: usize) -> Result<Filter, ParseFilterError> {
+        let mut column = self.column();
         let mut parts = vec![self.one(depth)?];
-        while self.word("AND") {
-            parts.push(self.one(depth)?);
+        if self.is_word("AND") {
+            self.count(column, 1)?;
         }
-        Ok(if parts.len() == 1 { parts.remove(0) } else { Filter::All(parts) })
+        let mut height = parts[0].height();
+        while self.word("AND") {
+            let next = self.column();
+            let part = self.one(depth)?;
+            if part.height() > height {
+                (column, height) = (next, part.height());
+            }
+            parts.push(part);
+        }
+        let filter = if parts.len() == 1 { parts.remove(0) } else { Filter::All(parts) };
+        bounded(filter, column)
     }
 
     fn one(&mut self, depth: usize) -> Result<Filter, ParseFilterError> {
-        if depth >= crate::filter::MAX_FILTER_DEPTH {
-            return fail(self.column(), "the parentheses are nested too deeply");
+        if depth >= MAX_FILTER_DEPTH {
+            return fail(self.column(), TOO_DEEP);
         }
         if self.symbol("(") {
             let filter = self.any(depth + 1)?;
             self.expect_symbol(")")?;
             return Ok(filter);
         }
-        self.condition()
+        let column = self.column();
+        let condition = self.condition()?;
+        self.count(column, condition.terms())?;
+        Ok(condition)
     }
 
     fn condition(&mut self) -> Result<Filter, ParseFilterError> {
@@ -400,7 +447,11 @@ impl Parser {
             (field, Token::Text(text)) => {
                 // Patterns are matched with the words as they are written.
                 let is_word = !matches!(operator, Operator::Like | Operator::LikeIgnoringCase);
-                if is_word { word(column, field, text) } else { Ok(Value::Text(text)) }
+                if is_word {
+                    word(column, field, text, self.is_context)
+                } else {
+                    Ok(Value::Text(text))
+                }
             }
             (field, token) => {
                 let message = format!(
@@ -418,8 +469,9 @@ impl Parser {
             return self.unexpected("a key such as metrics.acc");
         };
         self.at += 1;
+        self.is_context = false;
         let Some((entity, rest)) = path.split_once('.') else {
-            return attribute(&path).map_or_else(
+            return attribute(column, &path)?.map_or_else(
                 || fail(column, format!("{path:?} is unknown: metrics., params., tags., dataset. or an attribute such as status is expected")),
                 Ok,
             );
@@ -443,8 +495,11 @@ impl Parser {
             "metric" | "metrics" => metric(key, is_quoted, behind.as_deref()),
             "param" | "params" | "parameter" | "parameters" => Some(Field::Param(key)),
             "tag" | "tags" => Some(Field::Tag(key)),
-            "attribute" | "attributes" | "attr" | "run" => attribute(&key),
-            "dataset" | "datasets" => dataset(&key),
+            "attribute" | "attributes" | "attr" | "run" => attribute(column, &key)?,
+            "dataset" | "datasets" => {
+                self.is_context = key.eq_ignore_ascii_case("context");
+                dataset(&key)
+            }
             _ => None,
         };
         field.map_or_else(|| fail(column, format!("{path:?} is unknown")), Ok)
@@ -466,11 +521,35 @@ fn metric(key: String, is_quoted: bool, behind: Option<&str>) -> Option<Field> {
     }
 }
 
+const TOO_DEEP: &str = "the parentheses are nested too deeply";
+
+/// A filter that is not too deep; `column` is that of its deepest part.
+fn bounded(filter: Filter, column: usize) -> Result<Filter, ParseFilterError> {
+    if filter.height() > MAX_FILTER_DEPTH { fail(column, TOO_DEEP) } else { Ok(filter) }
+}
+
 /// A status or a stage, which MLflow writes in capitals, as this library writes it; any other text as it is.
-fn word(column: usize, field: &Field, text: String) -> Result<Value, ParseFilterError> {
+fn word(
+    column: usize,
+    field: &Field,
+    text: String,
+    is_context: bool,
+) -> Result<Value, ParseFilterError> {
     let lower = text.to_ascii_lowercase();
+    if is_context {
+        // What MLflow's own integrations write for what this library calls training, validation and test.
+        return Ok(Value::Text(match lower.as_str() {
+            "train" => "training".to_owned(),
+            "eval" | "val" | "evaluation" => "validation".to_owned(),
+            "testing" => "test".to_owned(),
+            _ if lower.parse::<Stage>().is_ok() && !lower.starts_with("ab:") => lower,
+            _ => text,
+        }));
+    }
     let known = match field {
-        Field::Status => ["running", "finished", "failed", "killed"].contains(&lower.as_str()),
+        Field::Status => {
+            ["running", "finished", "failed", "killed", "scheduled"].contains(&lower.as_str())
+        }
         Field::Stage if lower.starts_with("ab:") => return Ok(Value::Text(text)),
         Field::Stage => lower.parse::<Stage>().is_ok(),
         _ => return Ok(Value::Text(text)),
@@ -479,9 +558,12 @@ fn word(column: usize, field: &Field, text: String) -> Result<Value, ParseFilter
         return Ok(Value::Text(lower));
     }
     match field {
-        Field::Status => {
-            fail(column, format!("{text:?} is no status: running, finished, failed or killed"))
-        }
+        Field::Status => fail(
+            column,
+            format!(
+                "{text:?} is no status: running, finished, failed or killed (scheduled is nobody's)"
+            ),
+        ),
         _ => fail(column, ParseStageError { given: text.chars().take(80).collect() }.to_string()),
     }
 }
@@ -499,8 +581,8 @@ fn statistic(word: &str) -> Option<Statistic> {
     })
 }
 
-fn attribute(word: &str) -> Option<Field> {
-    Some(match word.to_ascii_lowercase().as_str() {
+fn attribute(column: usize, word: &str) -> Result<Option<Field>, ParseFilterError> {
+    Ok(Some(match word.to_ascii_lowercase().as_str() {
         "run_id" | "id" => Field::Id,
         "experiment" => Field::Experiment,
         "model" => Field::Model,
@@ -509,8 +591,17 @@ fn attribute(word: &str) -> Option<Field> {
         "status" => Field::Status,
         "start_time" | "started_at" | "created" => Field::StartedAt,
         "end_time" | "ended_at" => Field::EndedAt,
-        _ => return None,
-    })
+        // Attributes of a run in MLflow, which keeps them as tags.
+        "run_name" => Field::Tag("mlflow.runName".to_owned()),
+        "user_id" => Field::Tag("mlflow.user".to_owned()),
+        "artifact_uri" => {
+            return fail(
+                column,
+                "an evaluation has no artifact_uri: artifacts lie in the store of lineage",
+            );
+        }
+        _ => return Ok(None),
+    }))
 }
 
 fn dataset(word: &str) -> Option<Field> {
@@ -610,6 +701,20 @@ mod tests {
                 Filter::compare(Field::DatasetFingerprint, Operator::NotEqual, "x"),
             ),
             ("status != 'KILLED'", Filter::compare(Field::Status, Operator::NotEqual, "killed")),
+            (
+                "attributes.run_name = 'a'",
+                Filter::compare(Field::Tag("mlflow.runName".into()), Operator::Equal, "a"),
+            ),
+            (
+                "user_id != 'b'",
+                Filter::compare(Field::Tag("mlflow.user".into()), Operator::NotEqual, "b"),
+            ),
+            ("dataset.context = 'train'", Filter::stage(&crate::Stage::Training)),
+            (
+                "dataset.context IN ('eval', 'Mine')",
+                Filter::In(Field::Stage, vec!["validation".into(), "Mine".into()]),
+            ),
+            ("status = 'SCHEDULED'", Filter::compare(Field::Status, Operator::Equal, "scheduled")),
             ("status LIKE 'F%'", Filter::compare(Field::Status, Operator::Like, "F%")),
             (
                 "metrics.loss.MIN < 0.2",
@@ -686,13 +791,41 @@ mod tests {
             ("start_time > 'yesterday'", 14),
             ("metrics.a > 1e", 13),
             ("naïve = 1", 1),
-            ("status = 'SCHEDULED'", 10),
+            ("status = 'LATE'", 10),
+            ("metrics.a > 1 AND attributes.artifact_uri = 'x'", 19),
             ("stage IN ('test', 'tests')", 19),
         ] {
             assert_eq!(column_of(text), column, "{text}: {:?}", Filter::parse(text));
         }
         let deep = format!("{}metrics.a > 1{}", "(".repeat(40), ")".repeat(40));
         assert!(Filter::parse(&deep).is_err());
+        assert!(Filter::parse(&" ".repeat(MAX_FILTER_TEXT)).is_ok());
+        assert!(Filter::parse(&" ".repeat(MAX_FILTER_TEXT + 1)).is_err());
+    }
+
+    #[test]
+    fn what_is_too_deep_or_too_long_for_the_check_is_refused_with_its_column() {
+        // Each parenthesis adds two levels: an OR within an AND.
+        let nested = |levels: usize| {
+            let open = "params.p = 'x' AND (params.q = 'y' OR ".repeat(levels);
+            format!("params.r IS NULL AND ({open}metrics.a > 1{})", ")".repeat(levels))
+        };
+        let deepest = (0..MAX_FILTER_DEPTH).filter(|n| Filter::parse(&nested(*n)).is_ok()).max();
+        let deepest = deepest.expect("some depth is fine");
+        assert!(Filter::parse(&nested(deepest)).unwrap().check().is_ok());
+        assert_eq!(deepest, 15, "two levels each");
+        assert!(column_of(&nested(deepest + 1)) > 20);
+
+        let long = |values: usize| {
+            format!("tags.t = 'a' OR tags.u IN ({})", vec!["'b'"; values].join(", "))
+        };
+        let most = MAX_FILTER_TERMS - 2;
+        assert!(Filter::parse(&long(most)).unwrap().check().is_ok());
+        assert_eq!(column_of(&long(most + 1)), 17);
+        let many = |count: usize| vec!["tags.t = 'a'"; count].join(" AND ");
+        assert!(Filter::parse(&many(MAX_FILTER_TERMS - 1)).unwrap().check().is_ok());
+        assert_eq!(column_of(&many(MAX_FILTER_TERMS)), 17 * (MAX_FILTER_TERMS - 1) + 1);
+        assert_eq!(Order::parse_list(&vec!["start_time"; 17].join(",")).unwrap_err().column, 177);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Logging that never blocks training.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use mlp_core::{EvaluationId, StoreError, Timestamp, catch_panic};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::batch::{Batch, MAX_METRICS};
 use crate::series::{MetricPoint, SeriesKey};
@@ -27,17 +28,25 @@ pub enum WhenFull {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoggerOptions {
-    /// How many points may wait. Default 100,000: some megabytes, a second of the fastest logging.
+    /// How many points may wait to be written, gathered ones among them. Default 100,000: some megabytes, a second of the fastest logging.
     pub queue: usize,
     /// What happens when as many wait. Default: the point is refused.
     pub when_full: WhenFull,
-    /// How long a point waits for others to be written with. Default 50 ms.
+    /// How long a point waits for others to be written with. Default 50 ms; it is over when as many wait as may.
     pub gather: Duration,
+    /// How long a point that is gathered waits for a store that is busy, from when it was taken. Default 30 s; then it is lost, and with it
+    /// all that have waited as long. A store waits itself before it says that it is busy.
+    pub patience: Duration,
 }
 
 impl Default for LoggerOptions {
     fn default() -> Self {
-        Self { queue: 100_000, when_full: WhenFull::Refuse, gather: Duration::from_millis(50) }
+        Self {
+            queue: 100_000,
+            when_full: WhenFull::Refuse,
+            gather: Duration::from_millis(50),
+            patience: Duration::from_secs(30),
+        }
     }
 }
 
@@ -53,6 +62,13 @@ impl LoggerOptions {
     #[must_use]
     pub fn with_when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
+        self
+    }
+
+    /// Sets how long a point waits for a store that is busy.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -79,18 +95,59 @@ pub enum LogError {
     Closed,
 }
 
-/// How long a busy store is waited for between tries: it has waited itself before it said so.
+/// How long a busy store is left alone between tries: it has waited itself before it said so. The last goes on.
 const PAUSES_MS: [u64; 4] = [10, 50, 250, 1_000];
+/// A store that said that it is busy so lately is not asked again for points that have waited long enough.
+const LATELY: Duration = Duration::from_secs(1);
 
 enum Message {
-    Point(EvaluationId, SeriesKey, MetricPoint),
+    Point(EvaluationId, SeriesKey, MetricPoint, Instant),
     Flush(Sender<Result<(), StoreError>>),
+}
+
+/// The places of points that wait, in the queue or gathered in a batch.
+#[derive(Debug)]
+struct Places {
+    bound: usize,
+    /// How many are taken; none once nobody writes any more.
+    taken: Mutex<Option<usize>>,
+    freed: Condvar,
+}
+
+impl Places {
+    fn take(&self, when_full: WhenFull) -> Result<(), LogError> {
+        let mut taken = self.taken.lock();
+        loop {
+            match (&mut *taken, when_full) {
+                (None, _) => return Err(LogError::Closed),
+                (Some(taken), _) if *taken < self.bound => {
+                    *taken += 1;
+                    return Ok(());
+                }
+                (Some(taken), WhenFull::Refuse) => return Err(LogError::Full { waiting: *taken }),
+                (Some(_), WhenFull::Wait) => self.freed.wait(&mut taken),
+            }
+        }
+    }
+
+    fn give_back(&self, places: usize) {
+        if let Some(taken) = &mut *self.taken.lock() {
+            *taken -= places;
+        }
+        self.freed.notify_all();
+    }
+
+    fn close(&self) {
+        *self.taken.lock() = None;
+        self.freed.notify_all();
+    }
 }
 
 /// Takes points at the cost of a queue, and writes them to a store from a thread of its own, many in one batch.
 ///
-/// [`flush`](Self::flush) returns when everything taken before is written, and tells what could not be; dropping the logger flushes too. A
-/// point that the store refuses (the evaluation has ended, say) is counted, and the first reason is kept for the next flush.
+/// [`flush`](Self::flush) returns when everything taken before is written, and tells what could not be; [`close`](Self::close) does so for
+/// the last time. Dropping the logger writes everything too, but has nobody to tell what could not be written. A point that the store refuses
+/// (the evaluation has ended, say) is counted, and the first reason is kept for the next flush.
 ///
 /// ```
 /// use mlp_core::{Clock, SystemClock};
@@ -104,13 +161,14 @@ enum Message {
 /// for epoch in 0..100 {
 ///     logger.log(run.id, "loss", epoch, clock.now(), 1.0 / (epoch + 1) as f64)?; // does not wait for the store
 /// }
-/// logger.flush()?;
+/// logger.close()?;
 /// assert_eq!(store.series(run.id, &"loss".into())?.len(), 100);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct EvalLogger {
     queue: Option<Sender<Message>>,
+    places: Arc<Places>,
     when_full: WhenFull,
     lost: Arc<AtomicU64>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -122,27 +180,33 @@ impl EvalLogger {
     /// # Errors
     /// If the thread cannot be started.
     pub fn start(store: Arc<dyn EvalStore>, options: LoggerOptions) -> Result<Self, StoreError> {
-        let (queue, messages) = bounded(options.queue.max(1));
+        // What bounds the queue are the places.
+        let (queue, messages) = unbounded();
         let lost = Arc::new(AtomicU64::new(0));
+        let (bound, taken) = (options.queue.max(1), Mutex::new(Some(0)));
+        let places = Arc::new(Places { bound, taken, freed: Condvar::new() });
         let writer = Writer {
             store,
             messages,
+            places: Arc::clone(&places),
             gather: options.gather,
+            patience: options.gather.saturating_add(options.patience),
             lost: Arc::clone(&lost),
             first: None,
+            busy_at: None,
         };
         let thread = std::thread::Builder::new()
             .name("mlp-eval-logger".to_owned())
             .spawn(|| writer.run())
             .map_err(StoreError::backend)?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { queue: Some(queue), when_full: options.when_full, lost, thread })
+        Ok(Self { queue: Some(queue), places, when_full: options.when_full, lost, thread })
     }
 
     /// Takes a point.
     ///
     /// # Errors
-    /// [`LogError::Full`] if the queue is full and the logger does not wait; [`LogError::Closed`].
+    /// [`LogError::Full`] if as many points wait as may and the logger does not wait; [`LogError::Closed`].
     pub fn log(
         &self,
         id: EvaluationId,
@@ -152,14 +216,10 @@ impl EvalLogger {
         value: f64,
     ) -> Result<(), LogError> {
         let queue = self.queue.as_ref().ok_or(LogError::Closed)?;
-        let message = Message::Point(id, key.into(), MetricPoint::new(step, at, value));
-        match self.when_full {
-            WhenFull::Wait => queue.send(message).map_err(|_| LogError::Closed),
-            WhenFull::Refuse => queue.try_send(message).map_err(|error| match error {
-                TrySendError::Full(_) => LogError::Full { waiting: queue.len() },
-                TrySendError::Disconnected(_) => LogError::Closed,
-            }),
-        }
+        self.places.take(self.when_full)?;
+        let point = MetricPoint::new(step, at, value);
+        let message = Message::Point(id, key.into(), point, Instant::now());
+        queue.send(message).map_err(|_| LogError::Closed)
     }
 
     /// How many points the store refused so far.
@@ -178,6 +238,14 @@ impl EvalLogger {
         queue.send(Message::Flush(answer)).map_err(|_| StoreError::Closed)?;
         answered.recv().map_err(|_| StoreError::Closed)?
     }
+
+    /// Writes everything that was taken, and ends.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush). Whatever the store refused before the last flush was told then; [`lost`](Self::lost) counts all.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.flush()
+    }
 }
 
 impl Drop for EvalLogger {
@@ -190,92 +258,135 @@ impl Drop for EvalLogger {
     }
 }
 
+/// Points of one evaluation that are written together.
+struct Gathered {
+    points: Vec<(SeriesKey, MetricPoint)>,
+    /// When the first of them was taken.
+    since: Instant,
+}
+
 struct Writer {
     store: Arc<dyn EvalStore>,
     messages: Receiver<Message>,
+    places: Arc<Places>,
     gather: Duration,
+    patience: Duration,
     lost: Arc<AtomicU64>,
     /// The first reason for which points were refused since the last flush.
     first: Option<StoreError>,
+    /// When the store said last that it is busy.
+    busy_at: Option<Instant>,
 }
+
+type Batches = BTreeMap<EvaluationId, Gathered>;
 
 impl Writer {
     fn run(mut self) {
-        let mut batches: Vec<(EvaluationId, Batch)> = Vec::new();
+        let (mut batches, mut gathered) = (Batches::new(), 0);
         let mut oldest = Instant::now();
         loop {
             let message = if batches.is_empty() {
                 let message = self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected);
                 oldest = Instant::now();
                 message
+            } else if gathered >= self.places.bound {
+                // Nobody can log anything before something is written.
+                Err(RecvTimeoutError::Timeout)
             } else {
                 match self.gather.saturating_sub(oldest.elapsed()) {
                     Duration::ZERO => Err(RecvTimeoutError::Timeout),
                     left => self.messages.recv_timeout(left),
                 }
             };
-            match message {
-                Ok(Message::Point(id, key, point)) => {
-                    let at = batches.iter().position(|(other, _)| *other == id);
-                    let at = at.unwrap_or_else(|| {
-                        batches.push((id, Batch::new()));
-                        batches.len() - 1
-                    });
-                    batches[at].1.points.push((key, point));
-                    if batches[at].1.points.len() >= MAX_METRICS {
-                        let full = batches.swap_remove(at);
-                        self.write(vec![full]);
+            let (flushed, is_over) = match message {
+                Ok(Message::Point(id, key, point, since)) => {
+                    let batch = batches.entry(id);
+                    let batch = batch.or_insert_with(|| Gathered { points: Vec::new(), since });
+                    batch.points.push((key, point));
+                    gathered += 1;
+                    if batch.points.len() >= MAX_METRICS
+                        && let Some(full) = batches.remove(&id)
+                    {
+                        gathered -= full.points.len();
+                        self.write(id, full);
                     }
+                    continue;
                 }
-                Ok(Message::Flush(answer)) => {
-                    self.write(std::mem::take(&mut batches));
-                    // Whoever asked may have gone.
-                    let _ = answer.send(self.first.take().map_or(Ok(()), Err));
-                }
-                Err(RecvTimeoutError::Timeout) => self.write(std::mem::take(&mut batches)),
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.write(batches);
-                    return;
-                }
+                Ok(Message::Flush(answer)) => (Some(answer), false),
+                Err(error) => (None, error == RecvTimeoutError::Disconnected),
+            };
+            gathered = 0;
+            for (id, batch) in std::mem::take(&mut batches) {
+                self.write(id, batch);
+            }
+            if let Some(answer) = flushed {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.first.take().map_or(Ok(()), Err));
+            }
+            if is_over {
+                return;
             }
         }
     }
 
-    fn write(&mut self, batches: Vec<(EvaluationId, Batch)>) {
-        for (id, batch) in batches {
-            self.write_points(id, batch.points);
-        }
+    fn write(&mut self, id: EvaluationId, batch: Gathered) {
+        let places = batch.points.len();
+        self.write_points(id, batch);
+        self.places.give_back(places);
     }
 
     /// Writes points of one evaluation. One that the store refuses must not take the others with it: they are halved until it is alone.
-    fn write_points(&mut self, id: EvaluationId, points: Vec<(SeriesKey, MetricPoint)>) {
-        let mut batch = Batch::new();
-        batch.points = points;
-        let Err(error) = self.patiently(id, &batch) else { return };
+    fn write_points(&mut self, id: EvaluationId, gathered: Gathered) {
+        let (mut batch, since) = (Batch::new(), gathered.since);
+        batch.points = gathered.points;
+        let Err(error) = self.patiently(id, &batch, since) else { return };
         // An evaluation that is gone or has ended takes none of them, and a disk that fails does not fail for one point.
         let is_about_points =
             matches!(error, StoreError::Invalid { .. } | StoreError::LimitExceeded { .. });
         if batch.points.len() > 1 && is_about_points {
             let second = batch.points.split_off(batch.points.len() / 2);
-            self.write_points(id, batch.points);
-            self.write_points(id, second);
+            self.write_points(id, Gathered { points: batch.points, since });
+            self.write_points(id, Gathered { points: second, since });
             return;
         }
         self.lost.fetch_add(batch.points.len() as u64, Ordering::Relaxed);
         self.first.get_or_insert(error);
     }
 
-    /// Writes a batch, again and again while the store is only busy.
-    fn patiently(&self, id: EvaluationId, batch: &Batch) -> Result<(), StoreError> {
+    /// Writes a batch, again and again while the store is only busy and the points have not waited long enough.
+    fn patiently(
+        &mut self,
+        id: EvaluationId,
+        batch: &Batch,
+        since: Instant,
+    ) -> Result<(), StoreError> {
         let mut pauses = PAUSES_MS.map(Duration::from_millis).into_iter();
+        let mut pause = Duration::ZERO;
         loop {
+            let left = self.patience.saturating_sub(since.elapsed());
+            if left.is_zero() && self.busy_at.is_some_and(|at| at.elapsed() < LATELY) {
+                let reason = "it was busy for as long as points wait".to_owned();
+                return Err(StoreError::Busy { reason });
+            }
             let result = catch_panic(|| self.store.write(id, batch)).unwrap_or_else(|panicked| {
                 Err(StoreError::backend(std::io::Error::other(panicked.message)))
             });
-            match (result, pauses.next()) {
-                (Err(StoreError::Busy { .. }), Some(pause)) => std::thread::sleep(pause),
-                (result, _) => return result,
+            if !matches!(result, Err(StoreError::Busy { .. })) {
+                return result;
             }
+            self.busy_at = Some(Instant::now());
+            let left = self.patience.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return result;
+            }
+            pause = pauses.next().unwrap_or(pause);
+            std::thread::sleep(pause.min(left));
         }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.places.close();
     }
 }

@@ -14,7 +14,7 @@ use crate::filter::{Field, Filter, Value};
 /// The most evaluations of one page.
 pub const MAX_PAGE: usize = 50_000;
 /// The most fields to sort by.
-const MAX_ORDER: usize = 16;
+pub(crate) const MAX_ORDER: usize = 16;
 
 /// Whether evaluations in the bin are meant too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mlp_core::{Direction, EvaluationId, StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::evaluation::{Evaluation, Status};
+use crate::evaluation::{Evaluation, Lifecycle, Status};
 use crate::filter::{Field, Filter};
 use crate::query::{Keys, Order, Projection, Query};
 use crate::store::{EvalStore, for_each};
@@ -29,7 +29,7 @@ pub const LEGAL_HOLD: &str = "mlp.legal_hold";
 ///     store.log(NewEvaluation::new("wine", Stage::Test, clock.now()).with_metric("f1", f1), clock.now())?;
 /// }
 /// let rules = Retention::new().with_count_per_model(1).with_best("f1", Direction::Maximize, 1);
-/// let plan = rules.plan(&store, &Filter::everything(), clock.now())?; // a dry run: nothing is deleted yet
+/// let mut plan = rules.plan(&store, &Filter::everything(), clock.now())?; // a dry run: nothing is deleted yet
 /// assert_eq!((plan.goes.len(), plan.kept.len()), (1, 2));
 /// println!("{plan}");
 /// plan.carry_out(&store)?; // to the bin; `purge` empties it
@@ -70,6 +70,9 @@ pub struct RetentionPlan {
     pub goes: Vec<Verdict>,
     /// What a rule would take, and what keeps it; and what no rule takes.
     pub kept: Vec<Verdict>,
+    /// What [`carry_out`](Self::carry_out) moved to the bin, and [`purge`](Self::purge) removes for good.
+    #[serde(default)]
+    pub binned: BTreeSet<EvaluationId>,
 }
 
 impl Retention {
@@ -229,11 +232,12 @@ fn held(evaluation: &Evaluation) -> Option<String> {
 }
 
 impl RetentionPlan {
-    /// Moves what goes to the bin; what somebody tagged, removed or began to keep meanwhile is left alone. Returns how many went.
+    /// Moves what goes to the bin; what somebody tagged, moved there, removed or began to keep meanwhile is left alone. Returns how many went,
+    /// and notes which: [`purge`](Self::purge) takes no others.
     ///
     /// # Errors
-    /// If the storage fails; what went until then is in the bin.
-    pub fn carry_out(&self, store: &dyn EvalStore) -> Result<u64, StoreError> {
+    /// If the storage fails; what went until then is in the bin, and noted.
+    pub fn carry_out(&mut self, store: &dyn EvalStore) -> Result<u64, StoreError> {
         let mut gone = 0;
         for verdict in &self.goes {
             let evaluation = match store.get(verdict.id) {
@@ -242,22 +246,23 @@ impl RetentionPlan {
                 Err(error) => return Err(error),
             };
             // What ran when the plan was made was taken for abandoned, and still is.
-            if held(&evaluation).is_none() {
+            if held(&evaluation).is_none() && evaluation.lifecycle == Lifecycle::Active {
                 store.delete(verdict.id)?;
+                self.binned.insert(verdict.id);
                 gone += 1;
             }
         }
         Ok(gone)
     }
 
-    /// Removes for good what this plan moved to the bin, legal holds excepted. Returns how many went.
+    /// Removes for good what [`carry_out`](Self::carry_out) moved to the bin, unless somebody restored or holds it. Returns how many went.
     ///
     /// # Errors
     /// If the storage fails.
     pub fn purge(&self, store: &dyn EvalStore) -> Result<u64, StoreError> {
         let mut gone = 0;
-        for verdict in &self.goes {
-            match store.purge(verdict.id) {
+        for id in &self.binned {
+            match store.purge(*id) {
                 Ok(()) => gone += 1,
                 // Somebody restored it, or holds it.
                 Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}

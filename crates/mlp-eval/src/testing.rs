@@ -40,6 +40,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("pages_neither_skip_nor_repeat", pages_neither_skip_nor_repeat),
     ("a_wrong_page_size_or_token_is_refused", a_wrong_page_size_or_token_is_refused),
     ("bad_keys_and_too_large_batches_are_refused", bad_keys_and_too_large_batches_are_refused),
+    ("a_model_version_that_databases_cannot_hold_is_refused", a_model_version_too_large),
     ("hostile_texts_are_only_texts", hostile_texts_are_only_texts),
     ("a_missing_or_nan_metric_is_never_best", a_missing_or_nan_metric_is_never_best),
     ("a_first_batch_is_stored_with_its_evaluation_or_neither_is", first_batch_with_evaluation),
@@ -495,6 +496,28 @@ fn bad_keys_and_too_large_batches_are_refused(store: &dyn EvalStore) {
     let long = "x".repeat(MAX_VALUE_BYTES + 1);
     assert!(store.write(id, &Batch::new().with_tag("long", long)).is_err());
     assert!(store.create(&NewEvaluation::new("", Stage::Test, at(0))).is_err());
+}
+
+fn a_model_version_too_large(store: &dyn EvalStore) {
+    let largest = i64::MAX as u64;
+    let versions = [0, 1, largest, largest + 1, u64::MAX];
+    for version in versions {
+        let created = store.create(&new(0).with_model_version(VersionNumber(version)));
+        let is_fine = version <= largest;
+        assert_eq!(created.is_ok(), is_fine, "version {version}");
+        assert!(
+            is_fine
+                || matches!(created, Err(StoreError::Invalid { field, .. }) if field == "model version")
+        );
+    }
+    let above = |bound: f64| Filter::compare(Field::ModelVersion, Operator::Greater, bound);
+    assert_eq!(store.count(&above(-1.0)).unwrap(), 3);
+    let page = store.query(&Query::new(above(1e15))).unwrap();
+    assert_eq!(page.evaluations[0].model_version, Some(VersionNumber(largest)));
+    let order = Order::descending(Field::ModelVersion);
+    let sorted = store.query(&Query::default().with_order(order)).unwrap().evaluations;
+    let read: Vec<_> = sorted.iter().map(|e| e.model_version.unwrap().0).collect();
+    assert_eq!(read, [largest, 1, 0]);
 }
 
 fn hostile_texts_are_only_texts(store: &dyn EvalStore) {

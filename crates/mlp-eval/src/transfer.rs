@@ -12,7 +12,7 @@ use crate::query::{Projection, Query};
 use crate::series::{MetricPoint, SeriesKey, SeriesSummary};
 use crate::store::{EvalStore, for_each};
 
-/// The longest line that is read: an evaluation with ten million points.
+/// The longest line that is written and read: an evaluation with ten million points.
 const MAX_LINE: u64 = 1 << 30;
 
 /// One line of an export: an evaluation with everything it has.
@@ -38,12 +38,43 @@ pub struct Imported {
 /// not used; experiments without evaluations, and whether an experiment is in the bin, are not part of it. Returns how many there are.
 ///
 /// # Errors
-/// If the storage or the output fails.
+/// If the storage or the output fails; [`StoreError::LimitExceeded`] for an evaluation whose line would have more than 1 GiB, which could not
+/// be read back: what came before it is written, and nothing of it.
 pub fn export_json_lines(
     store: &dyn EvalStore,
     query: &Query,
-    mut out: impl Write,
+    out: impl Write,
 ) -> Result<u64, StoreError> {
+    export_within(store, query, out, MAX_LINE)
+}
+
+/// One line, which is refused as a whole if it is too long.
+struct LineBuffer {
+    bytes: Vec<u8>,
+    limit: u64,
+}
+
+impl Write for LineBuffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if (self.bytes.len() + bytes.len()) as u64 >= self.limit {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn export_within(
+    store: &dyn EvalStore,
+    query: &Query,
+    mut out: impl Write,
+    limit: u64,
+) -> Result<u64, StoreError> {
+    let mut buffer = LineBuffer { bytes: Vec::new(), limit };
     let mut count = 0;
     let query = query.clone().with_projection(Projection::default());
     for_each(store, &query, &mut |evaluation| {
@@ -58,8 +89,21 @@ pub fn export_json_lines(
             points => points?,
         };
         let line = Line { evaluation, points };
-        serde_json::to_writer(&mut out, &line).map_err(StoreError::backend)?;
-        out.write_all(b"\n").map_err(StoreError::backend)?;
+        buffer.bytes.clear();
+        let written = serde_json::to_writer(&mut buffer, &line);
+        let written = written.map_err(std::io::Error::from).and_then(|()| buffer.write_all(b"\n"));
+        written.map_err(|error| match error.kind() {
+            std::io::ErrorKind::FileTooLarge => {
+                // It was not written to its end: it has so many at least.
+                StoreError::LimitExceeded {
+                    what: "bytes of a line",
+                    given: limit,
+                    limit: limit - 1,
+                }
+            }
+            _ => StoreError::backend(error),
+        })?;
+        out.write_all(&buffer.bytes).map_err(StoreError::backend)?;
         count += 1;
         Ok(())
     })?;
@@ -73,18 +117,26 @@ pub fn export_json_lines(
 /// # Errors
 /// [`StoreError::Invalid`] naming the line that cannot be read; what came before it is there.
 pub fn import_json_lines(store: &dyn EvalStore, input: impl Read) -> Result<Imported, StoreError> {
+    import_within(store, input, MAX_LINE)
+}
+
+fn import_within(
+    store: &dyn EvalStore,
+    input: impl Read,
+    limit: u64,
+) -> Result<Imported, StoreError> {
     let mut imported = Imported::default();
     let mut reader = std::io::BufReader::new(input);
     let mut text = String::new();
     for number in 1_u64.. {
         text.clear();
         let invalid = |reason: String| StoreError::invalid(format!("line {number}"), reason);
-        let read = reader.by_ref().take(MAX_LINE).read_line(&mut text);
+        let read = reader.by_ref().take(limit).read_line(&mut text);
         if read.map_err(|error| invalid(error.to_string()))? == 0 {
             break;
         }
-        if text.len() as u64 >= MAX_LINE {
-            return Err(invalid(format!("it has more than {MAX_LINE} bytes")));
+        if text.len() as u64 >= limit {
+            return Err(invalid(format!("it has {limit} bytes or more")));
         }
         if text.trim().is_empty() {
             continue;
@@ -258,4 +310,39 @@ fn write_row(out: &mut impl Write, cells: impl Iterator<Item = String>) -> Resul
         })
         .collect();
     writeln!(out, "{}", cells.join(",")).map_err(StoreError::backend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::Stage;
+    use crate::memory::InMemoryEvalStore;
+    use mlp_core::Timestamp;
+
+    #[test]
+    fn what_is_exported_can_be_imported_and_what_could_not_is_not_exported() {
+        let store = InMemoryEvalStore::new();
+        let new = |second: i64, length: usize| {
+            let at = Timestamp::from_micros(second * 1_000_000);
+            NewEvaluation::new("wine", Stage::Test, at).with_tag("t", "x".repeat(length))
+        };
+        // The latest comes first.
+        store.create(&new(2, 10)).unwrap();
+        let mut text = Vec::new();
+        export_json_lines(&store, &Query::default(), &mut text).unwrap();
+        let limit = text.len() as u64 + 1;
+        store.create(&new(1, 11)).unwrap();
+
+        let mut out = Vec::new();
+        let refused = export_within(&store, &Query::default(), &mut out, limit);
+        assert!(matches!(refused, Err(StoreError::LimitExceeded { .. })), "{refused:?}");
+        assert_eq!(out, text, "the line before, and nothing of the one that is too long");
+        assert_eq!(import_within(&InMemoryEvalStore::new(), &out[..], limit).unwrap().added, 1);
+
+        let mut out = Vec::new();
+        assert_eq!(export_within(&store, &Query::default(), &mut out, limit + 1).unwrap(), 2);
+        let copy = InMemoryEvalStore::new();
+        assert_eq!(import_within(&copy, &out[..], limit + 1).unwrap().added, 2);
+        assert!(import_within(&copy, &out[..], limit).is_err(), "the import keeps the bound too");
+    }
 }

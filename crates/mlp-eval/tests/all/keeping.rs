@@ -41,7 +41,7 @@ fn age_and_number_take_and_best_pins_holds_and_running_ones_stay() {
         .with_max_age(Duration::from_secs(150))
         .with_count_per_model(1)
         .with_best("f1", Direction::Maximize, 1);
-    let plan = rules.plan(&store, &Filter::everything(), at(200)).unwrap();
+    let mut plan = rules.plan(&store, &Filter::everything(), at(200)).unwrap();
     let goes: Vec<_> = plan.goes.iter().map(|verdict| verdict.id).collect();
     assert_eq!(goes, [middle, old]);
     let reason = |id| &plan.kept.iter().find(|verdict| verdict.id == id).unwrap().reason;
@@ -114,6 +114,21 @@ fn a_table_has_a_column_for_every_key_and_quotes_what_needs_it() {
     assert!(header.ends_with(",dataset,params.lr,metrics.auc,metrics.f1,tags.note"), "{header}");
     assert!(text.contains(",,1,NaN,\n"), "{text}");
     assert!(text.contains(",0.1,,0.5,\"a, \"\"b\"\"\nc\"\n"), "{text}");
+}
+
+#[test]
+fn what_somebody_else_moved_to_the_bin_is_not_counted_and_not_purged() {
+    let store = InMemoryEvalStore::new();
+    let (mine, theirs) = (ended(&store, new(1, 0.5)), ended(&store, new(2, 0.5)));
+    let rules = Retention::new().with_count_per_model(0);
+    let mut plan = rules.plan(&store, &Filter::everything(), at(200)).unwrap();
+    assert_eq!(plan.purge(&store).unwrap(), 0, "nothing was moved yet");
+    store.delete(theirs).unwrap();
+    assert_eq!(plan.carry_out(&store).unwrap(), 1);
+    assert_eq!(plan.binned, [mine].into());
+    assert_eq!(plan.purge(&store).unwrap(), 1);
+    assert!(store.get(mine).is_err());
+    assert!(store.get(theirs).is_ok(), "it was purged from the bin of somebody else");
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mlp_core::{StoreError, Timestamp};
+use parking_lot::Mutex;
+
 use mlp_eval::{
     Batch, EvalLogger, EvalStore, EvalStoreExt, InMemoryEvalStore, LogError, LoggerOptions,
     NewEvaluation, Stage, Status, WhenFull,
@@ -53,23 +55,100 @@ fn points_are_written_after_their_time_without_a_flush() {
     assert!(waited, "nothing was written in five seconds");
 }
 
+/// A store that takes nothing while this is locked.
+static DOOR: Mutex<()> = Mutex::new(());
+/// Tests that lock the door take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn behind_the_door(inner: Arc<InMemoryEvalStore>) -> Wrapper {
+    Wrapper::failing(inner, 0, |_| {
+        drop(DOOR.lock());
+        None
+    })
+}
+
 #[test]
 fn at_the_bound_a_point_is_refused_at_once_or_waits_for_its_place() {
-    let store = Arc::new(Slow::new(Duration::from_millis(20)));
+    let _turn = TURN.lock();
+    let store = Arc::new(InMemoryEvalStore::new());
     let run = running(store.as_ref());
     let options = LoggerOptions::default().with_queue(4).with_gather(Duration::ZERO);
-    let logger = EvalLogger::start(store.clone(), options.clone()).unwrap();
+    let door = DOOR.lock();
+    let logger =
+        EvalLogger::start(Arc::new(behind_the_door(store.clone())), options.clone()).unwrap();
     let results: Vec<_> = (0..50).map(|step| logger.log(run, "a", step, at(0), 1.0)).collect();
-    let refused = results.iter().filter(|r| matches!(r, Err(LogError::Full { .. }))).count();
-    assert!(refused >= 40, "{refused} of 50 were refused");
+    let full = Err(LogError::Full { waiting: 4 });
+    assert!(results[..4].iter().all(Result::is_ok) && results[4..].iter().all(|r| *r == full));
+    drop(door);
     logger.flush().unwrap();
-    assert_eq!(store.series(run, &"a".into()).unwrap().len(), 50 - refused);
+    assert_eq!(store.series(run, &"a".into()).unwrap().len(), 4);
+    logger.log(run, "a", 4, at(0), 1.0).unwrap();
+    logger.close().unwrap();
+    assert_eq!(store.series(run, &"a".into()).unwrap().len(), 5);
 
     let waiting = options.with_when_full(WhenFull::Wait);
-    let logger = EvalLogger::start(store.clone(), waiting).unwrap();
+    let slow = Arc::new(Slow::new(Duration::from_millis(5)));
+    let run = running(slow.as_ref());
+    let logger = EvalLogger::start(slow.clone(), waiting).unwrap();
     (0..20).for_each(|step| logger.log(run, "b", step, at(0), 1.0).unwrap());
     logger.flush().unwrap();
-    assert_eq!(store.series(run, &"b".into()).unwrap().len(), 20);
+    assert_eq!(slow.series(run, &"b".into()).unwrap().len(), 20);
+}
+
+#[test]
+fn points_that_are_gathered_for_many_evaluations_count_against_the_bound() {
+    let _turn = TURN.lock();
+    let store = Arc::new(InMemoryEvalStore::new());
+    let runs: Vec<_> = (0..50).map(|_| running(store.as_ref())).collect();
+    let options =
+        LoggerOptions::default().with_queue(1_000).with_gather(Duration::from_secs(3_600));
+    let door = DOOR.lock();
+    let logger =
+        EvalLogger::start(Arc::new(behind_the_door(store.clone())), options.clone()).unwrap();
+    let log_all = |logger: &EvalLogger| {
+        let points = (0..100).flat_map(|step| runs.iter().map(move |run| (*run, step)));
+        points.filter(|(run, step)| logger.log(*run, "m", *step, at(0), 1.0).is_ok()).count()
+    };
+    assert_eq!(log_all(&logger), 1_000, "more are held than may wait");
+    drop(door);
+    logger.close().unwrap();
+    let written: usize =
+        runs.iter().map(|run| store.series(*run, &"m".into()).unwrap().len()).sum();
+    assert_eq!(written, 1_000);
+
+    // Whoever waits for a place does not wait for the gathering, of an hour, to end.
+    let waiting = options.with_when_full(WhenFull::Wait);
+    let logger = EvalLogger::start(store.clone(), waiting).unwrap();
+    assert_eq!(log_all(&logger), 5_000);
+    logger.close().unwrap();
+    assert!(runs.iter().all(|run| store.series(*run, &"m".into()).unwrap().len() == 100));
+}
+
+#[test]
+fn closing_a_logger_tells_what_could_not_be_written() {
+    let store = Arc::new(InMemoryEvalStore::new());
+    let run = running(store.as_ref());
+    let full = Wrapper::failing(store, 0, |_| Some(StoreError::StorageFull));
+    let options = LoggerOptions::default().with_gather(Duration::from_secs(3_600));
+    let logger = EvalLogger::start(Arc::new(full), options).unwrap();
+    logger.log(run, "m", 0, at(0), 1.0).unwrap();
+    assert!(matches!(logger.close(), Err(StoreError::StorageFull)));
+}
+
+#[test]
+fn a_store_that_stays_busy_is_given_up_for_everything_that_waits_as_long() {
+    let store = Arc::new(InMemoryEvalStore::new());
+    let run = running(store.as_ref());
+    let busy = Arc::new(Wrapper::failing(store, 0, |_| {
+        Some(StoreError::Busy { reason: "another writes".to_owned() })
+    }));
+    let options = LoggerOptions::default().with_patience(Duration::from_millis(300));
+    let logger = EvalLogger::start(busy.clone(), options).unwrap();
+    // Twenty batches; each by itself would be tried several times, by a store that waits ten seconds before it says that it is busy.
+    (0..20_000).for_each(|step| logger.log(run, "m", step, at(0), 1.0).unwrap());
+    assert!(matches!(logger.flush(), Err(StoreError::Busy { .. })));
+    assert_eq!(logger.lost(), 20_000);
+    assert!(busy.calls() <= 15, "the store was asked {} times", busy.calls());
 }
 
 #[test]
