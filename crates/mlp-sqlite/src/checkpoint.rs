@@ -1,5 +1,6 @@
 //! Copying the write-ahead log into the file, beside the writer: whoever waits for a commit does not wait for this.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use crate::error::Sql;
 
 /// After how many changed records the log is worth copying: some megabytes.
 const CHANGES: u64 = 4_000;
+/// By how many bytes the log grows before it is worth copying: large records are few.
+const GROWTH: u64 = 4 << 20;
 
 /// A log of so many pages of 4 KiB (64 MiB) is begun anew even if readers never pause: writes wait for those that read in it.
 pub(crate) const LOG_PAGES: i64 = 16_000;
@@ -33,15 +36,19 @@ impl Checkpoints {
 pub(crate) struct Checkpointer {
     wake: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    /// How many records had been changed when it was woken last.
-    woken_at: u64,
+    log: PathBuf,
+    /// How many records had been changed, and how long the log was, when it was woken last.
+    woken_at: (u64, u64),
 }
 
 impl Checkpointer {
     pub(crate) fn start(
         connection: Connection,
+        database: &Path,
         checkpoints: Checkpoints,
     ) -> Result<Self, StoreError> {
+        let mut log = database.as_os_str().to_owned();
+        log.push("-wal");
         let (wake, woken) = bounded(1);
         let thread = std::thread::Builder::new()
             .name("mlp-sqlite-checkpoint".to_owned())
@@ -53,14 +60,17 @@ impl Checkpointer {
                 }
             })
             .map_err(StoreError::backend)?;
-        Ok(Self { wake: Some(wake), thread: Some(thread), woken_at: 0 })
+        Ok(Self { wake: Some(wake), thread: Some(thread), log: log.into(), woken_at: (0, 0) })
     }
 
     /// Tells it how many records have been changed by now.
     pub(crate) fn changed(&mut self, changes: u64) {
-        // A connection that was opened anew counts from 0.
-        if changes < self.woken_at || changes - self.woken_at >= CHANGES {
-            self.woken_at = changes;
+        let bytes = std::fs::metadata(&self.log).map_or(0, |log| log.len());
+        let (changes_then, bytes_then) = self.woken_at;
+        // A connection that was opened anew counts from 0, and the log may have been cut.
+        let is_new = changes < changes_then || bytes < bytes_then;
+        if is_new || changes - changes_then >= CHANGES || bytes - bytes_then >= GROWTH {
+            self.woken_at = (changes, bytes);
             if let Some(wake) = &self.wake {
                 // It is awake already.
                 let _ = wake.try_send(());

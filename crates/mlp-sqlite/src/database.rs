@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlp_core::StoreError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::checkpoint::{Checkpointer, Checkpoints, LOG_PAGES};
@@ -110,9 +111,9 @@ impl Database {
     /// As [`open`](Self::open).
     pub fn open_with(path: impl Into<PathBuf>, options: &Options) -> Result<Self, StoreError> {
         let path = path.into();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let place = network::place(&path);
         if !options.network_files {
-            network::refuse(folder.unwrap_or(Path::new(".")))?;
+            network::refuse(&place)?;
         }
         let writing = {
             let (path, options) = (path.clone(), options.clone());
@@ -123,8 +124,8 @@ impl Database {
             move || reading(&path, timeout)
         };
         let checkpoints = Checkpoints::default();
-        let checkpointer = Checkpointer::start(writing()?, checkpoints.clone())?;
-        let turns = Turns::open(&path)?;
+        let checkpointer = Checkpointer::start(writing()?, &place, checkpoints.clone())?;
+        let turns = Turns::open(&place)?;
         let patience = options.busy_timeout;
         let writer = Writer::start(writing()?, Box::new(writing), checkpointer, turns, patience)?;
         Ok(Self {
@@ -182,8 +183,13 @@ fn writing(path: &Path, options: &Options) -> Result<Connection, StoreError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(store)?;
     prepare(&connection, options.busy_timeout)?;
-    // Before anything is changed: it may be somebody else's.
+    // Before anything is changed: it may be somebody else's, and so may its log, which the last to close a file copies into it.
+    let keep_log = |keep| {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map_err(store)
+    };
+    keep_log(true)?;
     schema::version(&connection)?;
+    keep_log(false)?;
     become_wal(&connection, options.busy_timeout)?;
     let synchronous = match options.durability {
         Durability::Full => "FULL",

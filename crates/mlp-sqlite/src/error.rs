@@ -7,8 +7,20 @@ use rusqlite::ErrorCode;
 pub(crate) type Sql<T> = rusqlite::Result<T>;
 
 pub(crate) fn store(error: rusqlite::Error) -> StoreError {
-    let Some(code) = error.sqlite_error_code() else { return StoreError::backend(error) };
+    let Some(code) = error.sqlite_error_code() else {
+        // A value that is not of the type of its column was not written by this library.
+        return match error {
+            rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..) => corrupt("a record", error.to_string()),
+            error => StoreError::backend(error),
+        };
+    };
+    let is_cut = error.sqlite_error().map(|error| error.extended_code)
+        == Some(rusqlite::ffi::SQLITE_IOERR_SHORT_READ);
     match code {
+        _ if is_cut => corrupt("the database file", "it ends before its last page"),
         ErrorCode::DiskFull => StoreError::StorageFull,
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
             StoreError::Busy { reason: error.to_string() }

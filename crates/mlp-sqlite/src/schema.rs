@@ -9,8 +9,12 @@ use crate::error::{corrupt, store};
 const APPLICATION_ID: i64 = 0x6d6c_7031;
 
 /// The k-th entry leads from version k to version k + 1. A released entry never changes; `tests/fixtures` holds a file of each version.
-const VERSIONS: &[&str] =
-    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const VERSIONS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// The version that this library writes.
 pub(crate) const LATEST: i64 = VERSIONS.len() as i64;

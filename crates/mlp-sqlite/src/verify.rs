@@ -79,6 +79,10 @@ pub(crate) fn verify(connection: &Connection) -> Result<Report, StoreError> {
             report.add(table.table, error.to_string());
         }
     }
+    #[cfg(feature = "eval")]
+    if let Err(error) = crate::eval::verify(connection, &mut report) {
+        report.add("series", error.to_string());
+    }
     #[cfg(feature = "lineage")]
     if let Err(error) = crate::lineage::verify(connection, &mut report) {
         report.add("lineage chain", error.to_string());

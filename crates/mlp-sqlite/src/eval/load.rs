@@ -1,56 +1,61 @@
-//! An evaluation, put together from its records.
+//! Evaluations, put together from their records: of each only what is asked for.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use mlp_core::{Metrics, StoreError, Timestamp};
-use mlp_eval::{Evaluation, Projection};
+use mlp_eval::{Evaluation, NewEvaluation, Projection};
 use rusqlite::Connection;
 
 use super::experiments;
 use super::rows::{self, EvaluationRow};
-use super::series;
+use super::series::Summaries;
 
-pub(super) fn evaluation(
-    connection: &Connection,
-    row: &EvaluationRow,
-    projection: &Projection,
-) -> Result<Evaluation, StoreError> {
-    let mut new = mlp_eval::NewEvaluation::new(
-        experiments::name_of(connection, row.experiment)?,
-        row.stage()?,
-        Timestamp::from_micros(row.started_at),
-    )
-    .with_id(row.id);
-    new.model =
-        row.model.as_deref().map(str::parse).transpose().map_err(|error| row.broken(&error))?;
-    new.model_version = row.model_version();
-    new.dataset = row.dataset()?;
-    if projection.params != none() {
-        for (name, value) in rows::params(connection, row.n)? {
-            if projection.params.has(&name) {
-                let value: mlp_core::ParamValue =
-                    serde_json::from_str(&value).map_err(|error| row.broken(&error))?;
-                new.params.insert(name, value);
+/// Loads the evaluations of a page, and looks up what they share once.
+pub(super) struct Loader<'a> {
+    connection: &'a Connection,
+    projection: &'a Projection,
+    experiments: HashMap<i64, String>,
+    summaries: Summaries,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(
+        connection: &'a Connection,
+        projection: &'a Projection,
+    ) -> Result<Self, StoreError> {
+        let summaries = Summaries::new(connection, &projection.metrics)?;
+        Ok(Self { connection, projection, experiments: HashMap::new(), summaries })
+    }
+
+    pub(super) fn evaluation(&mut self, row: &EvaluationRow) -> Result<Evaluation, StoreError> {
+        let experiment = match self.experiments.entry(row.experiment) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(place) => {
+                place.insert(experiments::name_of(self.connection, row.experiment)?).clone()
             }
+        };
+        let started_at = Timestamp::from_micros(row.started_at);
+        let mut new = NewEvaluation::new(experiment, row.stage()?, started_at).with_id(row.id);
+        new.model =
+            row.model.as_deref().map(str::parse).transpose().map_err(|error| row.broken(&error))?;
+        new.model_version = row.model_version();
+        new.dataset = row.dataset()?;
+        for (name, value) in rows::params(self.connection, row.n, &self.projection.params)? {
+            let value: mlp_core::ParamValue =
+                serde_json::from_str(&value).map_err(|error| row.broken(&error))?;
+            new.params.insert(name, value);
         }
-    }
-    if projection.tags != none() {
-        let tags = rows::tags(connection, row.n)?.into_iter();
-        new.tags = tags.filter(|(name, _)| projection.tags.has(name)).collect();
-    }
-    let mut evaluation = Evaluation::from_new(&new);
-    evaluation.status = row.status()?;
-    evaluation.lifecycle = row.bin.lifecycle();
-    evaluation.ended_at = row.ended_at.map(Timestamp::from_micros);
-    if projection.metrics != none() {
-        evaluation.series =
-            series::summaries(connection, row.n, |metric| projection.metrics.has(metric))?;
+        new.tags = rows::tags(self.connection, row.n, &self.projection.tags)?.into_iter().collect();
+        let mut evaluation = Evaluation::from_new(&new);
+        evaluation.status = row.status()?;
+        evaluation.lifecycle = row.bin.lifecycle();
+        evaluation.ended_at = row.ended_at.map(Timestamp::from_micros);
+        evaluation.series = self.summaries.of(self.connection, row.n)?;
         let plain = evaluation.series.iter().filter(|summary| summary.key.context.is_empty());
         evaluation.metrics = plain
             .map(|summary| (summary.key.metric.clone(), summary.last.value))
             .collect::<Metrics>();
+        Ok(evaluation)
     }
-    Ok(evaluation)
-}
-
-fn none() -> mlp_eval::Keys {
-    mlp_eval::Keys::Only(std::collections::BTreeSet::new())
 }

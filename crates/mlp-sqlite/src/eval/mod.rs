@@ -6,6 +6,7 @@ mod load;
 mod page;
 mod rows;
 mod series;
+mod sorted;
 mod write;
 
 use mlp_core::{EvaluationId, StoreError};
@@ -18,7 +19,7 @@ use rusqlite::functions::FunctionFlags;
 
 use crate::database::Database;
 use crate::error::{Sql, store};
-use crate::verify::Checked;
+use crate::verify::{Checked, Report};
 
 const KIND: &str = "evaluation";
 
@@ -39,7 +40,7 @@ impl EvalStore for Database {
     fn get(&self, id: EvaluationId) -> Result<Evaluation, StoreError> {
         self.read(|connection| {
             let row = rows::by_id(connection, id)?;
-            load::evaluation(connection, &row, &mlp_eval::Projection::default())
+            load::Loader::new(connection, &mlp_eval::Projection::default())?.evaluation(&row)
         })
     }
 
@@ -127,6 +128,28 @@ pub(crate) fn tables() -> Vec<Checked> {
 
 fn missing(id: EvaluationId) -> StoreError {
     StoreError::not_found(KIND, id)
+}
+
+/// Counts the records that are read, for the tests of what a projection reads.
+fn count_record() {
+    #[cfg(test)]
+    RECORDS.with(|records| records.set(records.get() + 1));
+}
+
+#[cfg(test)]
+thread_local! {
+    static RECORDS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Whether every series stands where its evaluation does: what the indexes are sorted by is a copy.
+pub(crate) fn verify(connection: &Connection, report: &mut Report) -> Result<(), StoreError> {
+    let sql = "SELECT count(*) FROM series AS s LEFT JOIN evaluation AS e ON e.n = s.evaluation \
+               WHERE e.n IS NULL OR s.started_at <> e.started_at OR s.experiment <> e.experiment OR s.bin <> e.bin";
+    let astray: i64 = connection.query_row(sql, [], |row| row.get(0)).map_err(store)?;
+    if astray > 0 {
+        report.add("series", format!("{astray} stand elsewhere than their evaluations"));
+    }
+    Ok(())
 }
 
 /// Reads one row, if there is one.

@@ -8,52 +8,49 @@ use mlp_eval::{
 use rusqlite::types::Value as Bound;
 use rusqlite::{Connection, Row, params_from_iter};
 
-use super::filter::{Condition, Place, condition, place};
+use super::filter::{Condition, condition};
 use super::rows::{self, Bin, id_from};
-use super::{experiments, load, series};
+use super::{experiments, load, series, sorted};
 use crate::error::{Sql, corrupt, store};
 
 /// An evaluation on a page: its number, and where it stands.
-type Found = (i64, Position);
+pub(super) type Found = (i64, Position);
 
 pub(super) fn count(connection: &Connection, filter: &Filter) -> Result<u64, StoreError> {
     let condition = condition(filter);
-    let (experiment, mut bound) = match experiment_of(filter) {
-        Some(name) => match experiments::find(connection, name)? {
-            Some(row) => ("e.experiment = ? AND", vec![Bound::Integer(row.n)]),
-            None => return Ok(0),
-        },
-        None => ("", Vec::new()),
-    };
-    let sql = format!(
-        "SELECT count(*) FROM evaluation e WHERE {experiment} e.bin = 0 AND {}",
-        condition.sql
-    );
-    bound.extend(condition.bound);
-    let mut statement = connection.prepare_cached(&sql).map_err(store)?;
+    let Some(scope) = scope(connection, filter)? else { return Ok(0) };
+    let statement = count_statement(scope, condition);
+    let mut prepared = connection.prepare_cached(&statement.sql).map_err(store)?;
     let count: i64 =
-        statement.query_row(params_from_iter(bound), |row| row.get(0)).map_err(store)?;
+        prepared.query_row(params_from_iter(statement.bound), |row| row.get(0)).map_err(store)?;
     Ok(count.unsigned_abs())
+}
+
+fn count_statement(scope: Scope, condition: Condition) -> Condition {
+    let (which, mut bound) = scope.of("e", Bin::InUse);
+    let sql = format!("SELECT count(*) FROM evaluation e WHERE {which} AND {}", condition.sql);
+    bound.extend(condition.bound);
+    Condition::new(sql, bound)
 }
 
 pub(super) fn read(connection: &Connection, query: &Query) -> Result<Page, StoreError> {
     let mut found = match &query.order[..] {
-        [] | [Order { field: Field::StartedAt, sorting: Sorting::Descending }] => {
-            by_start(connection, query)?
-        }
+        [] => by_start(connection, query, Sorting::Descending)?,
+        [Order { field: Field::StartedAt, sorting }] => by_start(connection, query, *sorting)?,
         [Order { field: Field::Metric(metric, Statistic::Last), sorting }] => {
             by_metric(connection, query, metric, *sorting)?
         }
-        _ => by_sorting(connection, query)?,
+        _ => sorted::read(connection, query)?,
     };
     let more = found.len() > query.limit;
     found.truncate(query.limit);
     // What the order reads is needed for the token, and taken out again.
     let wider = query.projection.with_order(&query.order);
+    let mut loader = load::Loader::new(connection, &wider)?;
     let mut evaluations = Vec::with_capacity(found.len());
     for (n, position) in &found {
         let row = rows::by_number(connection, *n)?;
-        let evaluation = load::evaluation(connection, &row, &wider)?;
+        let evaluation = loader.evaluation(&row)?;
         // What an index says carries no checksum; what was loaded does.
         if query.compare(&query.position(&evaluation), position).is_ne() {
             let what = format!("evaluation {}", evaluation.id);
@@ -75,7 +72,50 @@ fn experiment_of(filter: &Filter) -> Option<&str> {
     }
 }
 
-fn bins(view: View) -> &'static [Bin] {
+/// Where an index is read: in one experiment, or in all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    Experiment(i64),
+    Everywhere,
+}
+
+impl Scope {
+    /// The condition that a table is read by, with what is bound in it.
+    fn of(self, table: &str, bin: Bin) -> (String, Vec<Bound>) {
+        let bin = Bound::Integer(bin as i64);
+        match self {
+            Self::Experiment(n) => (
+                format!("{table}.experiment = ? AND {table}.bin = ?"),
+                vec![Bound::Integer(n), bin],
+            ),
+            Self::Everywhere => (format!("{table}.bin = ?"), vec![bin]),
+        }
+    }
+
+    fn index_of_starts(self) -> &'static str {
+        match self {
+            Self::Experiment(_) => "evaluation_by_experiment",
+            Self::Everywhere => "evaluation_by_start",
+        }
+    }
+
+    fn index_of_values(self) -> &'static str {
+        match self {
+            Self::Experiment(_) => "series_by_value",
+            Self::Everywhere => "series_by_value_anywhere",
+        }
+    }
+}
+
+/// None if the filter asks for an experiment that is not there.
+pub(super) fn scope(connection: &Connection, filter: &Filter) -> Result<Option<Scope>, StoreError> {
+    Ok(match experiment_of(filter) {
+        Some(name) => experiments::find(connection, name)?.map(|row| Scope::Experiment(row.n)),
+        None => Some(Scope::Everywhere),
+    })
+}
+
+pub(super) fn bins(view: View) -> &'static [Bin] {
     match view {
         View::Active => &[Bin::InUse],
         View::Deleted => &[Bin::Deleted, Bin::WithExperiment],
@@ -83,96 +123,90 @@ fn bins(view: View) -> &'static [Bin] {
     }
 }
 
-/// The experiments that an index has to be read for.
-fn wanted(connection: &Connection, filter: &Filter) -> Result<Vec<i64>, StoreError> {
-    match experiment_of(filter) {
-        Some(name) => {
-            Ok(experiments::find(connection, name)?.into_iter().map(|row| row.n).collect())
-        }
-        None => Ok(experiments::all(connection)?.into_iter().map(|row| row.n).collect()),
-    }
-}
-
-/// Reads parts that are each in order, and gives the first of all.
-fn merged(
+/// Reads what a statement finds. `n`, start and id are its first columns.
+fn rows_of(
     connection: &Connection,
-    query: &Query,
-    parts: Vec<Condition>,
+    statement: Condition,
     keys: impl Fn(&Row<'_>) -> Sql<Vec<Option<Value>>>,
 ) -> Result<Vec<Found>, StoreError> {
-    let mut found = Vec::new();
-    for part in parts {
-        let mut statement = connection.prepare_cached(&part.sql).map_err(store)?;
-        let mut rows = statement.query(params_from_iter(part.bound)).map_err(store)?;
-        while let Some(row) = rows.next().map_err(store)? {
-            found.push(found_of(row, keys(row).map_err(store)?).map_err(store)?);
-        }
-    }
-    found.sort_by(|(_, one), (_, other)| query.compare(one, other));
-    found.truncate(query.limit + 1);
-    Ok(found)
+    let mut prepared = connection.prepare_cached(&statement.sql).map_err(store)?;
+    let rows = prepared
+        .query_map(params_from_iter(statement.bound), |row| found_of(row, keys(row)?))
+        .map_err(store)?;
+    rows.collect::<Sql<_>>().map_err(store)
 }
 
-/// `n`, start and id are the first columns of each row.
-fn found_of(row: &Row<'_>, keys: Vec<Option<Value>>) -> Sql<Found> {
+pub(super) fn found_of(row: &Row<'_>, keys: Vec<Option<Value>>) -> Sql<Found> {
     let id: Vec<u8> = row.get(2)?;
     let started_at = Timestamp::from_micros(row.get(1)?);
     Ok((row.get(0)?, Position::new(keys, started_at, id_from(&id)?)))
 }
 
-/// What comes after a start and an id in the default order.
-fn after(position: Option<&Position>) -> Condition {
-    match position {
-        None => Condition::new("1", []),
-        Some(position) => {
-            let start = Bound::Integer(position.started_at.as_micros());
-            let id = Bound::Blob(position.id.as_bytes().to_vec());
-            // The first half is what an index can seek by.
-            let sql = "(e.started_at <= ? AND (e.started_at < ? OR e.id > ?))";
-            Condition::new(sql, [start.clone(), start, id])
-        }
+/// The first of several parts that are each in order.
+fn merged(query: &Query, mut found: Vec<Found>) -> Vec<Found> {
+    found.sort_by(|(_, one), (_, other)| query.compare(one, other));
+    found.truncate(query.limit + 1);
+    found
+}
+
+/// What comes after a start and an id, the start of this table.
+fn after(position: Option<&Position>, table: &str, sorting: Sorting) -> Condition {
+    let Some(position) = position else { return Condition::new("1", []) };
+    let start = Bound::Integer(position.started_at.as_micros());
+    let id = Bound::Blob(position.id.as_bytes().to_vec());
+    let beyond = match sorting {
+        Sorting::Ascending => ">",
+        Sorting::Descending => "<",
+    };
+    // The first half is what an index can seek by.
+    let sql =
+        format!("({table}.started_at {beyond}= ? AND ({table}.started_at {beyond} ? OR e.id > ?))");
+    Condition::new(sql, [start.clone(), start, id])
+}
+
+pub(super) fn direction(sorting: Sorting) -> &'static str {
+    match sorting {
+        Sorting::Ascending => "ASC",
+        Sorting::Descending => "DESC",
     }
 }
 
-fn limit(query: &Query) -> Bound {
+pub(super) fn limit(query: &Query) -> Bound {
     Bound::Integer(query.limit as i64 + 1)
 }
 
-fn by_start(connection: &Connection, query: &Query) -> Result<Vec<Found>, StoreError> {
-    let parts = parts_by_start(connection, query)?;
-    merged(connection, query, parts, |row| {
-        let started_at = Value::Time(Timestamp::from_micros(row.get(1)?));
-        Ok(query.order.iter().map(|_| Some(started_at.clone())).collect())
-    })
+fn by_start(
+    connection: &Connection,
+    query: &Query,
+    sorting: Sorting,
+) -> Result<Vec<Found>, StoreError> {
+    let Some(scope) = scope(connection, &query.filter)? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for bin in bins(query.view) {
+        let statement = start_statement(query, sorting, scope, *bin);
+        found.extend(rows_of(connection, statement, |row| {
+            let started_at = Value::Time(Timestamp::from_micros(row.get(1)?));
+            Ok(query.order.iter().map(|_| Some(started_at.clone())).collect())
+        })?);
+    }
+    Ok(merged(query, found))
 }
 
-fn parts_by_start(connection: &Connection, query: &Query) -> Result<Vec<Condition>, StoreError> {
+fn start_statement(query: &Query, sorting: Sorting, scope: Scope, bin: Bin) -> Condition {
     let filter = condition(&query.filter);
-    let after = after(query.after.as_ref().map(PageToken::position));
-    let (index, experiments) = match experiment_of(&query.filter) {
-        Some(_) => {
-            let wanted = wanted(connection, &query.filter)?;
-            ("evaluation_by_experiment", wanted.into_iter().map(Some).collect())
-        }
-        None => ("evaluation_by_start", vec![None]),
-    };
-    let mut parts = Vec::new();
-    for experiment in experiments {
-        for bin in bins(query.view) {
-            let which = if experiment.is_some() { "e.experiment = ? AND" } else { "" };
-            let sql = format!(
-                "SELECT e.n, e.started_at, e.id FROM evaluation e INDEXED BY {index} WHERE {which} e.bin = ? \
-                 AND {} AND {} ORDER BY e.started_at DESC, e.id LIMIT ?",
-                after.sql, filter.sql
-            );
-            let mut bound: Vec<Bound> = experiment.map(Bound::Integer).into_iter().collect();
-            bound.push(Bound::Integer(*bin as i64));
-            bound.extend(after.bound.iter().chain(&filter.bound).cloned());
-            bound.push(limit(query));
-            parts.push(Condition::new(sql, bound));
-        }
-    }
-    Ok(parts)
+    let after = after(query.after.as_ref().map(PageToken::position), "e", sorting);
+    let (which, mut bound) = scope.of("e", bin);
+    let sql = format!(
+        "SELECT e.n, e.started_at, e.id FROM evaluation e INDEXED BY {} WHERE {which} \
+         AND {} AND {} ORDER BY e.started_at {}, e.id LIMIT ?",
+        scope.index_of_starts(),
+        after.sql,
+        filter.sql,
+        direction(sorting)
+    );
+    bound.extend(after.bound.into_iter().chain(filter.bound));
+    bound.push(limit(query));
+    Condition::new(sql, bound)
 }
 
 /// In both directions numbers come first, then NaN, then evaluations without the metric.
@@ -183,17 +217,32 @@ enum Phase {
     Missing,
 }
 
+/// A walk along the values of a metric.
+struct Walk<'a> {
+    connection: &'a Connection,
+    query: &'a Query,
+    metric: &'a str,
+    sorting: Sorting,
+    scope: Scope,
+    /// The number of its key, if any evaluation ever had it.
+    key: Option<i64>,
+}
+
 fn by_metric(
     connection: &Connection,
     query: &Query,
     metric: &str,
     sorting: Sorting,
 ) -> Result<Vec<Found>, StoreError> {
-    let first = match query.after.as_ref().map(|token| &token.position().keys[..]) {
-        None => Phase::Numbers,
-        Some([Some(Value::Number(number))]) if number.is_nan() => Phase::Nan,
-        Some([Some(_)]) => Phase::Numbers,
-        Some(_) => Phase::Missing,
+    let Some(scope) = scope(connection, &query.filter)? else { return Ok(Vec::new()) };
+    let key = series::key_number(connection, &metric.into())?;
+    let walk = Walk { connection, query, metric, sorting, scope, key };
+    let token = query.after.as_ref().map(PageToken::position);
+    let (first, value) = match token.map(|position| &position.keys[..]) {
+        None => (Phase::Numbers, None),
+        Some([Some(Value::Number(number))]) if number.is_nan() => (Phase::Nan, None),
+        Some([Some(Value::Number(number))]) => (Phase::Numbers, Some(*number)),
+        Some(_) => (Phase::Missing, None),
     };
     let mut found: Vec<Found> = Vec::new();
     for phase in [Phase::Numbers, Phase::Nan, Phase::Missing] {
@@ -201,97 +250,140 @@ fn by_metric(
             continue;
         }
         // A token says where to go on in its own phase only.
-        let after = query.after.as_ref().map(PageToken::position).filter(|_| phase == first);
-        let parts = parts_by_metric(connection, query, metric, sorting, phase, after)?;
-        let key = |row: &Row<'_>| -> Sql<Vec<Option<Value>>> {
-            Ok(vec![match phase {
-                Phase::Numbers => Some(Value::Number(row.get(3)?)),
-                Phase::Nan => Some(Value::Number(f64::NAN)),
-                Phase::Missing => None,
-            }])
-        };
-        found.extend(merged(connection, query, parts, key)?);
+        let token = token.filter(|_| phase == first);
+        let mut of_phase = Vec::new();
+        for bin in bins(query.view) {
+            of_phase.extend(match phase {
+                Phase::Numbers => walk.numbers(*bin, value.zip(token))?,
+                Phase::Nan => walk.ties(*bin, f64::NAN, token)?,
+                Phase::Missing => walk.missing(*bin, token)?,
+            });
+        }
+        found.extend(merged(query, of_phase));
     }
     found.truncate(query.limit + 1);
     Ok(found)
 }
 
-fn parts_by_metric(
-    connection: &Connection,
-    query: &Query,
-    metric: &str,
-    sorting: Sorting,
-    phase: Phase,
-    position: Option<&Position>,
-) -> Result<Vec<Condition>, StoreError> {
-    let key = series::key_number(connection, &metric.into())?;
-    if key.is_none() && phase != Phase::Missing {
-        return Ok(Vec::new());
-    }
-    let filter = condition(&query.filter);
-    let (direction, beyond) = match sorting {
-        Sorting::Ascending => ("ASC", ">"),
-        Sorting::Descending => ("DESC", "<"),
-    };
-    let later = after(position);
-    let later = match (phase, position.map(|position| &position.keys[..])) {
-        (Phase::Numbers, Some([Some(Value::Number(number))])) => {
-            let number = Bound::Real(*number);
-            let sql = format!("(s.last {beyond}= ? AND (s.last {beyond} ? OR {}))", later.sql);
-            Condition::new(sql, [number.clone(), number].into_iter().chain(later.bound))
+impl Walk<'_> {
+    /// Those with a number, from a number and a place among its equals on. The values are walked along without regard to ties, as no index
+    /// has both directions; the ties of the value at which the page is full are then read from the index by themselves.
+    fn numbers(&self, bin: Bin, from: Option<(f64, &Position)>) -> Result<Vec<Found>, StoreError> {
+        let mut found = match from {
+            Some((value, position)) => self.ties(bin, value, Some(position))?,
+            None => Vec::new(),
+        };
+        if found.len() > self.query.limit {
+            return Ok(found);
         }
-        _ => later,
-    };
-    let mut parts = Vec::new();
-    for experiment in wanted(connection, &query.filter)? {
-        for bin in bins(query.view) {
-            let mut bound = Vec::new();
-            let place = [Bound::Integer(experiment), Bound::Integer(*bin as i64)];
-            let from = match (phase, key) {
-                (Phase::Missing, _) | (_, None) => {
-                    bound.extend(place);
-                    bound.extend(key.map(Bound::Integer));
-                    let without = match key {
-                        Some(_) => {
-                            "NOT EXISTS (SELECT 1 FROM series WHERE evaluation = e.n AND key = ?)"
-                        }
-                        None => "1",
-                    };
-                    format!(
-                        "0.0 FROM evaluation e INDEXED BY evaluation_by_experiment \
-                         WHERE e.experiment = ? AND e.bin = ? AND {without}"
-                    )
-                }
-                (_, Some(key)) => {
-                    bound.push(Bound::Integer(key));
-                    bound.extend(place);
-                    bound.push(Bound::Integer(i64::from(phase == Phase::Nan)));
-                    "s.last FROM series s INDEXED BY series_by_value CROSS JOIN evaluation e ON e.n = s.evaluation \
-                     WHERE s.key = ? AND s.experiment = ? AND s.bin = ? AND s.is_nan = ?"
-                        .to_owned()
-                }
-            };
-            let (bounds, given) = match phase {
-                Phase::Numbers => bounds_of(&query.filter, metric),
-                Phase::Nan | Phase::Missing => (String::new(), Vec::new()),
-            };
-            let from = from + &bounds;
-            bound.extend(given);
-            let order = if phase == Phase::Numbers {
-                format!("s.last {direction},")
-            } else {
-                String::new()
-            };
-            let sql = format!(
-                "SELECT e.n, e.started_at, e.id, {from} AND {} AND {} ORDER BY {order} e.started_at DESC, e.id LIMIT ?",
-                later.sql, filter.sql
-            );
-            bound.extend(later.bound.iter().chain(&filter.bound).cloned());
-            bound.push(limit(query));
-            parts.push(Condition::new(sql, bound));
+        let Some(statement) = self.values_statement(bin, from.map(|(value, _)| value)) else {
+            return Ok(found);
+        };
+        let mut walked =
+            rows_of(self.connection, statement, |row| Ok(vec![Some(Value::Number(row.get(3)?))]))?;
+        if walked.len() > self.query.limit
+            && let Some(Some(Value::Number(last))) = walked.last().map(|(_, at)| at.keys[0].clone())
+        {
+            walked.retain(|(_, at)| at.keys[0] != Some(Value::Number(last)));
+            walked.extend(self.ties(bin, last, None)?);
+        }
+        found.extend(walked);
+        Ok(found)
+    }
+
+    /// Along the values, beyond one if it is given.
+    fn values_statement(&self, bin: Bin, beyond: Option<f64>) -> Option<Condition> {
+        let (symbol, direction) = match self.sorting {
+            Sorting::Ascending => (">", "ASC"),
+            Sorting::Descending => ("<", "DESC"),
+        };
+        let (mut which, mut bound) = bounds_of(&self.query.filter, self.metric);
+        if let Some(value) = beyond {
+            which.push_str(&format!(" AND s.last {symbol} ?"));
+            bound.push(Bound::Real(value));
+        }
+        let order = format!("s.last {direction}");
+        self.statement(bin, Phase::Numbers, Condition::new(which, bound), &order)
+    }
+
+    /// Those with a value, or with NaN, from a place among them on.
+    fn ties(
+        &self,
+        bin: Bin,
+        value: f64,
+        from: Option<&Position>,
+    ) -> Result<Vec<Found>, StoreError> {
+        match self.ties_statement(bin, value, from) {
+            Some(statement) => {
+                rows_of(self.connection, statement, |_| Ok(vec![Some(Value::Number(value))]))
+            }
+            None => Ok(Vec::new()),
         }
     }
-    Ok(parts)
+
+    fn ties_statement(&self, bin: Bin, value: f64, from: Option<&Position>) -> Option<Condition> {
+        let (phase, which, bound) = match value.is_nan() {
+            true => (Phase::Nan, " AND s.last IS NULL", Vec::new()),
+            false => (Phase::Numbers, " AND s.last = ?", vec![Bound::Real(value)]),
+        };
+        let after = after(from, "s", Sorting::Descending);
+        let which = Condition::new(
+            format!("{which} AND {}", after.sql),
+            bound.into_iter().chain(after.bound),
+        );
+        self.statement(bin, phase, which, "s.started_at DESC, e.id")
+    }
+
+    fn statement(
+        &self,
+        bin: Bin,
+        phase: Phase,
+        which: Condition,
+        order: &str,
+    ) -> Option<Condition> {
+        let filter = condition(&self.query.filter);
+        let (place, at) = self.scope.of("s", bin);
+        let sql = format!(
+            "SELECT e.n, e.started_at, e.id, s.last FROM series s INDEXED BY {} \
+             CROSS JOIN evaluation e ON e.n = s.evaluation \
+             WHERE s.key = ? AND {place} AND s.is_nan = ?{} AND {} ORDER BY {order} LIMIT ?",
+            self.scope.index_of_values(),
+            which.sql,
+            filter.sql
+        );
+        let mut bound = vec![Bound::Integer(self.key?)];
+        bound.extend(at);
+        bound.push(Bound::Integer(i64::from(phase == Phase::Nan)));
+        bound.extend(which.bound.into_iter().chain(filter.bound));
+        bound.push(limit(self.query));
+        Some(Condition::new(sql, bound))
+    }
+
+    /// Those without the metric: the latest first, each looked up.
+    fn missing(&self, bin: Bin, from: Option<&Position>) -> Result<Vec<Found>, StoreError> {
+        rows_of(self.connection, self.missing_statement(bin, from), |_| Ok(vec![None]))
+    }
+
+    fn missing_statement(&self, bin: Bin, from: Option<&Position>) -> Condition {
+        let filter = condition(&self.query.filter);
+        let after = after(from, "e", Sorting::Descending);
+        let (place, mut bound) = self.scope.of("e", bin);
+        let without = match self.key {
+            Some(_) => "NOT EXISTS (SELECT 1 FROM series WHERE evaluation = e.n AND key = ?)",
+            None => "1",
+        };
+        let sql = format!(
+            "SELECT e.n, e.started_at, e.id FROM evaluation e INDEXED BY {} \
+             WHERE {place} AND {without} AND {} AND {} ORDER BY e.started_at DESC, e.id LIMIT ?",
+            self.scope.index_of_starts(),
+            after.sql,
+            filter.sql
+        );
+        bound.extend(self.key.map(Bound::Integer));
+        bound.extend(after.bound.into_iter().chain(filter.bound));
+        bound.push(limit(self.query));
+        Condition::new(sql, bound)
+    }
 }
 
 /// Whether a filter passes over a phase as a whole: a comparison never matches a missing metric, and only `!=` matches NaN.
@@ -335,142 +427,6 @@ fn bounds_of(filter: &Filter, metric: &str) -> (String, Vec<Bound>) {
         }
         _ => (String::new(), Vec::new()),
     }
-}
-
-/// Sorts everything that matches; SQLite does it, on disk if it must. What the token says is skipped while reading.
-fn by_sorting(connection: &Connection, query: &Query) -> Result<Vec<Found>, StoreError> {
-    let statement = sorted_statement(connection, query)?;
-    let mut prepared = connection.prepare_cached(&statement.sql).map_err(store)?;
-    let mut rows = prepared.query(params_from_iter(statement.bound)).map_err(store)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(store)? {
-        let keys: Sql<Vec<_>> = query
-            .order
-            .iter()
-            .enumerate()
-            .map(|(k, order)| key_of(row, 3 + 4 * k, &order.field))
-            .collect();
-        let next = keys.and_then(|keys| found_of(row, keys)).map_err(store)?;
-        let token = query.after.as_ref().map(PageToken::position);
-        if token.is_some_and(|token| query.compare(&next.1, token).is_le()) {
-            continue;
-        }
-        found.push(next);
-        if found.len() > query.limit {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-/// The four columns of a key: whether it is there, whether it is NaN or else a text, its number or time, its text.
-fn key_of(row: &Row<'_>, at: usize, field: &Field) -> Sql<Option<Value>> {
-    if row.get(at)? {
-        return Ok(None);
-    }
-    Ok(Some(match (row.get(at + 1)?, field) {
-        (NAN, _) => Value::Number(f64::NAN),
-        (TEXT, _) => Value::Text(row.get(at + 3)?),
-        (_, Field::StartedAt | Field::EndedAt) => {
-            Value::Time(Timestamp::from_micros(row.get(at + 2)?))
-        }
-        _ => Value::Number(row.get(at + 2)?),
-    }))
-}
-
-const NUMBER: i64 = 0;
-const TEXT: i64 = 1;
-const NAN: i64 = 2;
-
-fn sorted_statement(connection: &Connection, query: &Query) -> Result<Condition, StoreError> {
-    let mut columns = String::new();
-    let mut terms = String::new();
-    let mut bound = Vec::new();
-    for (k, order) in query.order.iter().enumerate() {
-        let (parts, values) = key_columns(connection, &order.field)?;
-        bound.extend(values);
-        let direction = match order.sorting {
-            Sorting::Ascending => "ASC",
-            Sorting::Descending => "DESC",
-        };
-        for (part, name) in parts.iter().zip(["missing", "kind", "number", "text"]) {
-            columns.push_str(&format!(", {part} AS {name}_{k}"));
-        }
-        // NaN is the last of the kinds, so kinds sort upwards in both directions.
-        terms.push_str(&format!(
-            "missing_{k}, kind_{k}, number_{k} {direction}, text_{k} {direction}, "
-        ));
-    }
-    let filter = condition(&query.filter);
-    let bins: Vec<String> = bins(query.view).iter().map(|bin| (*bin as i64).to_string()).collect();
-    let (mut which, mut place) = (String::new(), Vec::new());
-    if experiment_of(&query.filter).is_some() {
-        let wanted = wanted(connection, &query.filter)?;
-        place.push(Bound::Integer(wanted.first().copied().unwrap_or(-1)));
-        which.push_str("e.experiment = ? AND ");
-    }
-    bound.extend(place);
-    bound.extend(filter.bound);
-    let sql = format!(
-        "SELECT e.n, e.started_at, e.id{columns} FROM evaluation e \
-         WHERE {which}e.bin IN ({}) AND {} ORDER BY {terms}e.started_at DESC, e.id LIMIT ?",
-        bins.join(", "),
-        filter.sql
-    );
-    // What a token passes over is read, and may be everything.
-    bound.push(if query.after.is_none() { limit(query) } else { Bound::Integer(-1) });
-    Ok(Condition::new(sql, bound))
-}
-
-/// The columns of a key, and what is bound in them.
-fn key_columns(
-    connection: &Connection,
-    field: &Field,
-) -> Result<([String; 4], Vec<Bound>), StoreError> {
-    let null = || "NULL".to_owned();
-    Ok(match place(field) {
-        Place::Column(column) => {
-            let missing = format!("({column}) IS NULL");
-            match field {
-                Field::StartedAt | Field::EndedAt | Field::ModelVersion => {
-                    ([missing, NUMBER.to_string(), column.to_owned(), null()], Vec::new())
-                }
-                _ => ([missing, TEXT.to_string(), null(), column.to_owned()], Vec::new()),
-            }
-        }
-        Place::Tag(name) => {
-            let value = "(SELECT value FROM tag WHERE evaluation = e.n AND name = ?)".to_owned();
-            let name = Bound::Text(name);
-            (
-                [format!("{value} IS NULL"), TEXT.to_string(), null(), value],
-                vec![name.clone(), name],
-            )
-        }
-        Place::Param(name) => {
-            let read = |what: &str| {
-                format!("(SELECT {what} FROM param WHERE evaluation = e.n AND name = ?)")
-            };
-            let missing = format!("NOT EXISTS {}", read("1"));
-            let kind = format!(
-                "CASE WHEN NOT is_number THEN {TEXT} WHEN number IS NULL THEN {NAN} ELSE {NUMBER} END"
-            );
-            let text = read("CASE WHEN is_number THEN NULL ELSE text END");
-            let name = Bound::Text(name);
-            ([missing, read(&kind), read("number"), text], vec![name; 4])
-        }
-        Place::Series { metric, column, there } => {
-            let key = series::key_number(connection, &metric.as_str().into())?.unwrap_or(-1);
-            let read = |what: &str| {
-                format!(
-                    "(SELECT {what} FROM series WHERE evaluation = e.n AND key = ? AND {there})"
-                )
-            };
-            let missing = format!("NOT EXISTS {}", read("1"));
-            let kind = format!("CASE WHEN {column} IS NULL THEN {NAN} ELSE {NUMBER} END");
-            let bound = vec![Bound::Integer(key); 3];
-            ([missing, read(&kind), read(column), null()], bound)
-        }
-    })
 }
 
 #[cfg(test)]

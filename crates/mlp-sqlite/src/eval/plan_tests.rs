@@ -3,7 +3,7 @@
 use super::*;
 use crate::database::Database;
 use mlp_core::Direction;
-use mlp_eval::{EvalStore, NewEvaluation, Stage};
+use mlp_eval::{EvalStore, Keys, NewEvaluation, Projection, Stage};
 
 /// A database with enough in it that the planner has a choice.
 fn filled() -> (tempfile::TempDir, Database) {
@@ -33,53 +33,212 @@ fn assert_no_scan(plan: &[String]) {
     assert!(!plan.iter().any(|line| line.starts_with("SCAN")), "{plan:#?}");
 }
 
-#[test]
-fn pages_by_start_and_by_metric_are_read_from_an_index() {
-    let (_folder, database) = filled();
-    let filter = Filter::experiment("e1")
+fn sorts(plan: &[String]) -> bool {
+    plan.iter().any(|line| line.contains("TEMP B-TREE"))
+}
+
+/// Filters with and without an experiment, on several kinds of keys.
+fn filters() -> [Filter; 2] {
+    let conditions = Filter::everything()
         .and(Filter::metric("acc", Operator::Greater, 3.0))
         .and(Filter::tag("team", "red"))
         .and(Filter::compare(Field::Param("lr".into()), Operator::Equal, "7"));
-    database
-        .read(|connection| {
-            for filter in [Filter::everything(), filter] {
-                let query = Query::new(filter.clone());
-                for part in parts_by_start(connection, &query)? {
-                    let plan = plan(connection, &part);
-                    assert_no_scan(&plan);
-                    assert!(
-                        plan[0].contains("SEARCH e USING COVERING INDEX evaluation_by_")
-                            || plan[0].contains("SEARCH e USING INDEX evaluation_by_"),
-                        "{plan:#?}"
-                    );
-                    assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
-                }
-                for direction in [Direction::Maximize, Direction::Minimize] {
-                    let order = Order::best(Field::metric("acc"), direction);
-                    let sorting = order.sorting;
-                    let query = Query::new(filter.clone()).with_order(order).with_limit(1);
-                    let parts =
-                        parts_by_metric(connection, &query, "acc", sorting, Phase::Numbers, None)?;
-                    assert!(!parts.is_empty());
-                    for part in parts {
-                        let plan = plan(connection, &part);
+    [conditions.clone(), Filter::experiment("e1").and(conditions)]
+}
+
+/// The token after the first page of a query.
+fn token(database: &Database, query: &Query) -> Query {
+    let page = database.query(&query.clone().with_limit(3)).unwrap();
+    query.clone().with_after(Some(page.next.unwrap()))
+}
+
+#[test]
+fn pages_by_start_are_read_from_an_index_in_both_directions_with_and_without_a_token() {
+    let (_folder, database) = filled();
+    for filter in [Filter::everything(), Filter::experiment("e1")].into_iter().chain(filters()) {
+        for order in [Order::ascending(Field::StartedAt), Order::descending(Field::StartedAt)] {
+            let query = Query::new(filter.clone()).with_order(order.clone());
+            let some = Query::new(Filter::everything()).with_order(order.clone());
+            let after = query.clone().with_after(token(&database, &some).after);
+            for query in [query, after] {
+                database
+                    .read(|connection| {
+                        let scope = scope(connection, &filter)?.unwrap();
+                        let statement = start_statement(&query, order.sorting, scope, Bin::InUse);
+                        let plan = plan(connection, &statement);
                         assert_no_scan(&plan);
+                        let index = format!("INDEX {} (", scope.index_of_starts());
+                        assert!(plan[0].starts_with("SEARCH e USING") && plan[0].contains(&index));
                         assert!(
-                            plan[0].contains("SEARCH s USING INDEX series_by_value")
-                                || plan[0]
-                                    .contains("SEARCH s USING COVERING INDEX series_by_value"),
-                            "{plan:#?}"
+                            query.after.is_none() || plan[0].contains("started_at"),
+                            "a token is sought: {plan:#?}"
                         );
-                        assert!(
-                            !plan.iter().any(|line| line.contains("FOR ORDER BY")),
-                            "{plan:#?}"
-                        );
-                    }
-                }
+                        // Against the order of the index only equal starts are sorted.
+                        let last = |line: &String| line.ends_with("FOR LAST TERM OF ORDER BY");
+                        let is_fine = !sorts(&plan)
+                            || order.sorting == Sorting::Ascending && plan.iter().any(last);
+                        assert!(is_fine, "{plan:#?}");
+                        Ok(())
+                    })
+                    .unwrap();
             }
-            Ok(())
-        })
-        .unwrap();
+        }
+    }
+}
+
+#[test]
+fn pages_by_a_metric_are_read_from_an_index_in_each_phase_with_and_without_a_token() {
+    let (_folder, database) = filled();
+    let position =
+        Position::new(vec![None], Timestamp::from_micros(7), mlp_core::EvaluationId::generate());
+    for filter in [Filter::everything(), Filter::experiment("e1")].into_iter().chain(filters()) {
+        for direction in [Direction::Maximize, Direction::Minimize] {
+            let order = Order::best(Field::metric("acc"), direction);
+            let sorting = order.sorting;
+            let query = Query::new(filter.clone()).with_order(order).with_limit(1);
+            database
+                .read(|connection| {
+                    let scope = scope(connection, &filter)?.unwrap();
+                    let key = series::key_number(connection, &"acc".into())?;
+                    let query = &query;
+                    let walk = Walk { connection, query, metric: "acc", sorting, scope, key };
+                    let values = format!("INDEX {} (", scope.index_of_values());
+                    for beyond in [None, Some(5.0)] {
+                        let statement = walk.values_statement(Bin::InUse, beyond).unwrap();
+                        let plan = plan(connection, &statement);
+                        assert_no_scan(&plan);
+                        assert!(plan[0].starts_with("SEARCH s") && plan[0].contains(&values));
+                        assert!(beyond.is_none() || plan[0].contains("last"), "{plan:#?}");
+                        assert!(!sorts(&plan), "{plan:#?}");
+                    }
+                    for (value, from) in [5.0, f64::NAN]
+                        .into_iter()
+                        .flat_map(|value| [(value, None), (value, Some(&position))])
+                    {
+                        let statement = walk.ties_statement(Bin::InUse, value, from).unwrap();
+                        let plan = plan(connection, &statement);
+                        assert_no_scan(&plan);
+                        assert!(plan[0].starts_with("SEARCH s") && plan[0].contains(&values));
+                        assert!(plan[0].contains("last=?"), "{plan:#?}");
+                        assert!(from.is_none() || plan[0].contains("started_at"), "{plan:#?}");
+                        // Only what has one value and one start is sorted by its id.
+                        let last = |line: &String| line.ends_with("FOR LAST TERM OF ORDER BY");
+                        assert!(!sorts(&plan) || plan.iter().any(last), "{plan:#?}");
+                    }
+                    for from in [None, Some(&position)] {
+                        let plan = plan(connection, &walk.missing_statement(Bin::InUse, from));
+                        assert_no_scan(&plan);
+                        let index = format!("INDEX {} (", scope.index_of_starts());
+                        assert!(plan[0].contains(&index) && !sorts(&plan), "{plan:#?}");
+                    }
+                    Ok(())
+                })
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn counts_and_other_orders_read_one_experiment_by_its_index_and_never_a_whole_table() {
+    let (_folder, database) = filled();
+    for filter in [Filter::everything(), Filter::experiment("e1")].into_iter().chain(filters()) {
+        let order = Order::ascending(Field::Param("lr".into()));
+        let query = Query::new(filter.clone()).with_order(order.clone());
+        let some = Query::new(Filter::everything()).with_order(order);
+        let after = query.clone().with_after(token(&database, &some).after);
+        database
+            .read(|connection| {
+                let scope = scope(connection, &filter)?.unwrap();
+                let index = format!("INDEX {} (", scope.index_of_starts());
+                let statements = [
+                    count_statement(scope, condition(&filter)),
+                    sorted::statement(connection, &query, scope)?,
+                    sorted::statement(connection, &after, scope)?,
+                ];
+                for statement in statements {
+                    let plan = plan(connection, &statement);
+                    // What is between the keys and the token is no table.
+                    let tables = plan.iter().filter(|line| !line.contains("subquery")).cloned();
+                    assert_no_scan(&tables.collect::<Vec<_>>());
+                    assert!(plan.iter().any(|line| line.contains(&index)), "{plan:#?}");
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn equal_values_are_read_from_the_index_and_not_sorted_however_many_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = crate::Options::new().with_durability(crate::Durability::Normal);
+    let database = Database::open_with(folder.path().join("mlp.db"), &options).unwrap();
+    for k in 0..3_000 {
+        let at = Timestamp::from_micros(k);
+        let run = NewEvaluation::new(format!("e{}", k % 2), Stage::Test, at);
+        let value = if k % 3 == 0 { f64::NAN } else { 1.0 };
+        database.create(&run.with_metric("acc", value)).unwrap();
+    }
+    for filter in [Filter::everything(), Filter::experiment("e1")] {
+        let order = Order::descending(Field::metric("acc"));
+        let query = &Query::new(filter.clone()).with_order(order).with_limit(10);
+        let middle = database.query(&query.clone().with_limit(500)).unwrap().next.unwrap();
+        let from = middle.position();
+        database
+            .read(|connection| {
+                let scope = scope(connection, &filter)?.unwrap();
+                let key = series::key_number(connection, &"acc".into())?;
+                let sorting = Sorting::Descending;
+                let walk = Walk { connection, query, metric: "acc", sorting, scope, key };
+                let statements = [
+                    walk.values_statement(Bin::InUse, None),
+                    walk.ties_statement(Bin::InUse, 1.0, None),
+                    walk.ties_statement(Bin::InUse, 1.0, Some(from)),
+                    walk.ties_statement(Bin::InUse, f64::NAN, None),
+                ];
+                for statement in statements {
+                    let statement = statement.unwrap();
+                    let mut prepared = connection.prepare(&statement.sql).unwrap();
+                    let rows = prepared.query(params_from_iter(statement.bound)).unwrap();
+                    assert_eq!(rows.mapped(|_| Ok(())).count(), 11);
+                    let steps = prepared.get_status(rusqlite::StatementStatus::VmStep);
+                    assert!(steps < 1_000, "{steps} steps: {}", statement.sql);
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_projection_reads_only_the_records_that_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("mlp.db")).unwrap();
+    for k in 0..5 {
+        let mut run = NewEvaluation::new("wide", Stage::Test, Timestamp::from_micros(k));
+        for name in 0..100 {
+            run = run.with_param(format!("p{name}"), name).with_tag(format!("t{name}"), "x");
+            run = run.with_metric(format!("m{name}"), 0.5);
+        }
+        database.create(&run).unwrap();
+    }
+    let read = |projection: Projection| {
+        let query = Query::new(Filter::experiment("wide")).with_projection(projection);
+        let before = super::super::RECORDS.with(std::cell::Cell::get);
+        let page = database.query(&query).unwrap();
+        let read = super::super::RECORDS.with(std::cell::Cell::get) - before;
+        let one = page.evaluations[0].clone();
+        (read, [one.params.len(), one.tags.len(), one.series.len(), one.metrics.len()])
+    };
+    assert_eq!(read(Projection::nothing()), (0, [0; 4]));
+    // One record of each evaluation, and what the metric's key means once.
+    let one = |keys: &str| Keys::only([keys]);
+    assert_eq!(read(Projection::nothing().with_params(one("p7"))), (5, [1, 0, 0, 0]));
+    assert_eq!(read(Projection::nothing().with_tags(one("t7"))), (5, [0, 1, 0, 0]));
+    assert_eq!(read(Projection::nothing().with_metrics(one("m7"))), (6, [0, 0, 1, 1]));
+    assert_eq!(read(Projection::nothing().with_metrics(one("absent"))), (0, [0; 4]));
+    // All of them, and each key once.
+    assert_eq!(read(Projection::default()), (5 * 300 + 100, [100; 4]));
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use mlp_core::{
     ContentHash, DatasetRef, EvaluationId, ParamValue, StoreError, Timestamp, VersionNumber,
 };
-use mlp_eval::{Lifecycle, NewEvaluation, Stage, Status};
+use mlp_eval::{Keys, Lifecycle, NewEvaluation, Stage, Status};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row};
 
-use super::{missing, optional};
+use super::{count_record, missing, optional};
 use crate::checksum::Checksum;
 use crate::error::{Sql, corrupt, store};
 use crate::session::Session;
@@ -308,6 +308,7 @@ pub(super) fn insert_param(
 }
 
 fn param_of(row: &Row<'_>) -> Sql<(String, String, i64, i64)> {
+    count_record();
     let (name, value, text): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
     let read = ParamRow {
         evaluation: row.get(0)?,
@@ -334,10 +335,19 @@ pub(super) fn param(
         .transpose()
 }
 
+/// The parameters that are asked for: by name those that are named.
 pub(super) fn params(
     connection: &Connection,
     evaluation: i64,
+    keys: &Keys,
 ) -> Result<Vec<(String, String)>, StoreError> {
+    if let Keys::Only(names) = keys {
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(param(connection, evaluation, name)?.map(|value| (name.clone(), value)));
+        }
+        return Ok(found);
+    }
     let sql = "SELECT * FROM param WHERE evaluation = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(store)?;
     let rows = statement.query_map([evaluation], param_of).map_err(store)?;
@@ -362,6 +372,7 @@ fn tag_checksum(evaluation: i64, name: &str, value: &str) -> i64 {
 }
 
 fn tag_of(row: &Row<'_>) -> Sql<(i64, String, String, i64)> {
+    count_record();
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
 
@@ -408,20 +419,31 @@ pub(super) fn remove_tag(
     Ok(gone.is_some())
 }
 
+/// The tags that are asked for: by name those that are named.
 pub(super) fn tags(
     connection: &Connection,
     evaluation: i64,
+    keys: &Keys,
 ) -> Result<Vec<(String, String)>, StoreError> {
-    let sql = "SELECT * FROM tag WHERE evaluation = ?1";
-    let mut statement = connection.prepare_cached(sql).map_err(store)?;
-    let rows = statement.query_map([evaluation], tag_of).map_err(store)?;
-    rows.map(|row| {
-        let (evaluation, name, value, stored) = row.map_err(store)?;
+    let checked = |(evaluation, name, value, stored): (i64, String, String, i64)| {
         let fits = tag_checksum(evaluation, &name, &value) == stored;
         let value = checked("tag", &name, value, fits)?;
         Ok((name, value))
-    })
-    .collect()
+    };
+    if let Keys::Only(names) = keys {
+        let sql = "SELECT * FROM tag WHERE evaluation = ?1 AND name = ?2";
+        let mut statement = connection.prepare_cached(sql).map_err(store)?;
+        let mut found = Vec::new();
+        for name in names {
+            let row = optional(statement.query_row((evaluation, name), tag_of))?;
+            found.extend(row.map(checked).transpose()?);
+        }
+        return Ok(found);
+    }
+    let sql = "SELECT * FROM tag WHERE evaluation = ?1";
+    let mut statement = connection.prepare_cached(sql).map_err(store)?;
+    let rows = statement.query_map([evaluation], tag_of).map_err(store)?;
+    rows.map(|row| checked(row.map_err(store)?)).collect()
 }
 
 /// Removes everything that a table holds of an evaluation.

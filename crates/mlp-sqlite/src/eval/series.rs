@@ -1,13 +1,13 @@
 //! Series: their points, and a summary of each that is kept as it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use mlp_core::{Labels, StoreError, Timestamp};
-use mlp_eval::{MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
+use mlp_eval::{Keys, MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
 use rusqlite::{Connection, Row};
 
-use super::optional;
 use super::rows::{Bin, EvaluationRow};
+use super::{count_record, optional};
 use crate::checksum::Checksum;
 use crate::error::{Sql, corrupt, store};
 use crate::session::Session;
@@ -23,6 +23,7 @@ fn key_checksum(n: i64, metric: &str, context: &str) -> i64 {
 }
 
 fn key_of(row: &Row<'_>) -> Sql<(i64, String, String, i64)> {
+    count_record();
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
 
@@ -81,14 +82,20 @@ fn new_key(session: &Session<'_>, key: &SeriesKey) -> Result<i64, StoreError> {
 fn key_by_number(connection: &Connection, n: i64) -> Result<SeriesKey, StoreError> {
     let mut statement =
         connection.prepare_cached("SELECT * FROM series_key WHERE n = ?1").map_err(store)?;
-    let broken = |reason: &str| corrupt(format!("series key {n}"), reason);
     let row = optional(statement.query_row([n], key_of))?;
-    let (n, metric, context, stored) = row.ok_or_else(|| broken("it is not there"))?;
+    let row = row.ok_or_else(|| corrupt(format!("series key {n}"), "it is not there"))?;
+    checked_key(row).map(|(_, key)| key)
+}
+
+fn checked_key(
+    (n, metric, context, stored): (i64, String, String, i64),
+) -> Result<(i64, SeriesKey), StoreError> {
+    let broken = |reason: &str| corrupt(format!("series key {n} ({metric:?})"), reason);
     if key_checksum(n, &metric, &context) != stored {
         return Err(broken("its checksum does not fit"));
     }
     let context = serde_json::from_str(&context).map_err(|error| broken(&error.to_string()))?;
-    Ok(SeriesKey { metric, context })
+    Ok((n, SeriesKey { metric, context }))
 }
 
 /// A series of one evaluation as it is stored.
@@ -99,7 +106,12 @@ struct SeriesRow {
     bin: Bin,
     numbers: Numbers,
     summary: Vec<u8>,
+    /// That of the evaluation, by which equal values are sorted. It came with the fourth schema, and is no part of the checksum.
+    started_at: i64,
 }
+
+const COLUMNS: &str = "evaluation, key, experiment, bin, is_nan, last, least, greatest, has_mean, mean, points, \
+                       step_of_least, step_of_greatest, summary, started_at, checksum";
 
 /// What filters and orders read; NaN is missing here, as SQLite stores it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -141,6 +153,7 @@ impl SeriesRow {
             bin: evaluation.bin,
             numbers: Numbers::of(summary),
             summary: encode(summary),
+            started_at: evaluation.started_at,
         }
     }
 
@@ -165,6 +178,7 @@ impl SeriesRow {
     }
 
     fn read(row: &Row<'_>) -> Sql<(Self, i64)> {
+        count_record();
         let numbers = Numbers {
             is_nan: row.get(4)?,
             last: row.get(5)?,
@@ -183,8 +197,9 @@ impl SeriesRow {
             bin: row.get(3)?,
             numbers,
             summary: row.get(13)?,
+            started_at: row.get(14)?,
         };
-        Ok((read, row.get(14)?))
+        Ok((read, row.get(15)?))
     }
 
     fn checked((row, stored): (Self, i64)) -> Result<Self, StoreError> {
@@ -197,7 +212,7 @@ impl SeriesRow {
     }
 
     fn put(&self, session: &Session<'_>) -> Result<(), StoreError> {
-        let sql = "INSERT INTO series VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
+        let sql = "INSERT INTO series VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
                    ON CONFLICT (evaluation, key) DO UPDATE SET bin = ?4, is_nan = ?5, last = ?6, least = ?7, \
                    greatest = ?8, has_mean = ?9, mean = ?10, points = ?11, step_of_least = ?12, \
                    step_of_greatest = ?13, summary = ?14, checksum = ?15";
@@ -219,7 +234,8 @@ impl SeriesRow {
                 self.numbers.step_of_least,
                 self.numbers.step_of_greatest,
                 self.summary,
-                checksum
+                checksum,
+                self.started_at
             ])
             .map_err(store)?;
         session.added("series", checksum);
@@ -265,36 +281,82 @@ fn find(
     evaluation: i64,
     key: i64,
 ) -> Result<Option<SeriesRow>, StoreError> {
-    let sql = "SELECT * FROM series WHERE evaluation = ?1 AND key = ?2";
-    let mut statement = connection.prepare_cached(sql).map_err(store)?;
+    let sql = format!("SELECT {COLUMNS} FROM series WHERE evaluation = ?1 AND key = ?2");
+    let mut statement = connection.prepare_cached(&sql).map_err(store)?;
     let row = optional(statement.query_row((evaluation, key), SeriesRow::read))?;
     row.map(SeriesRow::checked).transpose()
 }
 
 fn of_evaluation(connection: &Connection, evaluation: i64) -> Result<Vec<SeriesRow>, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT * FROM series WHERE evaluation = ?1").map_err(store)?;
+    let sql = format!("SELECT {COLUMNS} FROM series WHERE evaluation = ?1");
+    let mut statement = connection.prepare_cached(&sql).map_err(store)?;
     let rows = statement.query_map([evaluation], SeriesRow::read).map_err(store)?;
     rows.map(|row| SeriesRow::checked(row.map_err(store)?)).collect()
 }
 
-/// The summaries of an evaluation by key, as far as the metric is asked for.
-pub(super) fn summaries(
-    connection: &Connection,
-    evaluation: i64,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<SeriesSummary>, StoreError> {
-    let mut summaries = Vec::new();
-    for row in of_evaluation(connection, evaluation)? {
-        let key = key_by_number(connection, row.key)?;
-        if wanted(&key.metric) {
+/// Of more keys than this, all series of an evaluation are read and the others passed over: it has most of them, or few at all.
+const MOST_LOOKED_UP: usize = 64;
+
+/// Reads the summaries of evaluations, as far as their metrics are asked for; what keys mean is looked up once.
+pub(super) struct Summaries {
+    known: HashMap<i64, SeriesKey>,
+    /// The numbers of the keys that are asked for; none if all are.
+    only: Option<Vec<i64>>,
+}
+
+impl Summaries {
+    pub(super) fn new(connection: &Connection, metrics: &Keys) -> Result<Self, StoreError> {
+        let Keys::Only(metrics) = metrics else {
+            return Ok(Self { known: HashMap::new(), only: None });
+        };
+        // In any context.
+        let sql = "SELECT * FROM series_key WHERE metric = ?1";
+        let mut statement = connection.prepare_cached(sql).map_err(store)?;
+        let (mut known, mut only) = (HashMap::new(), Vec::new());
+        for metric in metrics {
+            for row in statement.query_map([metric], key_of).map_err(store)? {
+                let (n, key) = checked_key(row.map_err(store)?)?;
+                known.insert(n, key);
+                only.push(n);
+            }
+        }
+        Ok(Self { known, only: Some(only) })
+    }
+
+    /// The summaries of an evaluation by key.
+    pub(super) fn of(
+        &mut self,
+        connection: &Connection,
+        evaluation: i64,
+    ) -> Result<Vec<SeriesSummary>, StoreError> {
+        let rows = match &self.only {
+            Some(only) if only.len() <= MOST_LOOKED_UP => {
+                let mut rows = Vec::new();
+                for key in only {
+                    rows.extend(find(connection, evaluation, *key)?);
+                }
+                rows
+            }
+            _ => of_evaluation(connection, evaluation)?,
+        };
+        let mut summaries = Vec::new();
+        for row in rows {
+            let key = match self.known.get(&row.key) {
+                Some(key) => key.clone(),
+                None if self.only.is_some() => continue,
+                None => {
+                    let key = key_by_number(connection, row.key)?;
+                    self.known.insert(row.key, key.clone());
+                    key
+                }
+            };
             let what =
                 || corrupt(format!("series {key} of evaluation {evaluation}"), "it has no summary");
             summaries.push(decode(key.clone(), &row.summary).ok_or_else(what)?);
         }
+        summaries.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(summaries)
     }
-    summaries.sort_by(|one, other| one.key.cmp(&other.key));
-    Ok(summaries)
 }
 
 /// Adds points to the series of an evaluation, which has none yet if it is new; one that is there is not added again.
@@ -428,7 +490,7 @@ pub(super) fn tables() -> [Checked; 3] {
         },
         Checked {
             table: "series",
-            sql: "SELECT * FROM series".to_owned(),
+            sql: format!("SELECT {COLUMNS} FROM series"),
             sum: |_, row| {
                 let (row, _) = SeriesRow::read(row)?;
                 Ok((format!("{} of evaluation {}", row.key, row.evaluation), row.checksum()))

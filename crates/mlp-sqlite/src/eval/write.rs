@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mlp_core::{EvaluationId, StoreError};
-use mlp_eval::{Batch, MetricPoint, NewEvaluation, SeriesKey, hold_of};
+use mlp_eval::{Batch, Keys, LEGAL_HOLD, MetricPoint, NewEvaluation, PIN, SeriesKey, hold_of};
 
 use super::rows::{self, Bin, EvaluationRow};
 use super::{KIND, experiments, series};
@@ -129,7 +129,8 @@ pub(super) fn purge(session: &Session<'_>, id: EvaluationId) -> Result<(), Store
 
 /// Removes an evaluation with everything it has, unless somebody holds it.
 pub(super) fn remove(session: &Session<'_>, row: &EvaluationRow) -> Result<(), StoreError> {
-    let tags: BTreeMap<_, _> = rows::tags(session.connection, row.n)?.into_iter().collect();
+    let holds = Keys::only([PIN, LEGAL_HOLD]);
+    let tags: BTreeMap<_, _> = rows::tags(session.connection, row.n, &holds)?.into_iter().collect();
     if let Some(reason) = hold_of(|name| tags.get(name).map(String::as_str)) {
         return Err(StoreError::conflict(KIND, row.id, reason));
     }

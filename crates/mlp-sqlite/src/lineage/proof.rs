@@ -65,7 +65,7 @@ fn row(row: &rusqlite::Row<'_>) -> Result<Row, StoreError> {
 
 /// Compares the chain with itself, and all that is derived from it with the chain.
 pub(crate) fn verify(connection: &Connection, report: &mut Report) -> Result<(), StoreError> {
-    let mut edges = HashSet::new();
+    let (mut nodes, mut edges) = (HashSet::new(), HashSet::new());
     let fault = walk(connection, None, |row| {
         let (record, model) = match &row.entry.event {
             Event::Recorded(record) => (record.id, Some(record.model.to_string())),
@@ -78,15 +78,28 @@ pub(crate) fn verify(connection: &Connection, report: &mut Report) -> Result<(),
             report.add(what, "it is kept under the name of another");
         }
         let (child, _, parents) = links(&row.entry.event);
+        let child = to_json(&child)?;
         for (parent, _) in parents {
-            edges.insert((to_json(&child)?, to_json(&parent)?));
+            let parent = to_json(&parent)?;
+            nodes.insert(parent.clone());
+            edges.insert((child.clone(), parent));
         }
+        nodes.insert(child);
         Ok(())
     })?;
     if let Some(fault) = fault {
         report.add("lineage chain", fault.to_string());
         // What comes after the fault is not known, and neither is what should be derived from it.
         return Ok(());
+    }
+    let mut statement = connection.prepare("SELECT name FROM lineage_node").map_err(store)?;
+    for name in statement.query_map([], |row| row.get::<_, String>(0)).map_err(store)? {
+        if !nodes.remove(&name.map_err(store)?) {
+            report.add("lineage graph", "it has a node that no entry tells of");
+        }
+    }
+    if !nodes.is_empty() {
+        report.add("lineage graph", format!("it lacks {} nodes that entries tell of", nodes.len()));
     }
     let sql = "SELECT child.name, parent.name FROM lineage_edge AS edge \
                LEFT JOIN lineage_node AS child ON child.n = edge.child \

@@ -57,6 +57,10 @@ fn make_checksums_fit(connection: &Connection) {
 
 fn forged(folder: &std::path::Path, change: &str) -> Database {
     drop(filled(folder));
+    forge(folder, change)
+}
+
+fn forge(folder: &std::path::Path, change: &str) -> Database {
     let connection = Connection::open(folder.join("mlp.db")).unwrap();
     connection.execute_batch(change).unwrap();
     make_checksums_fit(&connection);
@@ -129,6 +133,28 @@ fn a_graph_that_says_something_else_than_the_chain_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let report = forged(folder.path(), change).verify().unwrap().to_string();
         assert!(report.contains("lineage graph"), "{change}: {report}");
+    }
+}
+
+#[test]
+fn a_record_whose_node_is_gone_is_found_though_no_edge_is() {
+    for (change, reason) in [
+        ("SELECT 1", None),
+        ("DELETE FROM lineage_node WHERE n = 7", Some("it lacks 1 nodes")),
+        ("INSERT INTO lineage_node VALUES (8, '\"nothing\"', 0)", Some("a node that no entry")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let database = filled(folder.path());
+        // Nothing leads to it, and it leads to nothing.
+        database.record(Record::new(model(), Timestamp::from_micros(9))).unwrap();
+        drop(database);
+        let report = forge(folder.path(), change).verify().unwrap();
+        let found = report.findings.first().map(|finding| finding.reason.as_str());
+        let is_as_expected = match (found, reason) {
+            (Some(found), Some(reason)) => found.contains(reason),
+            (found, reason) => found.is_none() && reason.is_none(),
+        };
+        assert!(is_as_expected, "{change}: {report}");
     }
 }
 

@@ -2,8 +2,8 @@
 
 use mlp_core::Timestamp;
 use mlp_eval::{
-    Batch, EvalStore, Field, Filter, MAX_FILTER_TERMS, NewEvaluation, Operator, Query, Stage,
-    testing,
+    Batch, EvalStore, Field, Filter, InMemoryEvalStore, MAX_FILTER_TERMS, NewEvaluation, Operator,
+    Order, Page, Query, Stage, View, testing,
 };
 use mlp_sqlite::Database;
 
@@ -48,6 +48,59 @@ fn lineage_and_registry_keep_their_contracts_and_every_record_its_checksum() {
         let report = database.verify().unwrap();
         assert!(report.is_sound(), "{report}");
         std::fs::remove_dir_all(database.path().parent().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn pages_among_ties_are_those_of_the_store_in_memory() {
+    let (database, memory) = (fresh(), InMemoryEvalStore::new());
+    for k in 0..180_i64 {
+        // Few values, few starts, NaN, infinities, zeros of both signs, and some without the metric.
+        let start = Timestamp::from_micros(k * 7 % 5);
+        let mut run = NewEvaluation::new(format!("e{}", k % 3), Stage::Test, start);
+        let values = [1.0, -0.0, 0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1.0];
+        if k % 8 > 0 {
+            run = run.with_metric("m", values[(k * 5 % 7) as usize]);
+        }
+        if k % 4 > 0 {
+            run = run.with_param("p", k % 3).with_tag("t", (k % 2).to_string());
+        }
+        for store in [&database as &dyn EvalStore, &memory] {
+            store.create(&run).unwrap();
+            if k % 10 == 9 {
+                store.delete(run.id).unwrap();
+            }
+        }
+    }
+    let orders = |sorting: fn(Field) -> Order| {
+        let keys = [
+            vec![sorting(Field::metric("m"))],
+            vec![sorting(Field::StartedAt)],
+            vec![sorting(Field::Param("p".into()))],
+            vec![sorting(Field::Tag("t".into())), Order::ascending(Field::metric("m"))],
+            vec![sorting(Field::metric("m")), Order::descending(Field::Param("p".into()))],
+        ];
+        keys.into_iter()
+    };
+    for filter in [Filter::everything(), Filter::experiment("e1")] {
+        for order in orders(Order::ascending).chain(orders(Order::descending)) {
+            for (view, limit) in [(View::Active, 7), (View::All, 1), (View::Active, 50)] {
+                let mut query = Query::new(filter.clone()).with_view(view).with_limit(limit);
+                query.order = order.clone();
+                loop {
+                    let [page, expected] =
+                        [&database as &dyn EvalStore, &memory].map(|s| s.query(&query).unwrap());
+                    let ids =
+                        |page: &Page| page.evaluations.iter().map(|e| e.id).collect::<Vec<_>>();
+                    assert_eq!(ids(&page), ids(&expected), "{query:?}");
+                    assert_eq!(page.next.is_some(), expected.next.is_some(), "{query:?}");
+                    query.after = page.next;
+                    if query.after.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -110,7 +110,7 @@ fn files_of_others_newer_ones_and_garbage_are_refused_and_left_alone() {
     drop(Database::open(&path).unwrap());
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let newer = Database::open(&path).unwrap_err();
-    assert!(matches!(newer, StoreError::NewerSchema { found: 99, supported: 3 }), "{newer:?}");
+    assert!(matches!(newer, StoreError::NewerSchema { found: 99, supported: 4 }), "{newer:?}");
 
     for garbage in [&b"not a database at all, but a text that is long enough"[..], &[0xff; 5_000]] {
         let path = folder.path().join("garbage.db");
@@ -131,11 +131,127 @@ fn files_of_others_newer_ones_and_garbage_are_refused_and_left_alone() {
     assert!(Database::open(folder.path().join("no/such/folder/mlp.db")).is_err());
 }
 
+/// Every file in a folder with its bytes, but for the index of a log, which whoever reads it makes.
+fn contents(folder: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| !entry.file_name().to_string_lossy().ends_with("-shm"))
+        .map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_file_of_another_program_with_a_log_is_refused_and_its_log_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    let foreign = rusqlite::Connection::open(&path).unwrap();
+    foreign
+        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1);")
+        .unwrap();
+    // What a killed process leaves: the log is not copied into the file.
+    let left = tempfile::tempdir().unwrap();
+    for name in ["other.db", "other.db-wal"] {
+        std::fs::copy(folder.path().join(name), left.path().join(name)).unwrap();
+    }
+    drop(foreign);
+    let before = contents(left.path());
+    let path = left.path().join("other.db");
+    for _ in 0..2 {
+        let refused = Database::open(&path).unwrap_err();
+        assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused:?}");
+        assert_eq!(contents(left.path()), before, "its files were changed");
+    }
+    let foreign = rusqlite::Connection::open(&path).unwrap();
+    let a: i64 = foreign.query_row("SELECT a FROM t", [], |row| row.get(0)).unwrap();
+    assert_eq!(a, 1);
+}
+
+#[test]
+fn without_its_log_a_file_is_what_it_was_when_the_log_was_copied_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mlp.db");
+    {
+        let database = Database::open(&path).unwrap();
+        (0..5).for_each(|k| step(&database, k).unwrap());
+    }
+    let database = Database::open(&path).unwrap();
+    (5..10).for_each(|k| step(&database, k).unwrap());
+    let left = folder.path().join("left.db");
+    std::fs::copy(&path, &left).unwrap();
+    assert!(std::fs::metadata(folder.path().join("mlp.db-wal")).unwrap().len() > 0);
+    drop(database);
+    let opened = Database::open(&left).unwrap();
+    assert!(opened.verify().unwrap().is_sound());
+    assert_eq!(opened.count(&Filter::everything()).unwrap(), 5, "the log held the rest");
+}
+
+/// What opening and reading a file of any bytes may come to: an answer or a typed error; and the file is still there.
+fn open_anything(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let path = folder.join(name);
+    for suffix in ["-wal", "-shm", "-turns"] {
+        let _ = std::fs::remove_file(folder.join(format!("{name}{suffix}")));
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let result = Database::open(&path).and_then(|database| {
+        answers(&database)?;
+        let report = database.verify()?;
+        let what = report.findings.first().map(|finding| finding.what.clone());
+        what.map_or(Ok(()), |what| {
+            Err(StoreError::Corrupt { what, reason: "found by verifying".to_owned() })
+        })
+    });
+    let left = std::fs::metadata(&path).expect("the file is never deleted");
+    assert!(left.len() > 0 || bytes.is_empty(), "the file was emptied");
+    result
+}
+
+#[test]
+fn any_bytes_are_refused_with_a_typed_error_and_no_file_is_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = filled(folder.path());
+    let mut choices = crate::power::Choices(11);
+    let (mut cut, mut noisy) = (0, 0);
+    for round in 0..150 {
+        let (bytes, is_damaged) = match round % 3 {
+            // Random bytes, some behind a head that says that they are a database.
+            0 => {
+                let length = 1 + choices.below(20_000);
+                let mut noise: Vec<u8> = (0..length).map(|_| choices.below(256) as u8).collect();
+                if round % 2 == 0 && length > 200 {
+                    noise[..100].copy_from_slice(&bytes[..100]);
+                }
+                (noise, true)
+            }
+            1 => {
+                cut += 1;
+                (bytes[..1 + choices.below(bytes.len() - 1)].to_vec(), true)
+            }
+            // A page of noise.
+            _ => {
+                noisy += 1;
+                let mut damaged = bytes.clone();
+                let page = choices.below(bytes.len() / 4096) * 4096;
+                damaged[page..page + 4096].fill_with(|| choices.below(256) as u8);
+                (damaged, true)
+            }
+        };
+        match open_anything(folder.path(), "any.db", &bytes) {
+            Err(StoreError::Corrupt { .. } | StoreError::NewerSchema { .. }) => {}
+            Ok(()) => assert!(!is_damaged, "round {round} passes for whole"),
+            Err(error) => panic!("round {round}: {error:?}"),
+        }
+    }
+    assert!(cut >= 40 && noisy >= 40);
+}
+
 #[test]
 fn a_file_of_each_released_schema_opens_with_everything_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    for version in 1..=3 {
+    for version in 1..=4 {
         let file = fixtures.join(format!("schema_{version}.db"));
         let path = folder.path().join(format!("{version}.db"));
         std::fs::copy(file, &path).unwrap();
@@ -158,7 +274,7 @@ fn a_file_of_each_released_schema_opens_with_everything_in_it() {
 #[test]
 #[ignore = "writes a fixture"]
 fn write_the_fixture() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/schema_3.db");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/schema_4.db");
     let database = Database::open(path).unwrap();
     (0..2).for_each(|k| step(&database, k).unwrap());
     let (epoch, _) = database.take_over().unwrap();

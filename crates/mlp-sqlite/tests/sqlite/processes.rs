@@ -1,12 +1,13 @@
 //! Several processes on one file.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mlp_eval::{EvalStore, Filter};
+use mlp_eval::{EvalStore, Filter, NewEvaluation, Stage};
 use mlp_sqlite::Database;
 
-use crate::script::{PLACE, TURNS, check_with_records, child, evaluate, open, place, step};
+use crate::script::{PLACE, TURNS, at, check_with_records, child, evaluate, id, open, place, step};
 
 const PROCESSES: u64 = 4;
 const EACH: u64 = 150;
@@ -67,6 +68,38 @@ fn a_reader_is_not_held_up_by_a_write_of_another_process() {
     other.execute_batch("ROLLBACK").unwrap();
     writer.join().unwrap().unwrap();
     assert_eq!(database.count(&Filter::everything()).unwrap(), 2);
+}
+
+#[test]
+fn readers_that_never_pause_do_not_let_the_log_grow_without_a_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mlp.db");
+    let database = Database::open(&path).unwrap();
+    let is_over = AtomicBool::new(false);
+    let reading = |number: u64| {
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        // They take turns in beginning, so that one of them reads at any moment.
+        std::thread::sleep(Duration::from_millis(number * 20));
+        while !is_over.load(Ordering::Relaxed) {
+            connection.execute_batch("BEGIN; SELECT count(*) FROM evaluation").unwrap();
+            std::thread::sleep(Duration::from_millis(60));
+            connection.execute_batch("COMMIT").unwrap();
+        }
+    };
+    let length = || std::fs::metadata(format!("{}-wal", path.display())).unwrap().len() >> 20;
+    let mut longest = 0;
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3).map(|number| scope.spawn(move || reading(number))).collect();
+        for k in 0..250 {
+            let run = NewEvaluation::new("long", Stage::Test, at(k)).with_id(id(k));
+            database.create(&run.with_tag("large", "x".repeat(1 << 20))).unwrap();
+            longest = longest.max(length());
+        }
+        is_over.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+    eprintln!("250 MiB were written, the log had at most {longest} MiB");
+    assert!((60..160).contains(&longest), "the log had {longest} MiB");
 }
 
 #[test]
