@@ -100,6 +100,12 @@ pub trait AlertSink: Debug + Send + Sync {
     /// # Errors
     /// Says whether trying again makes sense.
     fn deliver(&self, notification: &Notification) -> Result<(), SinkError>;
+
+    /// For how long the receiver takes an alert to fire that it does not hear of again; none if until it hears that it is over. What fires is
+    /// told again in time, whether anybody has acknowledged it or not.
+    fn validity(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A sink did not deliver.
