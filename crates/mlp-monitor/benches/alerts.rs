@@ -53,6 +53,24 @@ fn storm(bench: &mut Criterion) {
     group.finish();
 }
 
+/// 10,000 different alerts of one group, raised one by one.
+fn distinct(bench: &mut Criterion) {
+    let alerts: Vec<Alert> = (0..10_000).map(|k| alert(&format!("host-{k}"))).collect();
+    let mut group = bench.benchmark_group("alerts");
+    group.sample_size(10).throughput(Throughput::Elements(10_000));
+    group.bench_function("10,000 distinct raises, one by one", |b| {
+        b.iter_batched(
+            || (manager().0, alerts.clone()),
+            |(manager, alerts)| {
+                alerts.into_iter().for_each(|alert| manager.update(alert).unwrap());
+                manager
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
 /// 10,000 open alerts with ten silences and an inhibition: by host each a group of its own, or all one group.
 fn tick(bench: &mut Criterion) {
     let (manager, clock) = manager();
@@ -103,5 +121,5 @@ fn exposition(bench: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, storm, tick, rules, exposition);
+criterion_group!(benches, storm, distinct, tick, rules, exposition);
 criterion_main!(benches);

@@ -3,6 +3,7 @@
 mod engine;
 mod limit;
 mod rule;
+mod series;
 mod table;
 
 pub use engine::{Observation, RuleEngine};

@@ -29,6 +29,10 @@ pub fn check_alert_store(store: &dyn AlertStore) {
         .expect("changes are taken");
     store.apply(first, &[]).expect("no changes are taken");
 
+    let read = store.load().expect("a store can be read");
+    assert_eq!(read, rows(&[("a", "2"), ("c", "4")]), "what is kept can be read");
+    store.apply(first, &[]).expect("reading takes nothing over");
+
     let (second, kept) = store.take_over().expect("a store can be taken over");
     assert!(second > first, "epochs rise");
     assert_eq!(kept, rows(&[("a", "2"), ("c", "4")]), "changes apply in their order");

@@ -14,5 +14,9 @@ mod scripted;
 #[cfg(feature = "http")]
 #[path = "all/servers.rs"]
 mod servers;
+#[path = "all/sinks.rs"]
+mod sinks;
+#[path = "all/storm.rs"]
+mod storm;
 #[path = "all/vectors.rs"]
 mod vectors;

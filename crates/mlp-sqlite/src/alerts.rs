@@ -21,6 +21,10 @@ pub(crate) fn tables() -> Vec<Checked> {
 
 /// One manager at a time, of whatever process.
 impl AlertStore for Database {
+    fn load(&self) -> Result<AlertRows, StoreError> {
+        self.read(rows)
+    }
+
     fn take_over(&self) -> Result<(u64, AlertRows), StoreError> {
         self.write(|session| {
             let next = epoch(session.connection)? + 1;

@@ -1,6 +1,6 @@
 //! What an alert may carry: bounds, so that no label bomb costs memory or a reader's time.
 
-use mlp_core::{Alert, Labels};
+use mlp_core::{Alert, AlertStatus, Labels};
 
 use super::Fingerprint;
 use crate::error::{MonitorError, Result};
@@ -13,23 +13,27 @@ const MAX_TEXT: usize = 1_024;
 const MAX_ALL_LABELS: usize = 8_192;
 const MAX_LABEL_OF_MANY: usize = 64;
 
-/// Bounds what an alert may carry. Labels without a value are none.
+/// Bounds what an alert may carry. What is over needs no runbook any more.
 pub(crate) fn admit(alert: Alert) -> Result<Alert> {
-    if alert.runbook_url.trim().is_empty() {
+    if alert.status == AlertStatus::Firing && alert.runbook_url.trim().is_empty() {
         let name = alert.labels.get("alertname").cloned().unwrap_or_default();
         return Err(MonitorError::NoRunbook { what: "alert", name: cut(name) });
     }
-    let mut labels = alert.labels;
-    labels.retain(|_, value| !value.is_empty());
-    if labels.len() > MAX_LABELS {
-        return Err(MonitorError::LimitExceeded { what: "labels of an alert", limit: MAX_LABELS });
-    }
     Ok(Alert {
-        labels: cut_labels(labels),
+        labels: admit_labels(alert.labels)?,
         summary: cut(alert.summary),
         runbook_url: cut(alert.runbook_url),
         ..alert
     })
+}
+
+/// The labels as the manager knows them: bounded, and without those that have no value, which are none.
+pub(crate) fn admit_labels(mut labels: Labels) -> Result<Labels> {
+    labels.retain(|_, value| !value.is_empty());
+    if labels.len() > MAX_LABELS {
+        return Err(MonitorError::LimitExceeded { what: "labels of an alert", limit: MAX_LABELS });
+    }
+    Ok(cut_labels(labels))
 }
 
 /// At most 1,024 characters, the last of which says that there were more.
@@ -64,7 +68,7 @@ fn shorten(text: String, longest: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mlp_core::{AlertStatus, Severity, Timestamp};
+    use mlp_core::{Severity, Timestamp};
 
     fn alert(labels: Labels) -> Alert {
         Alert {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mlp_core::StoreError;
+use mlp_core::{StoreError, catch_panic};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,11 +11,17 @@ use super::store::{AlertChange, AlertRows, AlertStore};
 
 /// Writes changes to a store, if there is one.
 ///
+/// Changes are noted while the locks of what changed are held, so that they are in order, and written by [`flush`](Self::flush) when they
+/// are not: a slow store makes nobody wait who does not ask for its answer. What was noted together is written together.
+///
 /// A store that fails stops nobody from being told: from then on nothing is written until the whole state could be written anew.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     store: Option<(Arc<dyn AlertStore>, u64)>,
+    noted: Mutex<Vec<AlertChange>>,
     condition: Mutex<Condition>,
+    /// Held while the store is called.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -32,26 +38,39 @@ impl Book {
     /// Takes a store over, and gives what it keeps.
     pub(crate) fn open(store: Arc<dyn AlertStore>) -> Result<(Self, AlertRows), StoreError> {
         let (epoch, rows) = store.take_over()?;
-        Ok((Self { store: Some((store, epoch)), condition: Mutex::default() }, rows))
+        Ok((Self { store: Some((store, epoch)), ..Self::default() }, rows))
     }
 
     pub(crate) fn is_kept(&self) -> bool {
         self.store.is_some()
     }
 
-    pub(crate) fn apply(&self, changes: &[AlertChange]) {
-        let Some((store, epoch)) = &self.store else { return };
-        let mut condition = self.condition.lock();
-        if matches!(*condition, Condition::Well) && !changes.is_empty() {
-            *condition = after(store.apply(*epoch, changes));
+    /// Takes changes that belong together.
+    pub(crate) fn note(&self, changes: Vec<AlertChange>) {
+        if self.is_kept() && !changes.is_empty() {
+            self.noted.lock().extend(changes);
         }
     }
 
+    /// Has all written that was noted before.
+    pub(crate) fn flush(&self) {
+        let Some((store, epoch)) = &self.store else { return };
+        let _turn = self.turn.lock();
+        let changes = std::mem::take(&mut *self.noted.lock());
+        if matches!(*self.condition.lock(), Condition::Well) && !changes.is_empty() {
+            let condition = after(|| store.apply(*epoch, &changes));
+            *self.condition.lock() = condition;
+        }
+    }
+
+    /// Writes everything anew; `rows` has all that was noted.
     pub(crate) fn replace(&self, rows: &AlertRows) {
         let Some((store, epoch)) = &self.store else { return };
-        let mut condition = self.condition.lock();
-        if matches!(*condition, Condition::Behind(_)) {
-            *condition = after(store.replace(*epoch, rows));
+        let _turn = self.turn.lock();
+        self.noted.lock().clear();
+        if self.is_behind() {
+            let condition = after(|| store.replace(*epoch, rows));
+            *self.condition.lock() = condition;
         }
     }
 
@@ -71,11 +90,13 @@ impl Book {
     }
 }
 
-fn after(result: Result<(), StoreError>) -> Condition {
-    match result {
-        Ok(()) => Condition::Well,
-        Err(error @ StoreError::Conflict { .. }) => Condition::Superseded(error.to_string()),
-        Err(error) => Condition::Behind(error.to_string()),
+/// The condition after a call of the store; a panic is a failure like any other.
+fn after(call: impl FnOnce() -> Result<(), StoreError>) -> Condition {
+    match catch_panic(call) {
+        Ok(Ok(())) => Condition::Well,
+        Ok(Err(error @ StoreError::Conflict { .. })) => Condition::Superseded(error.to_string()),
+        Ok(Err(error)) => Condition::Behind(error.to_string()),
+        Err(panicked) => Condition::Behind(panicked.to_string()),
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use mlp_core::{Alert, Labels, Severity};
 use serde::{Deserialize, Serialize};
 
+use super::AlertRoute;
 use crate::error::{MonitorError, Result};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -53,106 +54,6 @@ impl Matcher {
 
     pub(crate) fn is_all(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-/// Where the alerts that it picks are sent, in which groups, and how often.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct AlertRoute {
-    /// What it is called; part of the dedupe key of its notifications.
-    pub name: String,
-    /// The alerts that it takes.
-    #[serde(default)]
-    pub matcher: Matcher,
-    /// The sinks that hear of them.
-    pub sinks: Vec<String>,
-    /// The labels that alerts of a group have in common. Default `alertname`: one cause on many subjects is one notification.
-    #[serde(default = "by_name")]
-    pub group_by: Vec<String>,
-    /// How long a new group waits for more of the same. Default 30 s, and nothing for a route of P0 alone.
-    #[serde(with = "span", default = "default_wait")]
-    pub group_wait: Duration,
-    /// How long a group rests before it tells of what changed. Default 5 min.
-    #[serde(with = "span", default = "default_interval")]
-    pub group_interval: Duration,
-    /// How long until the same is told again while nobody has acknowledged it. Default 4 h.
-    #[serde(with = "span", default = "default_repeat")]
-    pub repeat_interval: Duration,
-}
-
-fn by_name() -> Vec<String> {
-    vec!["alertname".to_owned()]
-}
-
-fn default_wait() -> Duration {
-    MINUTE / 2
-}
-
-fn default_interval() -> Duration {
-    5 * MINUTE
-}
-
-fn default_repeat() -> Duration {
-    4 * HOUR
-}
-
-impl AlertRoute {
-    /// A route of the alerts that `matcher` picks to these sinks.
-    pub fn new<S: Into<String>>(
-        name: impl Into<String>,
-        matcher: Matcher,
-        sinks: impl IntoIterator<Item = S>,
-    ) -> Self {
-        let page = matcher.severities.iter().eq([&Severity::P0]);
-        Self {
-            name: name.into(),
-            matcher,
-            sinks: sinks.into_iter().map(Into::into).collect(),
-            group_by: by_name(),
-            group_wait: if page { Duration::ZERO } else { default_wait() },
-            group_interval: default_interval(),
-            repeat_interval: default_repeat(),
-        }
-    }
-
-    /// A route of one severity, named after it. P0 does not wait for its group: it pages at once.
-    pub fn of<S: Into<String>>(severity: Severity, sinks: impl IntoIterator<Item = S>) -> Self {
-        Self::new(severity.to_string(), Matcher::all().with_severity(severity), sinks)
-    }
-
-    /// Sets the labels that alerts of a group have in common; none makes one group of all.
-    #[must_use]
-    pub fn with_group_by<S: Into<String>>(mut self, labels: impl IntoIterator<Item = S>) -> Self {
-        self.group_by = labels.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Sets how long a new group waits for more of the same.
-    #[must_use]
-    pub fn with_group_wait(mut self, wait: Duration) -> Self {
-        self.group_wait = wait;
-        self
-    }
-
-    /// Sets how long a group rests before it tells of what changed.
-    #[must_use]
-    pub fn with_group_interval(mut self, interval: Duration) -> Self {
-        self.group_interval = interval;
-        self
-    }
-
-    /// Sets how long until the same is told again.
-    #[must_use]
-    pub fn with_repeat_interval(mut self, interval: Duration) -> Self {
-        self.repeat_interval = interval;
-        self
-    }
-
-    pub(crate) fn group_labels(&self, alert: &Alert) -> Labels {
-        let pair = |name: &String| Some((name.clone(), alert.labels.get(name)?.clone()));
-        self.group_by.iter().filter_map(pair).collect()
     }
 }
 
@@ -252,10 +153,13 @@ pub struct AlertConfig {
     /// Which alerts speak for others.
     #[serde(default)]
     pub inhibitions: Vec<Inhibition>,
-    /// After how long an alert that nobody acknowledged becomes more urgent by one. Default: P1 after its hour, P2 after its day.
+    /// After how long an alert that nobody acknowledged becomes more urgent by one; above 0. Default: P1 after its hour, P2 after its day.
+    /// It is the same incident, told from then on by the route of its new severity: a sink of both routes hears of it under the dedupe keys of
+    /// both, the first of which is resolved with it.
     #[serde(default = "default_escalation", with = "spans")]
     pub escalate_after: BTreeMap<Severity, Duration>,
-    /// How many incidents are held, open or about to be told as resolved. Default 10,000: more are no help to anybody.
+    /// How many incidents are held, open or about to be told as resolved. Default 10,000: more are no help to anybody. Beyond it others are
+    /// refused with an error, but P0 is taken up to twice as many.
     #[serde(default = "default_incidents")]
     pub max_incidents: usize,
     /// How many silences are held. Default 1,000.
@@ -375,6 +279,14 @@ impl AlertConfig {
         self.routes.iter().find(|route| route.name == name).unwrap_or(&self.default_route)
     }
 
+    /// How many incidents may be held when one of this severity comes: pages have as many places of their own.
+    pub(crate) fn room_for(&self, severity: Severity) -> usize {
+        match severity {
+            Severity::P0 => self.max_incidents.saturating_mul(2),
+            _ => self.max_incidents,
+        }
+    }
+
     pub(crate) fn check(&self, sinks: &BTreeSet<String>) -> Result<()> {
         let mut names = BTreeSet::new();
         for route in self.all_routes() {
@@ -384,6 +296,10 @@ impl AlertConfig {
             if route.sinks.is_empty() {
                 let name = format!("sinks of route {:?}", route.name);
                 return Err(MonitorError::setting(name, "none", "at least one"));
+            }
+            if route.repeat_interval.is_zero() {
+                let name = format!("repeat_interval of route {:?}", route.name);
+                return Err(MonitorError::setting(name, "0 s", "above 0"));
             }
             if let Some(sink) = route.sinks.iter().find(|sink| !sinks.contains(*sink)) {
                 return Err(MonitorError::Unknown { what: "sink", name: sink.clone() });
@@ -397,6 +313,9 @@ impl AlertConfig {
                 severity,
                 "P1, P2 or P3: nothing is above P0",
             ));
+        }
+        if self.escalate_after.values().any(Duration::is_zero) {
+            return Err(MonitorError::setting("escalate_after", "0 s", "above 0"));
         }
         for (name, settings) in &self.sinks {
             if !sinks.contains(name) {
@@ -415,5 +334,110 @@ impl AlertConfig {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"{
+        "routes": [
+            {"name": "pages", "matcher": {"severities": ["P0"]}, "sinks": ["pager", "chat"], "repeat_interval": "1h"},
+            {"name": "search", "matcher": {"labels": {"team": "search"}}, "sinks": ["chat"], "group_by": ["host"], "group_wait": "10s"}
+        ],
+        "default_route": {"name": "default", "sinks": ["log"]},
+        "inhibitions": [{"source": {"severities": ["P0"]}, "target": {"severities": ["P2"]}, "equal": ["host"]}],
+        "escalate_after": {"P1": "30m"},
+        "max_incidents": 500,
+        "sinks": {"chat": {"timeout": "5s", "rate_limit": {"notifications": 20, "per": "1h"}}}
+    }"#;
+
+    fn sinks() -> BTreeSet<String> {
+        ["pager", "chat", "log"].map(str::to_owned).into()
+    }
+
+    #[test]
+    fn a_configuration_is_read_from_text_as_it_is_built() {
+        let read: AlertConfig = serde_json::from_str(TEXT).unwrap();
+        let pages = Matcher::all().with_severity(Severity::P0);
+        let search = Matcher::all().with_label("team", "search");
+        let mut built = AlertConfig::new("log")
+            .with_route(
+                AlertRoute::new("pages", pages.clone(), ["pager", "chat"])
+                    .with_repeat_interval(HOUR),
+            )
+            .with_route(
+                AlertRoute::new("search", search, ["chat"])
+                    .with_group_by(["host"])
+                    .with_group_wait(Duration::from_secs(10)),
+            )
+            .with_inhibition(Inhibition {
+                source: pages,
+                target: Matcher::all().with_severity(Severity::P2),
+                equal: vec!["host".to_owned()],
+            })
+            .without_escalation()
+            .with_escalation(Severity::P1, HOUR / 2)
+            .with_sink(
+                "chat",
+                SinkSettings::default()
+                    .with_timeout(Duration::from_secs(5))
+                    .with_rate_limit(20, HOUR),
+            );
+        built.max_incidents = 500;
+        assert_eq!(read, built);
+        assert_eq!(
+            read.routes[0].group_wait,
+            Duration::ZERO,
+            "a page read from text does not wait"
+        );
+        assert_eq!(read.default_route.group_wait, MINUTE / 2);
+        read.check(&sinks()).unwrap();
+        let again: AlertConfig =
+            serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();
+        assert_eq!(again, read);
+        let least = r#"{"default_route": {"name": "default", "sinks": ["log"]}}"#;
+        assert_eq!(serde_json::from_str::<AlertConfig>(least).unwrap(), AlertConfig::new("log"));
+    }
+
+    #[test]
+    fn unknown_keys_anywhere_are_refused_and_named() {
+        for key in [
+            "routes",
+            "group_by",
+            "severities",
+            "equal",
+            "max_incidents",
+            "timeout",
+            "per",
+            "repeat_interval",
+        ] {
+            let text = TEXT.replace(&format!("\"{key}\""), "\"misspelt\"");
+            let error = serde_json::from_str::<AlertConfig>(&text).unwrap_err().to_string();
+            assert!(error.contains("misspelt"), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        for (before, after, about) in [
+            (r#""repeat_interval": "1h""#, r#""repeat_interval": "0s""#, "repeat_interval"),
+            (r#""P1": "30m""#, r#""P1": "0s""#, "escalate_after"),
+            (r#""P1": "30m""#, r#""P0": "30m""#, "escalate_after"),
+            (r#""max_incidents": 500"#, r#""max_incidents": 0"#, "max_incidents"),
+            (r#""notifications": 20"#, r#""notifications": 0"#, "rate_limit"),
+            (r#""per": "1h""#, r#""per": "0s""#, "rate_limit"),
+            (r#""timeout": "5s""#, r#""timeout": "0s""#, "timeout"),
+            (r#""sinks": ["log"]"#, r#""sinks": ["nobody"]"#, "nobody"),
+            (r#""sinks": ["log"]"#, r#""sinks": []"#, "default"),
+            (r#""name": "search""#, r#""name": "pages""#, "pages"),
+            (r#""sinks": {"chat""#, r#""sinks": {"other""#, "other"),
+        ] {
+            assert!(TEXT.contains(before), "{before}");
+            let config: AlertConfig = serde_json::from_str(&TEXT.replace(before, after)).unwrap();
+            let error = config.check(&sinks()).unwrap_err().to_string();
+            assert!(error.contains(about), "{after}: {error}");
+        }
     }
 }

@@ -56,10 +56,16 @@ impl AlertManager {
 
     fn expose_sinks(&self, metrics: &mut Exposition) -> Result<()> {
         type Read = fn(&SinkStatus) -> f64;
-        let all: [(&str, MetricKind, &str, Read); 6] = [
+        let all: [(&str, MetricKind, &str, Read); 7] = [
             ("mlp_alert_sink_delivered_total", MetricKind::Counter, "Notifications taken.", |s| {
                 s.delivered as f64
             }),
+            (
+                "mlp_alert_sink_merged_total",
+                MetricKind::Counter,
+                "Notifications told by another one of their group that waited.",
+                |s| s.merged as f64,
+            ),
             (
                 "mlp_alert_sink_failed_total",
                 MetricKind::Counter,

@@ -1,21 +1,25 @@
 //! Alerts that are told together.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mlp_core::{Labels, Severity};
 use serde::{Deserialize, Serialize};
 
-use super::{AlertRoute, Fingerprint};
+use super::{AlertRoute, Fingerprint, Incident};
 
 /// The alerts of one route that have the group's labels in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Group {
     pub(crate) route: String,
     pub(crate) labels: Labels,
-    pub(crate) members: BTreeMap<Fingerprint, Member>,
+    /// Kept with each incident: a group of many costs no more to change than one of few.
+    #[serde(skip)]
+    pub(crate) members: BTreeSet<Fingerprint>,
     created: Duration,
     last_told: Option<Duration>,
+    /// When receivers that forget heard last of everything that fires.
+    refreshed: Option<Duration>,
     /// Something must be told now, whatever the intervals say.
     pub(crate) urgent: bool,
 }
@@ -29,14 +33,32 @@ pub(crate) struct Member {
     pub(crate) here: bool,
 }
 
+impl Member {
+    /// Whether the sinks are to hear of a change.
+    pub(crate) fn is_news(self, incident: &Incident) -> bool {
+        let audible = self.here && incident.is_audible();
+        match self.told {
+            None => audible,
+            Some(told) => !incident.is_firing() || audible && incident.alert.severity < told,
+        }
+    }
+
+    /// Whether the sinks hear of it again, after the repeat interval.
+    pub(crate) fn is_repeated(self, incident: &Incident) -> bool {
+        let audible = self.here && incident.is_audible();
+        self.told.is_some() && audible && incident.acknowledged.is_none()
+    }
+}
+
 impl Group {
     pub(crate) fn new(route: &AlertRoute, labels: Labels, now: Duration) -> Self {
         Self {
             route: route.name.clone(),
             labels,
-            members: BTreeMap::new(),
+            members: BTreeSet::new(),
             created: now,
             last_told: None,
+            refreshed: None,
             urgent: false,
         }
     }
@@ -48,23 +70,34 @@ impl Group {
         format!("{}{{{}}}", route.name, pairs.join(","))
     }
 
-    /// When a change may be told.
-    pub(crate) fn change_due(&self, route: &AlertRoute) -> Duration {
-        match self.last_told {
+    /// Whether a change may be told.
+    pub(crate) fn tells_changes(&self, route: &AlertRoute, now: Duration) -> bool {
+        let due = match self.last_told {
             _ if self.urgent => Duration::ZERO,
             None => self.created.saturating_add(route.group_wait),
             Some(last) => last.saturating_add(route.group_interval),
-        }
+        };
+        due <= now
     }
 
-    /// When the same is told again.
-    pub(crate) fn repeat_due(&self, route: &AlertRoute) -> Option<Duration> {
-        self.last_told.map(|last| last.saturating_add(route.repeat_interval))
+    /// Whether it is time to tell the same again.
+    pub(crate) fn tells_again(&self, route: &AlertRoute, now: Duration) -> bool {
+        self.last_told.is_some_and(|last| last.saturating_add(route.repeat_interval) <= now)
+    }
+
+    /// Whether receivers that take what they heard to hold for this long are to hear of it again: after half of it.
+    pub(crate) fn tells_forgetful(&self, validity: Duration, now: Duration) -> bool {
+        self.refreshed.is_some_and(|last| last.saturating_add(validity / 2) <= now)
     }
 
     pub(crate) fn told(&mut self, now: Duration) {
         self.last_told = Some(now);
+        self.refreshed = self.refreshed.or(self.last_told);
         self.urgent = false;
+    }
+
+    pub(crate) fn refreshed(&mut self, now: Duration) {
+        self.refreshed = Some(now);
     }
 
     /// Whether nothing would be lost by forgetting the group.

@@ -1,5 +1,6 @@
 //! What the manager knows of one alert over time, and what mutes it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use mlp_core::{Alert, AlertStatus, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::group::Member;
 use super::{Fingerprint, Matcher};
 
 /// One alert from its first firing until its resolve has been told. It keeps the highest severity it has had.
@@ -28,13 +30,20 @@ pub struct Incident {
     pub suppressed: Option<Suppression>,
     /// Since when it has its severity, in the manager's time.
     pub(crate) urgent_since: Duration,
-    /// The groups that know of it.
-    pub(crate) groups: Vec<String>,
+    /// A silence has muted it since it was last audible: once it is audible again it is told at once.
+    pub(crate) hushed: bool,
+    /// The groups that know of it, by their keys, and what their sinks were told.
+    pub(crate) groups: BTreeMap<String, Member>,
 }
 
 impl Incident {
     pub(crate) fn is_firing(&self) -> bool {
         self.alert.status == AlertStatus::Firing
+    }
+
+    /// Whether it fires, and nothing mutes it.
+    pub(crate) fn is_audible(&self) -> bool {
+        self.is_firing() && self.suppressed.is_none()
     }
 
     /// Takes a raise that says something new: that it fires again, or is more urgent.

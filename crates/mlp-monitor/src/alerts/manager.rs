@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mlp_core::{Alert, AlertSink, Clock, StoreError};
-use parking_lot::Mutex;
+use mlp_core::{Alert, AlertSink, Clock, Notification, StoreError};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::admit::cut;
 use super::book::Book;
+use super::kept::Kept;
 use super::outbox::Outbox;
-use super::queue::{Kept, Queue, waiting_key};
+use super::queue::Queue;
+use super::rows::Scope;
 use super::state::{Moment, Outgoing, State};
 use super::store::{AlertRows, AlertStore};
 use super::timeline::Timeline;
@@ -23,6 +25,8 @@ use crate::ticker::Ticker;
 
 /// How long the manager waits for its sinks when it is dropped.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// After a restart nothing escalates before this has passed: what was over in the meantime can be said first.
+const RESPITE: Duration = Duration::from_secs(300);
 /// A timeout that no clock can count is this long.
 const LONGEST_FLUSH: Duration = Duration::from_secs(86_400);
 
@@ -32,10 +36,11 @@ const LONGEST_FLUSH: Duration = Duration::from_secs(86_400);
 /// Alerts come in through [`update`](Self::update); [`tick`](Self::tick), called every few seconds or by
 /// [`ticker`](Self::ticker), tells what is due. Each sink is called on a thread of its own, so one that hangs or fails delays no other;
 /// a delivery that fails is tried again, and what waits is kept. All deadlines are in monotonic time. It holds at most
-/// [`AlertConfig::max_incidents`] alerts; a million raises of the same alert are one of them.
+/// [`AlertConfig::max_incidents`] alerts, and as many pages beyond them; a million raises of the same alert are one of them.
 ///
 /// With a store ([`open`](Self::open)) everything but the counts survives a restart: incidents, what was told of them, silences, and
-/// what sinks have yet to hear. A store that fails stops no notification; [`store_fault`](Self::store_fault) says so.
+/// what sinks have yet to hear. A store that fails stops no notification; [`store_fault`](Self::store_fault) says so. A store that is slow
+/// makes only those wait that change something.
 ///
 /// ```
 /// use mlp_core::{Alert, AlertStatus, Clock, Severity, SystemClock};
@@ -63,6 +68,8 @@ const LONGEST_FLUSH: Duration = Duration::from_secs(86_400);
 pub struct AlertManager {
     config: AlertConfig,
     outboxes: BTreeMap<String, Arc<Outbox>>,
+    /// The sinks whose receivers forget, and after how long.
+    validity: BTreeMap<String, Duration>,
     timeline: Arc<Timeline>,
     book: Arc<Book>,
     state: Mutex<State>,
@@ -72,7 +79,8 @@ impl AlertManager {
     /// A manager whose state ends with it. The configuration is checked against the sinks, by name.
     ///
     /// # Errors
-    /// If a route names a sink that is not there or no sink at all, two routes or sinks have the same name, or a bound is 0.
+    /// If a route names a sink that is not there or no sink at all, two routes or sinks have the same name, or a bound, a repeat interval or
+    /// a time before an escalation is 0.
     pub fn new<N: Into<String>>(
         config: AlertConfig,
         sinks: impl IntoIterator<Item = (N, Arc<dyn AlertSink>)>,
@@ -83,11 +91,13 @@ impl AlertManager {
 
     /// A manager that goes on where another one on the same store ended, and keeps its own state there.
     ///
-    /// What was told is not told again; what was on its way to a sink when the other ended is sent again, with the same dedupe key. A manager
-    /// that still runs on the store is superseded: it refuses alerts and tells nobody any more.
+    /// What was told is not told again; what was on its way to a sink when the other ended is sent again, with the same dedupe key, and what
+    /// waited for a sink that is no more goes where its group is sent now. Nothing else is told before the first [`tick`](Self::tick), and
+    /// nothing escalates within five minutes: say first what is over. A manager that still runs on the store is superseded: it refuses
+    /// alerts and tells nobody any more.
     ///
     /// # Errors
-    /// As [`new`](Self::new), or if the store cannot be read or written.
+    /// As [`new`](Self::new), or if the store cannot be read or written, or what it keeps is damaged; then a manager that runs on it goes on.
     pub fn open<N: Into<String>>(
         config: AlertConfig,
         sinks: impl IntoIterator<Item = (N, Arc<dyn AlertSink>)>,
@@ -96,9 +106,14 @@ impl AlertManager {
     ) -> Result<Self> {
         let sinks = named(sinks)?;
         config.check(&sinks.keys().cloned().collect())?;
+        // What cannot be read must not end the manager that can still write it.
+        let rows = store.load()?;
+        State::load(&config, &rows)?;
+        Kept::load(&rows)?;
         let (book, rows) = Book::open(store)?;
         let manager = Self::build(config, sinks, clock, book, &rows)?;
-        manager.tick();
+        manager.commit(manager.state.lock(), Vec::new(), manager.timeline.moment());
+        manager.outboxes.values().for_each(Outbox::wake);
         Ok(manager)
     }
 
@@ -110,50 +125,81 @@ impl AlertManager {
         rows: &AlertRows,
     ) -> Result<Self> {
         config.check(&sinks.keys().cloned().collect())?;
-        let (state, written) = State::load(rows)?;
+        let (mut state, written) = State::load(&config, rows)?;
+        // Processes of one program that start together do not try in step.
+        let seed = clock.now().as_micros().unsigned_abs() ^ u64::from(std::process::id()) << 40;
         let timeline = Arc::new(Timeline::new(clock, written));
+        state.spare(&config, RESPITE, timeline.now());
         let book = Arc::new(book);
         let mut kept = Kept::load(rows)?;
+        let validity = sinks
+            .iter()
+            .filter_map(|(name, sink)| Some((name.clone(), sink.validity()?)))
+            .collect();
         let outboxes = sinks.into_iter().map(|(name, sink)| {
             let settings = config.sinks.get(&name).cloned().unwrap_or_default();
-            let mut queue = Queue::new(name.clone(), config.max_queued, settings, book.is_kept());
+            let mut queue = Queue::new(name.clone(), config.max_queued, settings, seed);
+            if book.is_kept() {
+                queue.record_changes();
+            }
             queue.load(kept.remove(&name).unwrap_or_default());
             let outbox =
                 Outbox::new(name.clone(), sink, Arc::clone(&book), Arc::clone(&timeline), queue);
             (name, Arc::new(outbox))
         });
         let outboxes = outboxes.collect();
-        let manager = Self { config, outboxes, timeline, book, state: Mutex::new(state) };
+        let state = Mutex::new(state);
+        let manager = Self { config, outboxes, validity, timeline, book, state };
         manager.adopt(kept);
         Ok(manager)
     }
 
-    /// Hands what waited for sinks that are no more to the default route.
-    fn adopt(&self, kept: BTreeMap<String, Kept>) {
+    /// Hands what was kept for sinks that are no more to those that hear of the same group now.
+    fn adopt(&self, orphans: BTreeMap<String, Kept>) {
         let now = self.timeline.now();
-        let mut gone = Vec::new();
-        for (sink, kept) in kept {
-            for (number, notification) in kept.waiting {
-                gone.push((waiting_key(&sink, number), None));
-                for outbox in self.sinks_of(&self.config.default_route.sinks) {
-                    outbox.lock().queue.push(notification.clone(), now);
+        let mut changes = Vec::new();
+        for (sink, kept) in orphans {
+            changes.extend(kept.keys(&sink).into_iter().map(|key| (key, None)));
+            for (_, notification) in kept.waiting {
+                for heir in self.heirs(&notification) {
+                    heir.lock().queue.push(notification.clone(), now);
+                }
+            }
+            for (_, mut undelivered) in kept.undelivered {
+                undelivered.reason =
+                    format!("to {sink:?}, which is no more: {}", undelivered.reason);
+                if let Some(heir) = self.heirs(&undelivered.notification).first() {
+                    heir.lock().queue.keep_undelivered(undelivered);
                 }
             }
         }
         for outbox in self.outboxes.values() {
-            gone.extend(outbox.lock().queue.take_changes());
+            changes.extend(outbox.lock().queue.take_changes());
         }
-        self.book.apply(&gone);
+        self.book.note(changes);
+        self.book.flush();
+    }
+
+    /// Who hears now of the group of a notification: as its route says, or the route that takes its most urgent alert.
+    fn heirs(&self, notification: &Notification) -> Vec<&Arc<Outbox>> {
+        let state = self.state.lock();
+        let group = state.groups.get(&notification.dedupe_key);
+        let own = group
+            .and_then(|group| self.config.all_routes().find(|route| route.name == group.route));
+        let taking = || notification.alerts.first().map(|alert| self.config.route_of(alert));
+        let route = own.or_else(taking).unwrap_or(&self.config.default_route);
+        route.sinks.iter().filter_map(|name| self.outboxes.get(name)).collect()
     }
 
     /// Takes an alert that fires or is over. The same alert again, by its labels, is the same incident; one that is over and unknown is
     /// nothing new. What a route tells without waiting is on its way when this returns.
     ///
-    /// With a store, what this changes is kept when it returns; only the number of raises is not.
+    /// With a store, what this changes is kept when it returns, unless the store fails ([`store_fault`](Self::store_fault)): then it is as
+    /// soon as the store takes it. The number of raises, and the summary of a raise that says nothing else that is new, are not kept.
     ///
     /// # Errors
-    /// If a firing alert has no runbook URL or more than 64 labels, or the manager holds as many incidents as it may; or if another manager
-    /// has taken over the store.
+    /// If an alert has more than 64 labels, or a firing one no runbook URL, or the manager holds as many incidents as it may: of P0 twice
+    /// [`max_incidents`](AlertConfig::max_incidents). Or if another manager has taken over the store.
     pub fn update(&self, alert: Alert) -> Result<()> {
         self.update_all([alert])
     }
@@ -167,7 +213,7 @@ impl AlertManager {
         let moment = self.timeline.moment();
         let mut state = self.state.lock();
         let (outgoing, first_fault) = state.update_all(&self.config, alerts, moment);
-        self.commit(&mut state, outgoing, moment);
+        self.commit(state, outgoing, moment);
         first_fault.and_then(|()| self.check_epoch())
     }
 
@@ -178,12 +224,11 @@ impl AlertManager {
         }
         let moment = self.timeline.moment();
         let mut state = self.state.lock();
-        let outgoing = state.advance(&self.config, moment);
-        self.commit(&mut state, outgoing, moment);
+        let outgoing = state.advance(&self.config, &self.validity, moment);
+        self.commit(state, outgoing, moment);
         if self.book.is_behind() {
-            self.keep_all(&state, moment);
+            self.write_all(moment);
         }
-        drop(state);
         self.outboxes.values().for_each(Outbox::wake);
     }
 
@@ -237,7 +282,7 @@ impl AlertManager {
         };
         let mut state = self.state.lock();
         let id = state.silence(&self.config, silence, moment.now)?;
-        self.commit(&mut state, Vec::new(), moment);
+        self.commit(state, Vec::new(), moment);
         Ok(id)
     }
 
@@ -251,7 +296,7 @@ impl AlertManager {
         if state.silences.remove(&id).is_none() {
             return Err(MonitorError::Unknown { what: "silence", name: id.to_string() });
         }
-        self.commit(&mut state, Vec::new(), self.timeline.moment());
+        self.commit(state, Vec::new(), self.timeline.moment());
         Ok(())
     }
 
@@ -264,7 +309,7 @@ impl AlertManager {
         let moment = self.timeline.moment();
         let mut state = self.state.lock();
         state.acknowledge(fingerprint, Acknowledgement { by: cut(by.into()), at: moment.wall })?;
-        self.commit(&mut state, Vec::new(), moment);
+        self.commit(state, Vec::new(), moment);
         Ok(())
     }
 
@@ -309,13 +354,16 @@ impl AlertManager {
         }
     }
 
-    fn sinks_of<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a Arc<Outbox>> {
-        names.iter().filter_map(|name| self.outboxes.get(name))
-    }
-
-    /// Queues what is to be told, and keeps it together with what has changed, before any sink can be called.
-    fn commit(&self, state: &mut State, outgoing: Vec<Outgoing>, moment: Moment) {
-        let mut changes = state.take_changes(moment);
+    /// Queues what is to be told, and keeps it together with what has changed, before any sink is called. The locks are gone while the store
+    /// is written.
+    fn commit(&self, mut state: MutexGuard<'_, State>, outgoing: Vec<Outgoing>, moment: Moment) {
+        let mut changes = match self.book.is_kept() {
+            true => state.take_rows(Scope::Changed, moment),
+            false => {
+                state.forget_changes();
+                Vec::new()
+            }
+        };
         let told: BTreeSet<&String> = outgoing.iter().flat_map(|o| &o.sinks).collect();
         let mut desks: BTreeMap<&String, _> = self
             .outboxes
@@ -331,15 +379,20 @@ impl AlertManager {
             }
         }
         desks.values_mut().for_each(|desk| changes.extend(desk.queue.take_changes()));
-        self.book.apply(&changes);
+        self.book.note(changes);
         drop(desks);
+        drop(state);
+        self.book.flush();
         told.into_iter().filter_map(|name| self.outboxes.get(name)).for_each(Outbox::wake);
     }
 
     /// Writes everything, for a store that lacks something.
-    fn keep_all(&self, state: &State, moment: Moment) {
+    fn write_all(&self, moment: Moment) {
+        let mut state = self.state.lock();
         let mut desks: Vec<_> = self.outboxes.values().map(|outbox| outbox.lock()).collect();
-        let mut rows = state.rows(moment);
+        let changes = state.take_rows(Scope::All, moment);
+        let mut rows: AlertRows =
+            changes.into_iter().filter_map(|(key, text)| Some((key, text?))).collect();
         for desk in &mut desks {
             rows.extend(desk.queue.rows());
             drop(desk.queue.take_changes());
@@ -372,6 +425,14 @@ fn named<N: Into<String>>(
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod muting;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod restarts;
+#[cfg(test)]
 mod state_machine;
+#[cfg(test)]
+mod storms;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The thread of a sink, and the queue that it works off.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -8,8 +9,9 @@ use mlp_core::{AlertSink, Notification, SinkError, catch_panic};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::book::Book;
-use super::queue::{Queue, SinkStatus, Undelivered};
+use super::queue::{Failure, Queue};
 use super::timeline::Timeline;
+use super::{SinkStatus, Undelivered};
 
 /// So many calls of a sink may hang at once: then it is left alone until one of them comes back.
 const MAX_STUCK: usize = 3;
@@ -24,7 +26,7 @@ pub(crate) struct Outbox {
     desk: Mutex<Desk>,
     /// Something may be deliverable, or the outbox closes.
     work: Condvar,
-    /// The thread has found nothing to do.
+    /// The thread has found nothing to do, or was given up.
     idle: Condvar,
 }
 
@@ -34,6 +36,8 @@ pub(crate) struct Desk {
     /// Counts the threads that were given up while in a call: one that comes back under an earlier number ends.
     worker: u64,
     thread: Option<JoinHandle<()>>,
+    /// Whether the thread is in a call of the sink or the store.
+    calls: bool,
     closed: bool,
 }
 
@@ -45,7 +49,7 @@ impl Outbox {
         timeline: Arc<Timeline>,
         queue: Queue,
     ) -> Self {
-        let desk = Desk { queue, worker: 0, thread: None, closed: false };
+        let desk = Desk { queue, worker: 0, thread: None, calls: false, closed: false };
         let desk = Mutex::new(desk);
         Self { name, sink, book, timeline, desk, work: Condvar::new(), idle: Condvar::new() }
     }
@@ -66,6 +70,12 @@ impl Outbox {
     pub(crate) fn wake(self: &Arc<Self>) {
         let mut desk = self.lock();
         let now = self.timeline.now();
+        if desk.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            // It fell over outside of what it catches: what it was about to deliver is tried again, by another one.
+            desk.thread = None;
+            let reason = "the thread of the sink has ended".to_owned();
+            desk.queue.settle(Err(Failure::Later { after: None, reason }), now);
+        }
         if desk.queue.is_overdue(now) && desk.queue.status(now).stuck < MAX_STUCK {
             desk.queue.abandon(now);
             desk.thread = None;
@@ -75,11 +85,13 @@ impl Outbox {
             self.start(&mut desk);
         }
         self.work.notify_all();
+        self.idle.notify_all();
     }
 
     fn start(self: &Arc<Self>, desk: &mut Desk) {
         let (outbox, worker) = (Arc::clone(self), desk.worker);
         let name = format!("mlp-alert-{}", self.name);
+        desk.calls = false;
         // Where no thread can be started now, the next call tries again.
         desk.thread = thread::Builder::new().name(name).spawn(move || outbox.work(worker)).ok();
     }
@@ -94,23 +106,47 @@ impl Outbox {
                 self.work.wait(&mut desk);
                 continue;
             };
+            desk.calls = true;
             drop(desk);
-            let result = self.call(parcel.notification());
+            // Nobody hears of what a restart would not know of.
+            self.book.flush();
+            let result = match self.book.is_superseded() {
+                false => self.call(parcel.notification()),
+                true => Err(Failure::Later {
+                    after: None,
+                    reason: "another manager has taken over".to_owned(),
+                }),
+            };
             desk = self.lock();
-            if desk.worker != worker {
-                desk.queue.came_back();
+            let current = desk.worker == worker;
+            if current {
+                desk.queue.settle(result, self.timeline.now());
+            } else {
+                desk.queue.came_back(parcel, result, self.timeline.now());
+            }
+            self.book.note(desk.queue.take_changes());
+            drop(desk);
+            self.book.flush();
+            if !current {
                 return;
             }
-            desk.queue.settle(result, self.timeline.now());
-            let changes = desk.queue.take_changes();
-            self.book.apply(&changes);
+            desk = self.lock();
+            desk.calls = false;
         }
         self.idle.notify_all();
     }
 
-    fn call(&self, notification: &Notification) -> Result<(), SinkError> {
-        catch_panic(|| self.sink.deliver(notification)).unwrap_or_else(|panicked| {
-            Err(SinkError::Retry { after: None, source: Box::new(panicked) })
+    /// Calls the sink. What it says is put into words here, where its panics are caught.
+    fn call(&self, notification: &Notification) -> Result<(), Failure> {
+        let deliver = || match self.sink.deliver(notification) {
+            Ok(()) => Ok(()),
+            Err(SinkError::Retry { after, source }) => {
+                Err(Failure::Later { after, reason: chain(source.as_ref()) })
+            }
+            Err(error) => Err(Failure::Never(error.to_string())),
+        };
+        catch_panic(deliver).unwrap_or_else(|panicked| {
+            Err(Failure::Later { after: None, reason: panicked.to_string() })
         })
     }
 
@@ -126,6 +162,8 @@ impl Outbox {
                 return false;
             }
         }
+        drop(desk);
+        self.book.flush();
         true
     }
 
@@ -134,11 +172,23 @@ impl Outbox {
         let mut desk = self.lock();
         desk.closed = true;
         self.work.notify_all();
-        let idle = !desk.queue.is_under_way();
-        let thread = desk.thread.take().filter(|_| idle);
+        self.idle.notify_all();
+        let calls = desk.calls;
+        let thread = desk.thread.take().filter(|_| !calls);
         drop(desk);
-        if let Some(Err(_)) = thread.map(JoinHandle::join) {
-            debug_assert!(false, "the thread of a sink catches the panics of its sink");
-        }
+        // One that fell over is as good as one that has ended: what it was about to deliver is kept.
+        thread.map(JoinHandle::join).transpose().ok();
     }
+}
+
+/// An error and what is behind it.
+fn chain(error: &(dyn Error + Send + Sync)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }

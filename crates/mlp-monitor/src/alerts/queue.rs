@@ -1,19 +1,18 @@
 //! What one sink has yet to hear: kept in order, merged, held back, tried again. No locks, no threads.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::error::Error;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use mlp_core::{
-    Alert, AlertStatus, Labels, Notification, Severity, SinkError, StoreError, Timestamp, random,
-};
-use serde::{Deserialize, Serialize};
+use mlp_core::{Alert, AlertStatus, Labels, Notification, Severity, Timestamp, random};
+use serde::Serialize;
 
-use super::RateLimit;
-use super::book::{read, write};
+use super::book::write;
 use super::config::SinkSettings;
-use super::state::{Moment, notify};
-use super::store::{AlertChange, AlertRows};
+use super::kept::{HELD_BACK, Kept, UNDELIVERED, WAITING, key};
+use super::message::message;
+use super::state::Moment;
+use super::store::AlertChange;
+use super::{Circuit, RateLimit, SinkStatus, Undelivered};
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
@@ -21,55 +20,18 @@ const LONGEST_RETRY: Duration = Duration::from_secs(300);
 const LONGEST_RETRY_OF_A_PAGE: Duration = Duration::from_secs(30);
 /// The longest that a receiver may ask to wait: beyond that its hint is a mistake.
 const LONGEST_HINT: Duration = Duration::from_secs(3_600);
-/// So many failures in a row open the circuit.
+/// So many failures in a row are shown as an open circuit.
 const CIRCUIT: u32 = 5;
 /// How many notifications that could not be delivered are kept for people to look at; P0 has as many places of its own.
 const MAX_UNDELIVERED: usize = 100;
 
-/// A notification that a sink will never get, and why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Undelivered {
-    /// The notification.
-    pub notification: Notification,
-    /// What the sink said, or that the queue was full.
-    pub reason: String,
-}
-
-/// Whether a sink is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Circuit {
-    /// It is called.
-    #[default]
-    Closed,
-    /// Five deliveries in a row have failed: it is left alone until its next trial.
-    Open,
-    /// The next delivery is a trial: if it fails, the circuit opens again.
-    HalfOpen,
-}
-
-/// How one sink is doing.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct SinkStatus {
-    /// How many notifications wait, the one under way included.
-    pub waiting: usize,
-    /// How many it has taken since the manager was made.
-    pub delivered: u64,
-    /// How many deliveries failed and were to be tried again.
-    pub failed: u64,
-    /// How many notifications it will never get: refused, or pushed out of a full queue.
-    pub undelivered: u64,
-    /// How many deliveries have failed since the last that did not.
-    pub failures_in_a_row: u32,
-    /// Whether it is called.
-    pub circuit: Circuit,
-    /// How many calls were given up after their time, and have not come back.
-    pub stuck: usize,
-    /// Whether notifications are held back by the sink's rate limit.
-    pub held_back: bool,
-    /// What it said last when a delivery failed.
-    pub last_error: Option<String>,
+/// Why a delivery failed, in words.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Failure {
+    /// It may succeed later.
+    Later { after: Option<Duration>, reason: String },
+    /// It never will.
+    Never(String),
 }
 
 /// A notification in the queue, under the number that it has in the store.
@@ -101,12 +63,14 @@ pub(crate) struct Queue {
     name: String,
     limit: usize,
     settings: SinkSettings,
+    /// Of the jitter.
+    seed: u64,
     waiting: VecDeque<Waiting>,
     under_way: Option<(Parcel, Duration)>,
     retry_at: Duration,
     /// Until when the receiver asked to be left alone.
     hint_until: Duration,
-    /// When the latest notifications under the rate limit went out.
+    /// When the latest notifications under the rate limit were taken.
     sent: VecDeque<Duration>,
     /// What receivers were told of notifications that are held back, while any is.
     summary: Option<Notification>,
@@ -123,17 +87,17 @@ enum Next {
     Summary(AlertStatus),
 }
 
-/// What the keys of rows begin with: a number of 20 digits, a slash and the name of the sink follow.
-const WAITING: &str = "waiting/";
-const UNDELIVERED: &str = "undelivered/";
-
 impl Queue {
-    /// An empty queue; `recorded` if a store is to hear of its changes.
-    pub(crate) fn new(name: String, limit: usize, settings: SinkSettings, recorded: bool) -> Self {
+    /// An empty queue.
+    pub(crate) fn new(name: String, limit: usize, settings: SinkSettings, seed: u64) -> Self {
+        let seed = name
+            .bytes()
+            .fold(seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
         Self {
             name,
             limit,
             settings,
+            seed,
             waiting: VecDeque::new(),
             under_way: None,
             retry_at: Duration::ZERO,
@@ -143,8 +107,13 @@ impl Queue {
             status: SinkStatus::default(),
             undelivered: VecDeque::new(),
             last_number: 0,
-            changes: recorded.then(Vec::new),
+            changes: None,
         }
+    }
+
+    /// Records from now on what a store must hear.
+    pub(crate) fn record_changes(&mut self) {
+        self.changes.get_or_insert_default();
     }
 
     pub(crate) fn status(&self, now: Duration) -> SinkStatus {
@@ -172,68 +141,84 @@ impl Queue {
             self.retry_at = self.retry_at.min(soon);
         }
         let Some(notification) = self.merge(notification) else { return };
-        if self.waiting.len() >= self.limit {
-            self.make_room();
-        }
         self.last_number += 1;
         let waiting = Waiting { number: self.last_number, notification };
         self.record_waiting(&waiting);
         self.waiting.push_back(waiting);
+        if self.waiting.len() > self.limit {
+            self.make_room();
+        }
     }
 
     /// Merges a notification into the last one of its group that waits, if that loses neither the first firing of an alert nor how it ended.
     fn merge(&mut self, notification: Notification) -> Option<Notification> {
-        let same_group = |other: &Notification| other.dedupe_key == notification.dedupe_key;
-        let ends_unheard = {
-            let mut earlier: Vec<&Notification> =
-                self.waiting.iter().map(|w| &w.notification).filter(|n| same_group(n)).collect();
-            let last = earlier.pop();
-            let fires = |n: &Notification, labels: &Labels| {
-                n.alerts.iter().any(|a| a.labels == *labels && a.status == AlertStatus::Firing)
-            };
-            let mut ended =
-                notification.alerts.iter().filter(|a| a.status == AlertStatus::Resolved);
-            ended.any(|a| {
-                last.is_some_and(|last| fires(last, &a.labels))
-                    && !earlier.iter().any(|n| fires(n, &a.labels))
-            })
+        let same_group = |w: &&Waiting| w.notification.dedupe_key == notification.dedupe_key;
+        let mut earlier: Vec<&Waiting> = self.waiting.iter().filter(same_group).collect();
+        let Some(last) = earlier.pop() else { return Some(notification) };
+        let fire = |n: &Waiting| -> BTreeSet<Labels> {
+            let firing = n.notification.alerts.iter().filter(|a| a.status == AlertStatus::Firing);
+            firing.map(|alert| alert.labels.clone()).collect()
         };
-        if ends_unheard {
-            return Some(notification);
+        let ended: Vec<&Alert> =
+            notification.alerts.iter().filter(|a| a.status == AlertStatus::Resolved).collect();
+        if !ended.is_empty() {
+            let first_heard_now = fire(last);
+            let heard: BTreeSet<Labels> = earlier.into_iter().flat_map(fire).collect();
+            let unheard =
+                |a: &&Alert| first_heard_now.contains(&a.labels) && !heard.contains(&a.labels);
+            if ended.into_iter().any(|a| unheard(&a)) {
+                return Some(notification);
+            }
         }
-        let Some(last) = self.waiting.iter_mut().rev().find(|w| same_group(&w.notification)) else {
-            return Some(notification);
-        };
+        let number = last.number;
+        let last = self.waiting.iter_mut().find(|w| w.number == number)?;
         let before = last.notification.alerts.drain(..);
         let mut alerts: BTreeMap<Labels, Alert> =
             before.map(|alert| (alert.labels.clone(), alert)).collect();
         alerts.extend(notification.alerts.into_iter().map(|alert| (alert.labels.clone(), alert)));
         let (key, labels) = (&notification.dedupe_key, &notification.group_labels);
-        if let Some(merged) = notify(key, labels, alerts.into_values().collect()) {
+        if let Some(merged) = message(key, labels, alerts.into_values().collect()) {
             last.notification = merged;
         }
         let merged = last.clone();
         self.record_waiting(&merged);
+        self.status.merged += 1;
         None
     }
 
-    /// Gives up the oldest of the least urgent, unless all that waits is P0.
+    /// Gives up all that waits of the least urgent group, of several the one that has waited longest: the newest may be the one. Nothing of a
+    /// group with a page is given up, and no resolve is kept whose firing was not.
     fn make_room(&mut self) {
-        let severities = self.waiting.iter().map(|w| w.notification.severity).enumerate();
-        let least = severities.rev().max_by_key(|(_, severity)| *severity);
-        let Some((index, _)) = least.filter(|(_, severity)| *severity > Severity::P0) else {
+        let mut groups: BTreeMap<&str, (Severity, usize)> = BTreeMap::new();
+        for (index, Waiting { notification, .. }) in self.waiting.iter().enumerate() {
+            let group =
+                groups.entry(&notification.dedupe_key).or_insert((notification.severity, index));
+            group.0 = group.0.min(notification.severity);
+        }
+        let least = groups
+            .into_iter()
+            .max_by_key(|(_, (severity, first))| (*severity, std::cmp::Reverse(*first)));
+        let Some((key, _)) = least.filter(|(_, (severity, _))| *severity > Severity::P0) else {
             return;
         };
-        if let Some(waiting) = self.waiting.remove(index) {
+        let key = key.to_owned();
+        let (given_up, kept): (VecDeque<Waiting>, VecDeque<Waiting>) =
+            self.waiting.drain(..).partition(|w| w.notification.dedupe_key == key);
+        self.waiting = kept;
+        for waiting in given_up {
             self.give_up(waiting, "the queue of the sink is full".to_owned());
         }
     }
 
     fn give_up(&mut self, Waiting { number, notification }: Waiting, reason: String) {
         self.forget_waiting(number);
+        self.keep_undelivered(Undelivered { notification, reason });
+    }
+
+    /// Keeps for people to look at what a sink will never get.
+    pub(crate) fn keep_undelivered(&mut self, undelivered: Undelivered) {
         self.status.undelivered += 1;
         self.last_number += 1;
-        let undelivered = Undelivered { notification, reason };
         self.change(UNDELIVERED, self.last_number, Some(&undelivered));
         self.undelivered.push_back((self.last_number, undelivered));
         let page = |u: &Undelivered| u.notification.severity == Severity::P0;
@@ -284,19 +269,12 @@ impl Queue {
     }
 
     pub(crate) fn take(&mut self, moment: Moment) -> Option<Parcel> {
-        let now = moment.now;
-        let parcel = match self.next(now)? {
-            Next::Waiting(index) => {
-                if let Some(limit) = self.settings.rate_limit {
-                    self.sent.retain(|sent| now < sent.saturating_add(limit.per));
-                    self.sent.push_back(now);
-                }
-                Parcel::Waiting(self.waiting.remove(index)?)
-            }
+        let parcel = match self.next(moment.now)? {
+            Next::Waiting(index) => Parcel::Waiting(self.waiting.remove(index)?),
             Next::Summary(AlertStatus::Firing) => Parcel::Summary(self.held_back(moment.wall)?),
             Next::Summary(AlertStatus::Resolved) => Parcel::Summary(self.all_told(moment.wall)?),
         };
-        self.under_way = Some((parcel.clone(), now));
+        self.under_way = Some((parcel.clone(), moment.now));
         Some(parcel)
     }
 
@@ -321,7 +299,7 @@ impl Queue {
             starts_at: wall,
             ends_at: None,
         };
-        notify(&format!("held back from {}", self.name), &labels, vec![alert])
+        message(&format!("held back from {}", self.name), &labels, vec![alert])
     }
 
     /// Says that nothing is held back any more.
@@ -333,22 +311,14 @@ impl Queue {
             ends_at: Some(wall),
             ..alert
         };
-        notify(&dedupe_key, &group_labels, alerts.into_iter().map(resolve).collect())
+        message(&dedupe_key, &group_labels, alerts.into_iter().map(resolve).collect())
     }
 
-    pub(crate) fn settle(&mut self, result: Result<(), SinkError>, now: Duration) {
+    pub(crate) fn settle(&mut self, result: Result<(), Failure>, now: Duration) {
         let Some((parcel, _)) = self.under_way.take() else { return };
         let error = match result {
-            Ok(()) => {
-                self.status.failures_in_a_row = 0;
-                self.status.delivered += 1;
-                match parcel {
-                    Parcel::Waiting(waiting) => self.forget_waiting(waiting.number),
-                    Parcel::Summary(told) => self.told(told),
-                }
-                return;
-            }
-            Err(SinkError::Retry { after, source }) => {
+            Ok(()) => return self.delivered(parcel, now),
+            Err(Failure::Later { after, reason }) => {
                 self.status.failed += 1;
                 self.status.failures_in_a_row = self.status.failures_in_a_row.saturating_add(1);
                 if let Parcel::Waiting(waiting) = parcel {
@@ -357,13 +327,12 @@ impl Queue {
                 self.hint_until = now.saturating_add(after.unwrap_or_default().min(LONGEST_HINT));
                 let pages = self.waiting.iter().any(|w| w.notification.severity == Severity::P0);
                 let longest = if pages { LONGEST_RETRY_OF_A_PAGE } else { LONGEST_RETRY };
-                let wait = backoff(self.status.failures_in_a_row, &self.name).min(longest);
+                let wait = backoff(self.status.failures_in_a_row, self.seed).min(longest);
                 self.retry_at = now.saturating_add(wait).max(self.hint_until);
-                chain(source.as_ref())
+                reason
             }
-            Err(error) => {
+            Err(Failure::Never(reason)) => {
                 self.status.failures_in_a_row = 0;
-                let reason = error.to_string();
                 match parcel {
                     Parcel::Waiting(waiting) => self.give_up(waiting, reason.clone()),
                     // It would be refused again and again.
@@ -375,8 +344,25 @@ impl Queue {
         self.status.last_error = Some(error.chars().take(1_000).collect());
     }
 
+    fn delivered(&mut self, parcel: Parcel, now: Duration) {
+        self.status.failures_in_a_row = 0;
+        self.status.delivered += 1;
+        match parcel {
+            Parcel::Waiting(waiting) => {
+                self.forget_waiting(waiting.number);
+                if let Some(limit) = self.settings.rate_limit {
+                    self.sent.retain(|sent| now < sent.saturating_add(limit.per));
+                    self.sent.push_back(now);
+                }
+            }
+            Parcel::Summary(told) => self.told(told),
+        }
+    }
+
     fn told(&mut self, summary: Notification) {
         self.summary = Some(summary).filter(|told| told.status == AlertStatus::Firing);
+        let summary = self.summary.clone();
+        self.change(HELD_BACK, 0, summary.as_ref());
     }
 
     /// Whether the call under way has had its time.
@@ -388,13 +374,23 @@ impl Queue {
     /// Gives up on the call under way; what it was to deliver will be tried again.
     pub(crate) fn abandon(&mut self, now: Duration) {
         self.status.stuck += 1;
-        let text = format!("no answer within {:?}", self.settings.timeout);
-        self.settle(Err(SinkError::Retry { after: None, source: text.into() }), now);
+        let reason = format!("no answer within {:?}", self.settings.timeout);
+        self.settle(Err(Failure::Later { after: None, reason }), now);
     }
 
-    /// A call that was given up has come back.
-    pub(crate) fn came_back(&mut self) {
+    /// A call that was given up has come back. What it has delivered after all, and is as it was, need not be delivered again.
+    pub(crate) fn came_back(&mut self, parcel: Parcel, result: Result<(), Failure>, now: Duration) {
         self.status.stuck = self.status.stuck.saturating_sub(1);
+        if result.is_err() {
+            return;
+        }
+        if let Parcel::Waiting(late) = &parcel {
+            let Some(index) = self.waiting.iter().position(|waiting| waiting == late) else {
+                return;
+            };
+            self.waiting.remove(index);
+        }
+        self.delivered(parcel, now);
     }
 
     fn parcels(&self) -> impl Iterator<Item = &Waiting> {
@@ -414,12 +410,9 @@ impl Queue {
     }
 
     fn change(&mut self, kind: &str, number: u64, value: Option<&impl Serialize>) {
-        let key = self.key(kind, number);
-        self.changes.iter_mut().for_each(|changes| changes.push((key.clone(), value.map(write))));
-    }
-
-    fn key(&self, kind: &str, number: u64) -> String {
-        key(kind, number, &self.name)
+        if let Some(changes) = &mut self.changes {
+            changes.push((key(kind, number, &self.name), value.map(write)));
+        }
     }
 
     /// What the store must hear: all that changed since the last call.
@@ -429,10 +422,12 @@ impl Queue {
 
     /// Everything as it is kept.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (String, String)> {
-        let waiting = self.parcels().map(|w| (self.key(WAITING, w.number), write(&w.notification)));
+        let row = |kind: &str, number: u64, text: String| (key(kind, number, &self.name), text);
+        let waiting = self.parcels().map(move |w| row(WAITING, w.number, write(&w.notification)));
         let undelivered =
-            self.undelivered.iter().map(|(number, u)| (self.key(UNDELIVERED, *number), write(u)));
-        waiting.chain(undelivered)
+            self.undelivered.iter().map(move |(number, u)| row(UNDELIVERED, *number, write(u)));
+        let held_back = self.summary.iter().map(move |told| row(HELD_BACK, 0, write(told)));
+        waiting.chain(undelivered).chain(held_back)
     }
 
     /// Takes back what was kept under this sink's name.
@@ -441,6 +436,7 @@ impl Queue {
             kept.waiting.into_iter().map(|(number, notification)| Waiting { number, notification }),
         );
         self.undelivered.extend(kept.undelivered);
+        self.summary = kept.held_back;
         self.status.undelivered = self.undelivered.len() as u64;
         let numbers = self.waiting.iter().map(|w| w.number);
         let numbers = numbers.chain(self.undelivered.iter().map(|(number, _)| *number));
@@ -448,65 +444,13 @@ impl Queue {
     }
 }
 
-fn key(kind: &str, number: u64, sink: &str) -> String {
-    format!("{kind}{number:020}/{sink}")
-}
-
-/// The key under which a notification waits for a sink.
-pub(crate) fn waiting_key(sink: &str, number: u64) -> String {
-    key(WAITING, number, sink)
-}
-
-/// What was kept of one sink, in the order of the numbers.
-#[derive(Debug, Default)]
-pub(crate) struct Kept {
-    pub(crate) waiting: Vec<(u64, Notification)>,
-    undelivered: Vec<(u64, Undelivered)>,
-}
-
-impl Kept {
-    /// What was kept of every sink.
-    pub(crate) fn load(rows: &AlertRows) -> Result<BTreeMap<String, Self>, StoreError> {
-        let mut sinks: BTreeMap<String, Self> = BTreeMap::new();
-        for (key, number, sink, text) in numbered(rows, WAITING) {
-            sinks.entry(sink).or_default().waiting.push((number, read(key, text)?));
-        }
-        for (key, number, sink, text) in numbered(rows, UNDELIVERED) {
-            sinks.entry(sink).or_default().undelivered.push((number, read(key, text)?));
-        }
-        Ok(sinks)
-    }
-}
-
-/// The rows of a kind: key, number, sink and text. A key that is not written like one of ours is not ours.
-fn numbered<'a>(
-    rows: &'a AlertRows,
-    kind: &'static str,
-) -> impl Iterator<Item = (&'a str, u64, String, &'a str)> {
-    rows.range(kind.to_owned()..).map_while(move |(key, text)| {
-        let (number, sink) = key.strip_prefix(kind)?.split_once('/')?;
-        Some((key.as_str(), number.parse().ok()?, sink.to_owned(), text.as_str()))
-    })
-}
-
-/// An error and what is behind it.
-fn chain(error: &(dyn Error + Send + Sync)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
 /// 1 s, doubled with each failure up to 5 min, of which between half and all is waited, so that sinks do not try in step.
-fn backoff(failures: u32, name: &str) -> Duration {
+fn backoff(failures: u32, seed: u64) -> Duration {
     let full = FIRST_RETRY
         .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)))
         .min(LONGEST_RETRY);
-    let seed =
-        name.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
     full.mul_f64(0.5 + random::uniform(&mut random::stream(seed, u64::from(failures))) / 2.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,11 +18,18 @@ pub type AlertRows = BTreeMap<String, String>;
 ///
 /// * What `Ok` was said to survives a kill and a power cut, in a store that is durable at all.
 /// * Each call is atomic.
+/// * [`load`](Self::load) changes nothing: the manager that has the store goes on.
 /// * [`take_over`](Self::take_over) gives a new epoch, greater than every one before. Writes of an earlier epoch are refused with
 ///   [`StoreError::Conflict`] and change nothing: of two managers on one store, the later one goes on.
 ///
 /// `mlp_monitor::testing::check_alert_store` (feature `testing`) runs these against a store of your own.
 pub trait AlertStore: Debug + Send + Sync {
+    /// Gives all that is kept.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn load(&self) -> Result<AlertRows, StoreError>;
+
     /// Begins a new epoch, and gives all that is kept.
     ///
     /// # Errors
@@ -43,6 +50,10 @@ pub trait AlertStore: Debug + Send + Sync {
 }
 
 impl<S: AlertStore + ?Sized> AlertStore for std::sync::Arc<S> {
+    fn load(&self) -> Result<AlertRows, StoreError> {
+        (**self).load()
+    }
+
     fn take_over(&self) -> Result<(u64, AlertRows), StoreError> {
         (**self).take_over()
     }
@@ -81,6 +92,10 @@ impl MemoryAlertStore {
 }
 
 impl AlertStore for MemoryAlertStore {
+    fn load(&self) -> Result<AlertRows, StoreError> {
+        Ok(self.0.lock().1.clone())
+    }
+
     fn take_over(&self) -> Result<(u64, AlertRows), StoreError> {
         let mut kept = self.0.lock();
         kept.0 += 1;

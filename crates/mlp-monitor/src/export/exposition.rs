@@ -30,7 +30,8 @@ impl MetricKind {
 
 /// Metrics as text that Prometheus scrapes: answer a request for `/metrics` with it, as `text/plain; version=0.0.4`.
 ///
-/// Names are checked and label values escaped, so what it writes can be parsed, whatever labels hold. A series is written once.
+/// Names are checked and label values escaped, so what it writes can be parsed, whatever labels hold. Labels without a value are left out: to
+/// Prometheus they are none. A series is written once.
 ///
 /// ```
 /// use mlp_core::Labels;
@@ -69,7 +70,7 @@ impl Exposition {
     /// Begins a metric.
     ///
     /// # Errors
-    /// If the name is none (`[a-zA-Z_:][a-zA-Z0-9_:]*`) or there already, a counter's does not end in `_total`, or there is no help.
+    /// If the name is none (`[a-zA-Z_:][a-zA-Z0-9_:]*`) or there already (a histogram has `_bucket`, `_sum` and `_count` too), a counter's does not end in `_total`, or there is no help.
     pub fn family(&mut self, name: &str, kind: MetricKind, help: &str) -> Result<MetricFamily<'_>> {
         let fault = |allowed| {
             let given = name.chars().take(200).collect::<String>();
@@ -84,9 +85,16 @@ impl Exposition {
         if help.trim().is_empty() {
             return Err(MonitorError::setting(format!("help of {name}"), "empty", "a sentence"));
         }
-        if !self.families.insert(name.to_owned()) {
-            return Err(MonitorError::Duplicate { what: "metrics", name: name.to_owned() });
+        // A histogram is written under three more names.
+        let suffixes: &[&str] = match kind {
+            MetricKind::Histogram => &["", "_bucket", "_sum", "_count"],
+            MetricKind::Counter | MetricKind::Gauge => &[""],
+        };
+        let names: Vec<String> = suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect();
+        if let Some(name) = names.iter().find(|name| self.families.contains(*name)) {
+            return Err(MonitorError::Duplicate { what: "metrics", name: name.clone() });
         }
+        self.families.extend(names);
         let help = help.replace('\\', r"\\").replace('\n', r"\n");
         self.text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.name()));
         let (text, name) = (&mut self.text, name.to_owned());
@@ -155,7 +163,8 @@ impl MetricFamily<'_> {
     /// The labels as they are written, of a series that is not there yet.
     fn begin(&mut self, labels: &Labels) -> Result<String> {
         let mut text = String::new();
-        for (name, value) in labels {
+        // To Prometheus a label without a value is none.
+        for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
             let reserved =
                 name.starts_with("__") || self.kind == MetricKind::Histogram && name == "le";
             if !is_name(name, |_| false) || reserved {
@@ -261,13 +270,25 @@ mod tests {
         assert!(metrics.family("a", MetricKind::Gauge, " ").is_err());
         let mut family = metrics.family("a", MetricKind::Gauge, "Help.").unwrap();
         for name in ["", "__name__", "a:b", "1", "a-b"] {
-            let labels = [(name.to_owned(), String::new())].into();
+            let labels = [(name.to_owned(), "x".to_owned())].into();
             assert!(family.sample(&labels, 1.0).is_err(), "{name:?}");
         }
+        family.sample(&Labels::new(), 1.0).unwrap();
+        let empty = family.sample(&labels(""), 2.0);
+        assert!(
+            matches!(empty, Err(MonitorError::Duplicate { .. })),
+            "to Prometheus it is the same series"
+        );
         family.sample(&labels("x"), 1.0).unwrap();
         assert!(matches!(family.sample(&labels("x"), 2.0), Err(MonitorError::Duplicate { .. })));
         assert!(family.histogram(&labels("y"), &[], 0, 0.0).is_err());
         assert!(metrics.family("a", MetricKind::Gauge, "Help.").is_err());
+        metrics.family("seconds_count", MetricKind::Gauge, "Help.").unwrap();
+        assert!(metrics.family("seconds", MetricKind::Histogram, "Help.").is_err());
+        metrics.family("minutes", MetricKind::Histogram, "Help.").unwrap();
+        for name in ["minutes_count", "minutes_sum", "minutes_bucket"] {
+            assert!(metrics.family(name, MetricKind::Gauge, "Help.").is_err(), "{name}");
+        }
         let mut family = metrics.family("h", MetricKind::Histogram, "Help.").unwrap();
         for buckets in
             [&[(1.0, 2), (0.5, 3)][..], &[(1.0, 3), (2.0, 2)], &[(1.0, 9)], &[(f64::INFINITY, 1)]]

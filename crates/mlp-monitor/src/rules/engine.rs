@@ -1,18 +1,17 @@
 //! Judges observations by rules, and says when something begins and ends to be wrong.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
-use mlp_core::{Alert, AlertStatus, Clock, Labels, Severity, Timestamp};
+use mlp_core::{Alert, AlertStatus, Clock, Labels};
 use parking_lot::Mutex;
 
-use super::{Level, NoData, Rule, RuleTable};
-use crate::alerts::Incident;
+use super::series::Series;
+use super::{Rule, RuleTable};
+use crate::alerts::{Fingerprint, Incident};
 use crate::error::{MonitorError, Result};
 
-/// The most series (a rule with a subject) that an engine follows.
+/// The most series (a rule with a subject) that are not fine.
 const MAX_SERIES: usize = 100_000;
 
 /// What was measured of a signal: a value, on how many cases it rests, and what it is compared with.
@@ -66,8 +65,10 @@ impl From<Option<f64>> for Observation {
 
 /// Judges observations by rules. Each rule follows each subject (the labels of an observation) by itself.
 ///
-/// It says only what changes: an alert that begins, becomes more or less urgent, or is over. Durations are measured in monotonic time,
-/// so turning the wall clock changes no verdict. It follows at most 100,000 pairs of rule and subject.
+/// It says only what changes: an alert that begins, becomes more or less urgent, or is over; [`firing`](Self::firing) gives all that fires,
+/// for whoever has missed a change. Durations are measured in monotonic time, so turning the wall clock changes no verdict. It follows at
+/// most 100,000 pairs of rule and subject that are not fine; those that are take no room. Subjects are told apart as the alert manager
+/// does: by the labels of their alerts, cut to its bounds.
 ///
 /// ```
 /// use mlp_core::{AlertStatus, Labels, Severity, SystemClock};
@@ -87,102 +88,8 @@ pub struct RuleEngine {
     rules: Vec<Rule>,
     by_signal: BTreeMap<String, Vec<usize>>,
     clock: Arc<dyn Clock>,
-    series: Mutex<BTreeMap<(usize, Labels), Series>>,
-}
-
-/// What is known of one rule for one subject.
-#[derive(Debug, Default)]
-struct Series {
-    critical: Track,
-    warning: Track,
-    missing: Track,
-    firing: Option<(Severity, Timestamp)>,
-}
-
-/// Where one limit stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-enum Track {
-    #[default]
-    Clear,
-    /// Passed since this moment of monotonic time, not yet long enough.
-    Pending(Duration),
-    Firing,
-}
-
-impl Track {
-    /// Follows a limit that is passed.
-    fn passed(&mut self, now: Duration, hold: Duration) {
-        let since = match *self {
-            Self::Clear => now,
-            Self::Pending(since) => since,
-            Self::Firing => return,
-        };
-        *self = if now.saturating_sub(since) >= hold { Self::Firing } else { Self::Pending(since) };
-    }
-
-    /// Follows a level with a value. No answer leaves it as it is.
-    fn follow(
-        &mut self,
-        level: Option<Level>,
-        observation: &Observation,
-        now: Duration,
-        hold: Duration,
-    ) {
-        let (Some(Level { limit, .. }), Some(value)) = (level, observation.value) else { return };
-        if *self == Self::Firing {
-            if limit.is_clear(value, observation.reference) == Some(true) {
-                *self = Self::Clear;
-            }
-        } else {
-            match limit.is_passed(value, observation.reference) {
-                Some(true) => self.passed(now, hold),
-                Some(false) => *self = Self::Clear,
-                None => {}
-            }
-        }
-    }
-}
-
-impl Series {
-    fn observe(&mut self, rule: &Rule, observation: &Observation, now: Duration) {
-        if has_data(rule, observation) {
-            self.critical.follow(rule.critical, observation, now, rule.hold);
-            self.warning.follow(rule.warning, observation, now, rule.hold);
-            self.missing = Track::Clear;
-            return;
-        }
-        match rule.no_data {
-            NoData::KeepLast => {}
-            NoData::Alert(_) => self.missing.passed(now, rule.hold),
-            NoData::Ok => (self.critical, self.warning) = (Track::Clear, Track::Clear),
-        }
-    }
-
-    /// How urgent it is now; none if nothing is wrong.
-    fn severity(&self, rule: &Rule) -> Option<Severity> {
-        let of = |track: Track, level: Option<Level>| {
-            level.map(|level| level.severity).filter(|_| track == Track::Firing)
-        };
-        let missing = match rule.no_data {
-            NoData::Alert(severity) if self.missing == Track::Firing => Some(severity),
-            _ => None,
-        };
-        [of(self.critical, rule.critical), of(self.warning, rule.warning), missing]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-}
-
-/// Whether the rule can judge the observation: every limit of a rule needs the same things.
-fn has_data(rule: &Rule, observation: &Observation) -> bool {
-    let enough = observation.count.is_none_or(|count| count >= rule.minimum_count);
-    let judged = |level: Level| {
-        observation
-            .value
-            .is_some_and(|value| level.limit.is_passed(value, observation.reference).is_some())
-    };
-    enough && [rule.critical, rule.warning].into_iter().flatten().any(judged)
+    /// By the labels of the alert, among them the name of the rule.
+    series: Mutex<HashMap<Fingerprint, Series>>,
 }
 
 impl RuleEngine {
@@ -209,7 +116,8 @@ impl RuleEngine {
     /// over. A signal without rules changes nothing.
     ///
     /// # Errors
-    /// If this would be more than 100,000 pairs of rule and subject.
+    /// If this would be more than 100,000 pairs of rule and subject that are not fine, or an alert more than 64 labels. Then nothing has
+    /// changed, for any rule.
     pub fn observe(
         &self,
         signal: &str,
@@ -218,115 +126,88 @@ impl RuleEngine {
     ) -> Result<Vec<Alert>> {
         let observation = observation.into();
         let (now, wall) = (self.clock.monotonic(), self.clock.now());
-        let mut changes = Vec::new();
         let mut all = self.series.lock();
-        for &index in self.by_signal.get(signal).into_iter().flatten() {
-            let rule = &self.rules[index];
-            if !rule.applies_to(subject) {
-                continue;
-            }
-            let key = (index, subject.clone());
-            if all.len() >= MAX_SERIES && !all.contains_key(&key) {
-                return Err(MonitorError::LimitExceeded {
+        let mut moved = Vec::new();
+        let mut room = MAX_SERIES.saturating_sub(all.len());
+        for rule in self.rules_of(signal, subject) {
+            let labels = rule.labels_of(subject)?;
+            let fingerprint = Fingerprint::of(&labels);
+            let before = all.get(&fingerprint);
+            let mut series = before.cloned().unwrap_or_default();
+            series.observe(rule, &observation, now);
+            let change = series.change(rule, labels, &observation, wall);
+            if before.is_none() && series != Series::default() {
+                room = room.checked_sub(1).ok_or(MonitorError::LimitExceeded {
                     what: "series of rules",
                     limit: MAX_SERIES,
-                });
+                })?;
             }
-            let series = all.entry(key).or_default();
-            series.observe(rule, &observation, now);
-            let (before, after) = (series.firing, series.severity(rule));
-            series.firing =
-                after.map(|severity| (severity, before.map_or(wall, |(_, since)| since)));
-            if before.map(|(severity, _)| severity) != after {
-                changes.extend(alert(rule, subject, &observation, before, series.firing, wall));
+            moved.push((fingerprint, series, change));
+        }
+        let mut changes = Vec::new();
+        for (fingerprint, series, change) in moved {
+            if series == Series::default() {
+                all.remove(&fingerprint);
+            } else {
+                all.insert(fingerprint, series);
             }
+            changes.extend(change);
         }
         Ok(changes)
     }
 
+    /// All alerts that fire, in order of their labels: what to tell an alert manager that refused a change because it was full. It knows those
+    /// that it has.
+    #[must_use]
+    pub fn firing(&self) -> Vec<Alert> {
+        let series = self.series.lock();
+        let mut firing: Vec<Alert> =
+            series.values().filter_map(|series| series.firing.as_deref()).cloned().collect();
+        firing.sort_by(|a, b| a.labels.cmp(&b.labels));
+        firing
+    }
+
+    /// Forgets a subject that is no more, such as a replica that was removed, for all rules of a signal. Returns what fired, as over.
+    ///
+    /// # Errors
+    /// If an alert would have more than 64 labels.
+    pub fn forget(&self, signal: &str, subject: &Labels) -> Result<Vec<Alert>> {
+        let wall = self.clock.now();
+        let rules = self.rules_of(signal, subject);
+        let keys: Result<Vec<Fingerprint>> = rules
+            .map(|rule| rule.labels_of(subject).map(|labels| Fingerprint::of(&labels)))
+            .collect();
+        let mut all = self.series.lock();
+        let forgotten = keys?.into_iter().filter_map(|key| all.remove(&key)?.firing);
+        let over = forgotten.map(|alert| Alert {
+            status: AlertStatus::Resolved,
+            summary: "its subject is no more".to_owned(),
+            ends_at: Some(wall),
+            ..*alert
+        });
+        Ok(over.collect())
+    }
+
     /// Takes incidents that fire as known, such as those that an alert manager kept over a restart: they resolve when their signal is
     /// clear, and a value between clear and firing does not end them. Incidents of other rules are passed over.
+    ///
+    /// An incident does not say which limit it passed: every one that is as urgent as it was raised, or less, counts as passed until a value
+    /// is clear of it. What had passed a limit for less than the rule's duration is not an incident yet: its time begins anew.
     pub fn resume<'a>(&self, incidents: impl IntoIterator<Item = &'a Incident>) {
         let mut all = self.series.lock();
         for incident in incidents.into_iter().filter(|incident| incident.is_firing()) {
-            let alert = &incident.alert;
-            let named = |rule: &Rule| alert.labels.get("alertname") == Some(&rule.name);
-            let Some(index) = self.rules.iter().position(named) else { continue };
-            let rule = &self.rules[index];
-            let own = |name: &String| name == "alertname" || rule.labels.contains_key(name);
-            let subject = alert.labels.iter().filter(|(name, _)| !own(name));
-            let subject = subject.map(|(name, value)| (name.clone(), value.clone())).collect();
-            let series = all.entry((index, subject)).or_default();
-            let fires = |level: Option<Level>| {
-                level.is_some_and(|level| level.severity >= incident.raised_as)
-            };
-            if fires(rule.critical) {
-                series.critical = Track::Firing;
-            } else if rule.warning.is_some() {
-                series.warning = Track::Firing;
-            }
-            series.firing = series.severity(rule).map(|severity| (severity, alert.starts_at));
+            let named = |rule: &&Rule| incident.alert.labels.get("alertname") == Some(&rule.name);
+            let Some(rule) = self.rules.iter().find(named) else { continue };
+            let alert = Alert { severity: incident.raised_as, ..incident.alert.clone() };
+            all.insert(incident.fingerprint, Series::resumed(rule, alert));
         }
     }
-}
 
-fn alert(
-    rule: &Rule,
-    subject: &Labels,
-    observation: &Observation,
-    before: Option<(Severity, Timestamp)>,
-    after: Option<(Severity, Timestamp)>,
-    now: Timestamp,
-) -> Option<Alert> {
-    let (severity, starts_at) = after.or(before)?;
-    let mut labels = subject.clone();
-    labels.extend(rule.labels.clone());
-    labels.insert("alertname".to_owned(), rule.name.clone());
-    Some(Alert {
-        labels,
-        status: if after.is_some() { AlertStatus::Firing } else { AlertStatus::Resolved },
-        severity,
-        summary: summary(rule, observation, after.map(|(severity, _)| severity)),
-        runbook_url: rule.runbook_url.clone(),
-        starts_at,
-        ends_at: after.is_none().then_some(now),
-    })
-}
-
-/// What happened, in a sentence: the rule's own words, the value, and the limit it passed.
-fn summary(rule: &Rule, observation: &Observation, severity: Option<Severity>) -> String {
-    let mut text = rule.summary.clone();
-    if !text.is_empty() {
-        text.push_str(": ");
+    /// The rules that judge a subject by a signal.
+    fn rules_of<'a>(&'a self, signal: &str, subject: &'a Labels) -> impl Iterator<Item = &'a Rule> {
+        let indices = self.by_signal.get(signal).into_iter().flatten();
+        indices.map(|&index| &self.rules[index]).filter(|rule| rule.applies_to(subject))
     }
-    let written = match observation.value {
-        Some(value) if has_data(rule, observation) => {
-            write!(text, "{} is {}", rule.signal, short(value))
-        }
-        _ => write!(text, "{} has no data", rule.signal),
-    };
-    debug_assert!(written.is_ok(), "writing to a string does not fail");
-    if let Some(reference) = observation.reference {
-        text.push_str(&format!(" (reference {})", short(reference)));
-    }
-    let passed = [rule.critical, rule.warning]
-        .into_iter()
-        .flatten()
-        .find(|level| Some(level.severity) == severity);
-    match (severity, passed) {
-        (Some(_), Some(level)) if has_data(rule, observation) => {
-            text.push_str(&format!(", {}", level.limit.describe()));
-        }
-        (None, _) => text.push_str(", fine again"),
-        _ => {}
-    }
-    text
-}
-
-/// A number with at most six significant digits.
-fn short(value: f64) -> String {
-    let rounded: f64 = format!("{value:.5e}").parse().unwrap_or(value);
-    rounded.to_string()
 }
 
 #[cfg(test)]

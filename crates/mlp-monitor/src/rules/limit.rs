@@ -189,15 +189,19 @@ impl Limit {
             Self::Above { fire, clear } => {
                 let clear = clear.unwrap_or(fire);
                 need(fire.is_finite(), "fire", fire, "finite")?;
-                need(clear <= fire, "clear", clear, "at most the level at which it fires")
+                let allowed = "finite and at most the level at which it fires";
+                need(clear.is_finite() && clear <= fire, "clear", clear, allowed)
             }
             Self::Below { fire, clear } => {
                 let clear = clear.unwrap_or(fire);
                 need(fire.is_finite(), "fire", fire, "finite")?;
-                need(clear >= fire, "clear", clear, "at least the level at which it fires")
+                let allowed = "finite and at least the level at which it fires";
+                need(clear.is_finite() && clear >= fire, "clear", clear, allowed)
             }
             Self::Outside { low, high, margin } => {
-                let half = (high - low) / 2.0;
+                need(low.is_finite(), "low", low, "finite")?;
+                need(high.is_finite(), "high", high, "finite")?;
+                let half = high / 2.0 - low / 2.0;
                 need(low < high, "low", low, "below high")?;
                 need((0.0..=half).contains(&margin), "margin", margin, "0 to half of the range")
             }
@@ -298,6 +302,9 @@ mod tests {
             Limit::below(0.9).with_clear(f64::NAN),
             Limit::outside(1.0, 1.0),
             Limit::outside(0.0, 1.0).with_clear(0.6),
+            Limit::outside(0.0, f64::INFINITY),
+            Limit::outside(f64::NEG_INFINITY, 0.0),
+            Limit::outside(f64::NAN, 0.0),
             Limit::relative_change(0.0, ChangeDirection::Rise),
             Limit::relative_change(0.1, ChangeDirection::Rise).with_clear(0.2),
         ] {

@@ -7,6 +7,7 @@ use mlp_core::{Labels, Severity};
 use serde::{Deserialize, Serialize};
 
 use super::Limit;
+use crate::alerts::admit::admit_labels;
 use crate::error::{MonitorError, Result};
 
 /// A limit, and how urgent it is to have passed it.
@@ -23,7 +24,8 @@ pub struct Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoData {
-    /// Everything stays as it is: a signal that comes and goes neither fires nor resolves.
+    /// Everything stays as it is: a signal that comes and goes neither fires nor resolves. Only a rule's duration that has begun and not yet
+    /// passed begins anew after a gap that is longer than it.
     #[default]
     KeepLast,
     /// That is itself an alert, once it has lasted for the rule's duration.
@@ -57,7 +59,8 @@ pub struct Rule {
     /// The limit that needs somebody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical: Option<Level>,
-    /// How long a limit must stay passed before the rule fires. Default: fires at the first observation.
+    /// How long a limit must stay passed before the rule fires, with no gap in the data that is longer than this. Default: fires at the first
+    /// observation.
     #[serde(default, with = "span")]
     pub hold: Duration,
     /// How many cases an observation must rest on; below that there is no data. Default 0: any number will do.
@@ -185,6 +188,14 @@ impl Rule {
     /// Whether it judges this subject.
     pub(super) fn applies_to(&self, subject: &Labels) -> bool {
         self.subject.iter().all(|(name, value)| subject.get(name) == Some(value))
+    }
+
+    /// The labels of its alert about a subject, as the alert manager knows them: the rule's own go before the subject's.
+    pub(super) fn labels_of(&self, subject: &Labels) -> Result<Labels> {
+        let mut labels = subject.clone();
+        labels.extend(self.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+        labels.insert("alertname".to_owned(), self.name.clone());
+        admit_labels(labels)
     }
 
     fn check_names(&self) -> Result<()> {

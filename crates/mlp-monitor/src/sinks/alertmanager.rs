@@ -11,8 +11,9 @@ use crate::error::{MonitorError, Result};
 
 /// Pushes alerts to Alertmanager (`POST /api/v2/alerts`), which groups, silences and routes them once more.
 ///
-/// Alertmanager forgets an alert whose end has passed, so a firing one is pushed with an end in the future: longer away than the repeat
-/// interval of its route, at which it is pushed again.
+/// Alertmanager takes an alert whose end has passed for over, so a firing one is pushed with an end in the future, its validity away. The alert
+/// manager here pushes what fires again after half of that, whether it is acknowledged, silenced or neither; if this process ends for good,
+/// Alertmanager takes its alerts for over when their validity ends.
 #[derive(Debug)]
 pub struct AlertmanagerSink {
     endpoint: Endpoint,
@@ -83,6 +84,10 @@ impl AlertSink for AlertmanagerSink {
         let now = Timestamp::from(std::time::SystemTime::now());
         let alerts: Vec<Value> = notification.alerts.iter().map(|a| self.alert(a, now)).collect();
         self.endpoint.post(&alerts)
+    }
+
+    fn validity(&self) -> Option<Duration> {
+        Some(self.valid_for)
     }
 }
 

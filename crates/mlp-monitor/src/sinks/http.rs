@@ -1,6 +1,7 @@
 //! What the sinks that speak HTTP have in common: one request with a time limit, and what its answer means.
 
 use std::error::Error;
+use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub enum Destinations {
     #[default]
     Any,
     /// Only public addresses; for addresses that users of the application may enter. Names are resolved first, and what they resolve to counts.
+    /// A proxy that the environment names is not used.
     PublicOnly,
 }
 
@@ -100,7 +102,20 @@ impl Endpoint {
         if options.timeout.is_zero() {
             return Err(MonitorError::setting("timeout of a sink", "0 s", "above 0"));
         }
-        let config = Agent::config_builder()
+        if let Some(token) = &options.bearer {
+            let visible = |c: char| c.is_ascii_graphic();
+            if token.reveal().is_empty() || !token.reveal().chars().all(visible) {
+                let allowed = "visible characters of ASCII";
+                return Err(MonitorError::setting("bearer token of a sink", "***", allowed));
+            }
+        }
+        let config = Agent::config_builder();
+        // A proxy would look names up itself, and call whom it likes.
+        let config = match options.destinations {
+            Destinations::Any => config,
+            Destinations::PublicOnly => config.proxy(None),
+        };
+        let config = config
             .timeout_global(Some(options.timeout))
             .http_status_as_error(false)
             .max_redirects(0)
@@ -152,10 +167,10 @@ fn meaning(mut answer: Response<Body>) -> std::result::Result<(), SinkError> {
             reason: format!("the receiver answered {status}: redirects are not followed"),
         }),
         _ => {
+            let mut text = Vec::new();
             // What cannot be read in full is as good as what can: it only explains.
-            let text = answer.body_mut().with_config().limit(SNIPPET).lossy_utf8(true);
-            let text = text.read_to_string().unwrap_or_default();
-            let text = text.trim().replace(char::is_control, " ");
+            answer.body_mut().as_reader().take(SNIPPET).read_to_end(&mut text).ok();
+            let text = String::from_utf8_lossy(&text).trim().replace(char::is_control, " ");
             Err(SinkError::Refused { reason: format!("the receiver answered {status}: {text}") })
         }
     }
@@ -253,6 +268,11 @@ mod tests {
             assert!(Endpoint::new(url, &HttpOptions::default()).is_err(), "{url}");
         }
         assert!(Endpoint::new("https://example.com/hook?x=1", &HttpOptions::default()).is_ok());
+        for token in ["gehe\nim", "gehe\r\nX-Evil: im", "geheé", " ", ""] {
+            let options = HttpOptions::default().with_bearer(token);
+            let error = Endpoint::new("https://example.com/", &options).unwrap_err().to_string();
+            assert!(!error.contains("gehe"), "{error}");
+        }
         let none = HttpOptions::default().with_timeout(Duration::ZERO);
         assert!(Endpoint::new("https://example.com/", &none).is_err());
     }

@@ -30,12 +30,27 @@ impl JsonLinesSink {
     /// Opens a file for appending, and makes it if there is none.
     ///
     /// # Errors
-    /// If the file cannot be opened.
+    /// If the file cannot be opened, or its folder not be synced.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
         let file = OpenOptions::new().append(true).create(true).open(path)?;
+        // A new file is found after a power cut only if its folder is on disk too.
+        sync_folder(path)?;
         let torn = if file.metadata()?.len() == 0 { Torn::No } else { Torn::Maybe };
         Ok(Self(Mutex::new(Lines { file, torn })))
     }
+}
+
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Other systems open no folders, and keep their entries by themselves.
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 impl Lines {

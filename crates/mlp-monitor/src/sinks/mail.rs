@@ -1,11 +1,15 @@
 //! Mail.
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lettre::message::{Mailbox, MessageBuilder};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::{Message, SmtpTransport, Transport};
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{SmtpConnection, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, MailBodyParameter, MailParameter};
+use lettre::transport::smtp::{SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT};
+use lettre::{Address, Message};
 use mlp_core::{AlertSink, Notification, SinkError};
 
 use super::Secret;
@@ -37,7 +41,7 @@ pub struct MailOptions {
     pub encryption: MailEncryption,
     /// User and password, where the server asks for them.
     pub credentials: Option<(String, Secret)>,
-    /// For each command of the conversation. Default 10 s.
+    /// For the whole conversation, from the connection on; the name look-up is the system's. Default 20 s.
     pub timeout: Duration,
 }
 
@@ -49,7 +53,7 @@ impl MailOptions {
             port: None,
             encryption: MailEncryption::Tls,
             credentials: None,
-            timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(20),
         }
     }
 
@@ -78,7 +82,7 @@ impl MailOptions {
         self
     }
 
-    /// Sets how long each command may take.
+    /// Sets how long a whole conversation may take.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -86,10 +90,14 @@ impl MailOptions {
     }
 }
 
-/// Sends notifications as mail; those of one group form one thread.
+/// Sends notifications as mail; those of one group form one thread. Each is one conversation with the server.
 pub struct MailSink {
-    transport: SmtpTransport,
     host: String,
+    port: u16,
+    encryption: MailEncryption,
+    tls: TlsParameters,
+    credentials: Option<Credentials>,
+    timeout: Duration,
     from: Mailbox,
     to: Vec<Mailbox>,
 }
@@ -129,26 +137,72 @@ impl MailSink {
         if to.is_empty() {
             return Err(MonitorError::setting("receivers of mail", "none", "at least one"));
         }
-        let host = options.host.as_str();
-        let builder = match options.encryption {
-            MailEncryption::Tls => SmtpTransport::relay(host),
-            MailEncryption::StartTls => SmtpTransport::starttls_relay(host),
-            MailEncryption::None => Ok(SmtpTransport::builder_dangerous(host)),
-        };
+        if options.timeout.is_zero() {
+            return Err(MonitorError::setting("timeout of mail", "0 s", "above 0"));
+        }
         let allowed = "the name of a host";
-        let builder = builder.map_err(|_| MonitorError::setting("mail server", host, allowed))?;
-        let builder = builder.timeout(Some(options.timeout));
-        let builder = match options.port {
-            Some(port) => builder.port(port),
-            None => builder,
+        let tls = TlsParameters::new(options.host.clone())
+            .map_err(|_| MonitorError::setting("mail server", &options.host, allowed))?;
+        let usual = match options.encryption {
+            MailEncryption::Tls => SUBMISSIONS_PORT,
+            MailEncryption::StartTls => SUBMISSION_PORT,
+            MailEncryption::None => SMTP_PORT,
         };
-        let builder = match options.credentials {
-            Some((user, password)) => {
-                builder.credentials(Credentials::new(user, password.reveal().to_owned()))
-            }
-            None => builder,
-        };
-        Ok(Self { transport: builder.build(), host: options.host, from: mailbox(from)?, to })
+        let credentials = options
+            .credentials
+            .map(|(user, password)| Credentials::new(user, password.reveal().to_owned()));
+        Ok(Self {
+            host: options.host,
+            port: options.port.unwrap_or(usual),
+            encryption: options.encryption,
+            tls,
+            credentials,
+            timeout: options.timeout,
+            from: mailbox(from)?,
+            to,
+        })
+    }
+
+    /// One conversation with the server, each step of which has only the time that is left.
+    fn send(&self, message: &Message) -> std::result::Result<(), SinkError> {
+        let clock = Budget { start: Instant::now(), whole: self.timeout };
+        let (server, hello) = ((self.host.as_str(), self.port), ClientId::default());
+        let wrapped = Some(&self.tls).filter(|_| self.encryption == MailEncryption::Tls);
+        let connection =
+            SmtpConnection::connect(server, Some(clock.left()?), &hello, wrapped, None);
+        let mut connection = connection.map_err(meaning)?;
+        if self.encryption == MailEncryption::StartTls {
+            clock.give(&mut connection)?;
+            connection.starttls(&self.tls, &hello).map_err(meaning)?;
+        }
+        if let Some(credentials) = &self.credentials {
+            clock.give(&mut connection)?;
+            connection.auth(DEFAULT_MECHANISMS, credentials).map_err(meaning)?;
+        }
+        let (envelope, text) = (message.envelope(), message.formatted());
+        let plain = |address: &Address| address.to_string().is_ascii();
+        let mut parameters = Vec::new();
+        if !text.is_ascii() {
+            parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+        }
+        if !envelope.to().iter().chain(envelope.from()).all(plain) {
+            parameters.push(MailParameter::SmtpUtfEight);
+        }
+        clock.give(&mut connection)?;
+        connection.command(Mail::new(envelope.from().cloned(), parameters)).map_err(meaning)?;
+        for to in envelope.to() {
+            clock.give(&mut connection)?;
+            connection.command(Rcpt::new(to.clone(), Vec::new())).map_err(meaning)?;
+        }
+        clock.give(&mut connection)?;
+        connection.command(Data).map_err(meaning)?;
+        clock.give(&mut connection)?;
+        connection.message(&text).map_err(meaning)?;
+        // The mail is taken, whatever the server says to the farewell.
+        if clock.give(&mut connection).is_ok() {
+            connection.quit().ok();
+        }
+        Ok(())
     }
 
     fn message(&self, notification: &Notification) -> std::result::Result<Message, SinkError> {
@@ -166,16 +220,42 @@ impl MailSink {
     }
 }
 
+/// The time of a conversation.
+struct Budget {
+    start: Instant,
+    whole: Duration,
+}
+
+impl Budget {
+    /// What is left of it.
+    fn left(&self) -> std::result::Result<Duration, SinkError> {
+        let left = self.whole.saturating_sub(self.start.elapsed());
+        let reason = || format!("the conversation took longer than {:?}", self.whole);
+        match left.is_zero() {
+            true => Err(SinkError::Retry { after: None, source: reason().into() }),
+            false => Ok(left),
+        }
+    }
+
+    /// Lets the next step take no longer.
+    fn give(&self, connection: &mut SmtpConnection) -> std::result::Result<(), SinkError> {
+        connection
+            .set_timeout(Some(self.left()?))
+            .map_err(|error| SinkError::Retry { after: None, source: error.into() })
+    }
+}
+
+fn meaning(error: lettre::transport::smtp::Error) -> SinkError {
+    if error.is_permanent() {
+        let source = error.source().map(ToString::to_string).unwrap_or_default();
+        return SinkError::Refused { reason: format!("{error} {source}") };
+    }
+    SinkError::Retry { after: None, source: error.into() }
+}
+
 impl AlertSink for MailSink {
     fn deliver(&self, notification: &Notification) -> std::result::Result<(), SinkError> {
-        match self.transport.send(&self.message(notification)?) {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_permanent() => {
-                let source = error.source().map(ToString::to_string).unwrap_or_default();
-                Err(SinkError::Refused { reason: format!("{error} {source}") })
-            }
-            Err(error) => Err(SinkError::Retry { after: None, source: error.into() }),
-        }
+        self.send(&self.message(notification)?)
     }
 }
 

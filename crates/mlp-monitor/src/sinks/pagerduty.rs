@@ -14,8 +14,9 @@ const EVENTS: &str = "https://events.pagerduty.com/v2/enqueue";
 /// The longest dedup_key and summary that PagerDuty takes, in characters.
 const MAX_KEY: usize = 255;
 const MAX_SUMMARY: usize = 1_024;
-/// How many alerts an event lists: an event may have 512 KiB.
+/// How many alerts an event lists, and how many bytes of them: PagerDuty takes events of 512 KiB.
 const MAX_ALERTS: usize = 50;
+const MAX_DETAILS: usize = 384 * 1024;
 
 /// Triggers and resolves incidents in PagerDuty: one for each group, by its dedupe key, so a notification that is sent twice is one incident.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ fn event(notification: &Notification, routing_key: &Secret) -> Value {
     let Some(first) = notification.alerts.first() else { return event };
     if notification.status == AlertStatus::Firing {
         event["client"] = json!("mlp");
-        event["links"] = json!([{"href": first.runbook_url, "text": "runbook"}]);
+        event["links"] = json!([{"href": cut(&first.runbook_url, MAX_SUMMARY), "text": "runbook"}]);
         event["payload"] = json!({
             "summary": cut(&format!("{}: {}", title(notification), first.summary), MAX_SUMMARY),
             "source": source(first),
@@ -76,12 +77,25 @@ fn event(notification: &Notification, routing_key: &Secret) -> Value {
             },
             "timestamp": first.starts_at,
             "custom_details": {
-                "alerts": notification.alerts.iter().take(MAX_ALERTS).map(details).collect::<Vec<_>>(),
+                "alerts": listed(&notification.alerts),
                 "alerts_in_all": notification.alerts.len(),
             },
         });
     }
     event
+}
+
+/// The first alerts, as many as have room.
+fn listed(alerts: &[Alert]) -> Vec<Value> {
+    let mut room = MAX_DETAILS;
+    let details = alerts.iter().take(MAX_ALERTS).map(details);
+    let fits = |details: &Value| {
+        let length = details.to_string().len();
+        let fits = length <= room;
+        room = room.saturating_sub(length);
+        fits
+    };
+    details.take_while(fits).collect()
 }
 
 fn details(alert: &Alert) -> Value {
@@ -146,8 +160,17 @@ mod tests {
         let mut storm = storm(10_000);
         storm.dedupe_key = "é".repeat(300);
         storm.alerts[0].summary = "x".repeat(2_000);
+        let full = event(&storm, &Secret::new("key"));
+        assert!(full.to_string().len() < 512 * 1024);
+        for alert in &mut storm.alerts {
+            alert
+                .labels
+                .extend((0..60).map(|k| (format!("{k}{}", "n".repeat(300)), "é\n".repeat(500))));
+        }
         let event = event(&storm, &Secret::new("key"));
-        assert!(event.to_string().len() < 512 * 1024);
+        assert!(event.to_string().len() < 512 * 1024, "{}", event.to_string().len());
+        assert_eq!(event["payload"]["custom_details"]["alerts_in_all"], 10_000);
+        assert!(!event["payload"]["custom_details"]["alerts"].as_array().unwrap().is_empty());
         assert_eq!(event["dedup_key"].as_str().unwrap().chars().count(), MAX_KEY);
         assert_eq!(event["payload"]["summary"].as_str().unwrap().chars().count(), MAX_SUMMARY);
         let sink = PagerDutySink::new("geheim", HttpOptions::default()).unwrap();

@@ -1,9 +1,9 @@
 //! Mail, received by a server that speaks SMTP from a script.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mlp_core::{
     Alert, AlertSink, AlertStatus, Labels, Notification, Severity, SinkError, Timestamp,
@@ -12,14 +12,45 @@ use mlp_monitor::{MailEncryption, MailOptions, MailSink};
 
 /// Takes one conversation; answers the command that begins with `fails` with `answer`. Gives what the client said.
 fn server(fails: &'static str, answer: &'static str) -> (u16, JoinHandle<String>) {
+    slow_server(fails, answer, Duration::ZERO)
+}
+
+/// A connection, within a minute.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+                return stream;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => panic!("nobody came: {error}"),
+        }
+    }
+}
+
+/// One that takes its time with each answer.
+fn slow_server(
+    fails: &'static str,
+    answer: &'static str,
+    pause: Duration,
+) -> (u16, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let serve = move || {
-        let (stream, _) = listener.accept().unwrap();
+        let stream = accept(&listener);
         let mut output = stream.try_clone().unwrap();
         let mut lines = BufReader::new(stream).lines();
         let mut heard = String::new();
-        let mut say = |text: &str| output.write_all(format!("{text}\r\n").as_bytes()).is_ok();
+        let mut say = |text: &str| {
+            thread::sleep(pause);
+            output.write_all(format!("{text}\r\n").as_bytes()).is_ok()
+        };
         say("220 mail.example ESMTP");
         let mut in_data = false;
         while let Some(Ok(line)) = lines.next() {
@@ -73,9 +104,13 @@ fn notification(summary: &str) -> Notification {
 }
 
 fn sink(port: u16) -> MailSink {
+    sink_with(port, Duration::from_secs(30))
+}
+
+fn sink_with(port: u16, timeout: Duration) -> MailSink {
     let options =
         MailOptions::new("127.0.0.1").with_port(port).with_encryption(MailEncryption::None);
-    let options = options.with_timeout(Duration::from_secs(2));
+    let options = options.with_timeout(timeout);
     MailSink::new(options, "mlp <mlp@example.com>", ["kim@example.com", "Lee <lee@example.com>"])
         .unwrap()
 }
@@ -117,12 +152,13 @@ fn what_the_server_refuses_for_good_is_refused_and_the_rest_is_tried_again() {
     let (port, later) = server("MAIL", "451 try again later");
     assert!(matches!(sink(port).deliver(&notification("x")), Err(SinkError::Retry { .. })));
     later.join().unwrap();
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    assert!(matches!(sink(dead).deliver(&notification("x")), Err(SinkError::Retry { .. })));
+    // Nobody listens here.
+    assert!(matches!(sink(1).deliver(&notification("x")), Err(SinkError::Retry { .. })));
     // A server that takes the connection and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    assert!(matches!(sink(port).deliver(&notification("x")), Err(SinkError::Retry { .. })));
+    let brief = sink_with(port, Duration::from_secs(1));
+    assert!(matches!(brief.deliver(&notification("x")), Err(SinkError::Retry { .. })));
 }
 
 #[test]
@@ -136,4 +172,20 @@ fn addresses_that_are_none_are_refused_and_the_password_is_not_shown() {
     assert!(MailSink::new(options(), "mlp@example.com", Vec::<String>::new()).is_err());
     let sink = MailSink::new(options(), "mlp@example.com", ["kim@example.com"]).unwrap();
     assert!(!format!("{sink:?} {:?}", options()).contains("geheim"));
+}
+
+#[test]
+fn a_conversation_that_takes_too_long_in_all_is_ended_however_brief_each_answer_is() {
+    let pause = Duration::from_millis(400);
+    let (port, server) = slow_server("", "", pause);
+    let start = Instant::now();
+    // Seven answers of 0.4 s each are within 1.5 s one by one.
+    let result = sink_with(port, Duration::from_millis(1_500)).deliver(&notification("x"));
+    assert!(matches!(result, Err(SinkError::Retry { .. })), "{result:?}");
+    assert!(start.elapsed() >= Duration::from_millis(1_200), "it had its time");
+    let heard = server.join().unwrap();
+    assert!(!heard.contains("error_rate") && heard.contains("EHLO"), "{heard}");
+    let (port, patient) = slow_server("", "", pause);
+    sink_with(port, Duration::from_secs(60)).deliver(&notification("x")).unwrap();
+    patient.join().unwrap();
 }

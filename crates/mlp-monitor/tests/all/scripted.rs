@@ -42,9 +42,11 @@ impl Server {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), replies)
     }
 
-    /// On a port that was in use before, for a server that comes back.
-    pub(crate) fn at(address: SocketAddr, replies: impl IntoIterator<Item = Reply>) -> Self {
-        Self::on(TcpListener::bind(address).unwrap(), replies)
+    /// One whose replies depend on its address.
+    pub(crate) fn with(replies: impl FnOnce(SocketAddr) -> Vec<Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let replies = replies(listener.local_addr().unwrap());
+        Self::on(listener, replies)
     }
 
     fn on(listener: TcpListener, replies: impl IntoIterator<Item = Reply>) -> Self {

@@ -1,7 +1,7 @@
 //! Against the real programs: Alertmanager and promtool. They run only where `MLP_TEST_SERVERS` is set.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -45,23 +45,39 @@ impl Alertmanager {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("config.yml");
         std::fs::write(&config, "route:\n  receiver: none\nreceivers:\n  - name: none\n").unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = Command::new(program(&["prometheus-alertmanager", "alertmanager"]))
+        let mut process = Command::new(program(&["prometheus-alertmanager", "alertmanager"]))
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.path={}", folder.path().display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--web.listen-address=127.0.0.1:0")
             .arg("--cluster.listen-address=")
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let (sender, ports) = std::sync::mpsc::channel();
+        // Read to its end, so that the program is never held up by a full pipe.
+        std::thread::spawn(move || {
+            for line in
+                log.lines().map_while(Result::ok).filter(|line| line.contains("Listening on"))
+            {
+                let address = line.split("127.0.0.1:").nth(1).unwrap_or_default();
+                let port: String = address.chars().take_while(char::is_ascii_digit).collect();
+                sender.send(port.parse::<u16>()).ok();
+            }
+        });
+        let port = ports.recv_timeout(Duration::from_secs(60));
+        let port = port.expect("Alertmanager says where it listens").expect("a port");
         let alertmanager = Self { process, port, _folder: folder };
         alertmanager.wait_for("it is ready", |it| it.try_request("GET", "/-/ready", "").is_some());
         alertmanager
     }
 
     fn try_request(&self, method: &str, path: &str, body: &str) -> Option<String> {
+        let limit = Some(Duration::from_secs(10));
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(limit).ok()?;
+        stream.set_write_timeout(limit).ok()?;
         let length = body.len();
         let head = format!(
             "{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
@@ -79,7 +95,7 @@ impl Alertmanager {
     }
 
     fn wait_for(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !holds(self) {
             assert!(Instant::now() < deadline, "{what}");
             std::thread::sleep(Duration::from_millis(50));

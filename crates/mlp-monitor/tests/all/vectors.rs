@@ -14,6 +14,13 @@ fn load(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// The cases of a file, of which there are some.
+fn cases(name: &str) -> Vec<Value> {
+    let cases = load(name)["cases"].as_array().unwrap().clone();
+    assert!(!cases.is_empty(), "{name} has cases");
+    cases
+}
+
 fn number(value: &Value) -> f64 {
     match value {
         Value::String(text) => match text.as_str() {
@@ -32,7 +39,7 @@ fn close(given: f64, expected: f64, tolerance: f64) -> bool {
 
 #[test]
 fn vectors_burn_rate() {
-    for (index, case) in load("burn_rate")["cases"].as_array().unwrap().iter().enumerate() {
+    for (index, case) in cases("burn_rate").iter().enumerate() {
         let count = |name: &str| case["input"][name].as_u64().unwrap();
         let slo =
             Slo::new(number(&case["input"]["slo"]), Duration::from_secs(30 * 86_400)).unwrap();
@@ -59,7 +66,7 @@ fn vectors_burn_rate() {
 
 #[test]
 fn vectors_alertmanager_fingerprint() {
-    for case in load("alertmanager_fingerprint")["cases"].as_array().unwrap() {
+    for case in cases("alertmanager_fingerprint") {
         let labels: Labels = serde_json::from_value(case["labels"].clone()).unwrap();
         assert_eq!(
             Fingerprint::of(&labels).to_string(),

@@ -1,17 +1,13 @@
-//! Random commands with crashes and outages, against a model of one alert that is as plain as possible.
+//! Random commands with crashes and outages, against an oracle that is as plain as possible: several routes and sinks, groups that alerts share,
+//! escalation, silences, inhibition, acknowledgement.
 
+use super::oracle::{ALERTS, ESCALATION, INTERVAL, Oracle, REPEAT, Said, WAIT, name};
 use super::tests::{HOUR, MINUTE, alert};
 use super::*;
-use crate::MemoryAlertStore;
+use crate::{AlertRoute, Inhibition, MemoryAlertStore};
 use mlp_core::{AlertStatus, ManualClock, Notification, Severity, SinkError};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-const WAIT: Duration = MINUTE;
-const INTERVAL: Duration = Duration::from_secs(5 * 60);
-const REPEAT: Duration = HOUR;
-const ESCALATION: Duration = Duration::from_secs(30 * 60);
-const ALERTS: usize = 3;
 
 #[derive(Debug, Clone)]
 enum Command {
@@ -21,6 +17,8 @@ enum Command {
     EndSilence,
     Acknowledge(usize),
     Tick(Duration),
+    /// The wall clock is turned, which changes nothing.
+    TurnClock(i64),
     /// The process ends here; another one goes on.
     Crash,
     /// The process ends within the next delivery, after the receiver has heard it.
@@ -47,129 +45,6 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// What the manager should do with one alert that is a group of its own: no maps, no queue, no store.
-#[derive(Debug, Default)]
-struct Model {
-    open: bool,
-    firing: bool,
-    severity: Option<Severity>,
-    raised_as: Option<Severity>,
-    urgent_since: Duration,
-    acknowledged: bool,
-    muted: bool,
-    /// What receivers believe.
-    told: Option<Severity>,
-    known: bool,
-    /// Since when there is a group, when it last told, whether it must tell at once.
-    group: Option<(Duration, Option<Duration>, bool)>,
-    said: Vec<(AlertStatus, Severity)>,
-}
-
-impl Model {
-    fn raise(&mut self, severity: Severity, now: Duration, muted: bool) {
-        if !self.open {
-            let group = self.group;
-            *self = Self { said: std::mem::take(&mut self.said), group, ..Self::default() };
-            (self.open, self.urgent_since) = (true, now);
-            (self.severity, self.raised_as) = (Some(severity), Some(severity));
-        } else {
-            if self.firing && Some(severity) >= self.raised_as {
-                return;
-            }
-            if !self.firing || Some(severity) < self.severity {
-                (self.urgent_since, self.acknowledged) = (now, false);
-            }
-            self.severity = self.severity.min(Some(severity));
-            self.raised_as = self.raised_as.min(Some(severity));
-        }
-        self.firing = true;
-        self.arrive(now, muted);
-    }
-
-    fn clear(&mut self, now: Duration, muted: bool) {
-        if self.open && self.firing {
-            self.firing = false;
-            self.arrive(now, muted);
-        }
-    }
-
-    fn arrive(&mut self, now: Duration, muted: bool) {
-        self.place(now);
-        self.mute(muted, now);
-        self.flush(now);
-    }
-
-    fn place(&mut self, now: Duration) {
-        let group = self.group.get_or_insert((now, None, false));
-        self.known = true;
-        group.2 |= self.told.is_some() && self.severity < self.told;
-    }
-
-    fn mute(&mut self, muted: bool, now: Duration) {
-        if self.muted && !muted && self.firing {
-            (self.urgent_since, self.told) = (now, None);
-            if let Some(group) = &mut self.group {
-                group.2 = true;
-            }
-        }
-        self.muted = muted;
-    }
-
-    fn flush(&mut self, now: Duration) {
-        let Some((since, last, urgent)) = self.group else { return };
-        if !self.known {
-            return;
-        }
-        let audible = self.firing && !self.muted;
-        let (mut changed, mut unheard) = (false, false);
-        match self.told {
-            None if !self.firing => self.known = false,
-            None => changed = audible,
-            Some(told) => {
-                changed = !self.firing || audible && self.severity < Some(told);
-                unheard = audible && !self.acknowledged;
-            }
-        }
-        let due =
-            if urgent { Duration::ZERO } else { last.map_or(since + WAIT, |last| last + INTERVAL) };
-        let repeat = unheard && last.is_some_and(|last| last + REPEAT <= now);
-        if changed && due <= now || repeat {
-            let status = if self.firing { AlertStatus::Firing } else { AlertStatus::Resolved };
-            self.said.extend(self.severity.map(|severity| (status, severity)));
-            self.told = self.severity.filter(|_| self.firing);
-            self.known = self.firing;
-            self.group = Some((since, Some(now), false));
-        }
-    }
-
-    fn tick(&mut self, now: Duration, muted: bool) {
-        if self.open {
-            if self.firing {
-                self.mute(muted, now);
-            }
-            let escalates = matches!(self.severity, Some(Severity::P1 | Severity::P2));
-            let idle = self.firing && !self.acknowledged && !self.muted;
-            if escalates && idle && now - self.urgent_since >= ESCALATION {
-                self.severity = if self.severity == Some(Severity::P2) {
-                    Some(Severity::P1)
-                } else {
-                    Some(Severity::P0)
-                };
-                self.urgent_since = now;
-                self.place(now);
-            }
-            self.flush(now);
-        }
-        let over = |last: Option<Duration>| last.is_none_or(|last| last + INTERVAL <= now);
-        if !self.known && self.group.is_some_and(|(_, last, _)| over(last)) {
-            self.group = None;
-        }
-        if !self.firing && !self.known {
-            self.open = false;
-        }
-    }
-}
-
 /// One life of the process, as its surroundings see it.
 #[derive(Debug)]
 struct Life {
@@ -182,23 +57,32 @@ struct Life {
 #[derive(Debug, Default)]
 struct World {
     store: MemoryAlertStore,
-    heard: crate::MemorySink,
+    heard: [crate::MemorySink; 2],
     down: AtomicBool,
 }
 
-impl AlertSink for Life {
+/// A receiver as a life of the process reaches it.
+#[derive(Debug)]
+struct Receiver(Arc<Life>, usize);
+
+impl AlertSink for Receiver {
     fn deliver(&self, notification: &Notification) -> std::result::Result<(), SinkError> {
-        if !self.alive.load(Ordering::SeqCst) || self.world.down.load(Ordering::SeqCst) {
+        let Self(life, which) = self;
+        if !life.alive.load(Ordering::SeqCst) || life.world.down.load(Ordering::SeqCst) {
             return Err(SinkError::Retry { after: None, source: "down".into() });
         }
-        if self.fatal.load(Ordering::SeqCst) {
-            self.alive.store(false, Ordering::SeqCst);
+        if life.fatal.load(Ordering::SeqCst) {
+            life.alive.store(false, Ordering::SeqCst);
         }
-        self.world.heard.deliver(notification)
+        life.world.heard[*which].deliver(notification)
     }
 }
 
 impl AlertStore for Life {
+    fn load(&self) -> std::result::Result<AlertRows, StoreError> {
+        self.world.store.load()
+    }
+
     fn take_over(&self) -> std::result::Result<(u64, AlertRows), StoreError> {
         self.world.store.take_over()
     }
@@ -225,11 +109,27 @@ struct Bench {
     world: Arc<World>,
     life: Arc<Life>,
     manager: AlertManager,
-    models: [Model; ALERTS],
-    /// Silences: of which alert, until when.
-    silences: Vec<(SilenceId, usize, Duration)>,
+    oracle: Oracle,
     crashes: usize,
     outages: usize,
+}
+
+fn config() -> AlertConfig {
+    let timed =
+        |route: AlertRoute| route.with_group_interval(INTERVAL).with_repeat_interval(REPEAT);
+    let pages = timed(AlertRoute::of(Severity::P0, ["pager"]));
+    let mut config = AlertConfig::new("chat")
+        .with_route(pages)
+        .without_escalation()
+        .with_escalation(Severity::P1, ESCALATION)
+        .with_escalation(Severity::P2, ESCALATION)
+        .with_inhibition(Inhibition {
+            source: Matcher::all().with_severity(Severity::P0).with_label("host", "0"),
+            target: Matcher::all(),
+            equal: Vec::new(),
+        });
+    config.default_route = timed(config.default_route).with_group_wait(WAIT);
+    config
 }
 
 impl Bench {
@@ -237,31 +137,16 @@ impl Bench {
         let clock = Arc::new(ManualClock::new("2026-03-01T12:00:00Z".parse().unwrap()));
         let world = Arc::new(World::default());
         let (life, manager) = Self::live(&world, &clock);
-        Self {
-            clock,
-            world,
-            life,
-            manager,
-            models: Default::default(),
-            silences: Vec::new(),
-            crashes: 0,
-            outages: 0,
-        }
+        let oracle = Oracle::default();
+        Self { clock, world, life, manager, oracle, crashes: 0, outages: 0 }
     }
 
     fn live(world: &Arc<World>, clock: &Arc<ManualClock>) -> (Arc<Life>, AlertManager) {
         let [alive, fatal] = [true, false].map(AtomicBool::new);
         let life = Arc::new(Life { alive, fatal, world: Arc::clone(world) });
-        let mut config = AlertConfig::new("pager").without_escalation();
-        for severity in [Severity::P1, Severity::P2] {
-            config = config.with_escalation(severity, ESCALATION);
-        }
-        config.default_route =
-            config.default_route.clone().with_group_by(["alertname", "host"]).with_group_wait(WAIT);
-        config.default_route =
-            config.default_route.clone().with_group_interval(INTERVAL).with_repeat_interval(REPEAT);
-        let sinks: [(&str, Arc<dyn AlertSink>); 1] = [("pager", life.clone())];
-        let manager = AlertManager::open(config, sinks, clock.clone(), life.clone()).unwrap();
+        let receiver = |which| Arc::new(Receiver(Arc::clone(&life), which)) as Arc<dyn AlertSink>;
+        let sinks = [("pager", receiver(0)), ("chat", receiver(1))];
+        let manager = AlertManager::open(config(), sinks, clock.clone(), life.clone()).unwrap();
         (life, manager)
     }
 
@@ -269,79 +154,79 @@ impl Bench {
         self.clock.monotonic()
     }
 
-    fn muted(&self, which: usize) -> bool {
-        self.silences.iter().any(|(_, of, until)| *of == which && self.now() < *until)
+    fn rows(&self, state: &mut State) -> AlertRows {
+        let rows = state.take_rows(Scope::All, self.manager.timeline.moment());
+        rows.into_iter()
+            .filter(|(key, _)| key != "meta")
+            .map(|(key, text)| (key, without_counts(&text.unwrap())))
+            .collect()
     }
 
     fn restart(&mut self) {
-        let before = self.manager.state.lock().rows(self.manager.timeline.moment());
+        let before = self.rows(&mut self.manager.state.lock());
         let died_telling = !self.life.alive.swap(false, Ordering::SeqCst);
-        let kept = self.world.store.take_over().unwrap().1;
-        let (loaded, _) = State::load(&kept).unwrap();
+        let (mut loaded, _) = State::load(&config(), &self.world.store.load().unwrap()).unwrap();
         if !died_telling {
             // Nothing that is kept has been forgotten; counts and the time of writing are not kept.
-            let strip = |rows: AlertRows| -> AlertRows {
-                rows.into_iter()
-                    .filter(|(key, _)| key != "meta")
-                    .map(|(key, text)| (key, without_counts(&text)))
-                    .collect()
-            };
-            assert_eq!(strip(loaded.rows(self.manager.timeline.moment())), strip(before));
+            assert_eq!(self.rows(&mut loaded), before);
         }
         let (life, manager) = Self::live(&self.world, &self.clock);
         (self.life, self.manager) = (life, manager);
         self.crashes += 1;
+        self.oracle.restart(self.now());
+        // What was on its way is told before anything new.
+        self.manager.flush(MINUTE);
+        self.tick();
+    }
+
+    fn tick(&mut self) {
+        self.manager.tick();
+        self.oracle.tick(self.now());
+        self.manager.flush(MINUTE);
     }
 
     fn run(&mut self, command: &Command) {
         let now = self.now();
-        let host = |which: usize| which.to_string();
+        let of = |which: usize, severity, status| {
+            alert(name(which), &which.to_string(), severity, status)
+        };
         match *command {
             Command::Raise(which, severity) => {
-                self.manager
-                    .update(alert("slow", &host(which), severity, AlertStatus::Firing))
-                    .unwrap();
-                let muted = self.muted(which);
-                self.models[which].raise(severity, now, muted);
+                self.manager.update(of(which, severity, AlertStatus::Firing)).unwrap();
+                self.oracle.raise(which, severity, now);
             }
             Command::Clear(which) => {
-                self.manager
-                    .update(alert("slow", &host(which), Severity::P1, AlertStatus::Resolved))
-                    .unwrap();
-                let muted = self.muted(which);
-                self.models[which].clear(now, muted);
+                self.manager.update(of(which, Severity::P1, AlertStatus::Resolved)).unwrap();
+                self.oracle.clear(which, now);
             }
             Command::Silence(which, span) => {
-                let matcher = Matcher::all().with_label("host", host(which));
+                let matcher = Matcher::all().with_label("host", which.to_string());
                 let id = self.manager.silence(matcher, span, "kim", "").unwrap();
-                self.silences.push((id, which, now + span));
-                // A silence looks at everything that fires.
-                for which in 0..ALERTS {
-                    let muted = self.muted(which);
-                    if self.models[which].open && self.models[which].firing {
-                        self.models[which].mute(muted, now);
-                    }
-                }
+                self.oracle.silences.push((id, which, now + span));
+                self.oracle.mute_all(now);
             }
             Command::EndSilence => {
-                if let Some((id, _, until)) = self.silences.pop() {
+                if let Some((id, _, until)) = self.oracle.silences.pop() {
                     let ended = self.manager.end_silence(id);
                     assert!(ended.is_ok() || until <= now, "{ended:?}");
                 }
             }
             Command::Acknowledge(which) => {
-                let labels = alert("slow", &host(which), Severity::P1, AlertStatus::Firing).labels;
-                let model = &mut self.models[which];
+                let labels = of(which, Severity::P1, AlertStatus::Firing).labels;
                 let taken = self.manager.acknowledge(Fingerprint::of(&labels), "kim");
-                assert_eq!(taken.is_ok(), model.open && model.firing);
-                model.acknowledged |= model.open && model.firing;
+                assert_eq!(taken.is_ok(), self.oracle.acknowledge(which));
             }
             Command::Tick(span) => {
                 self.clock.advance(span);
-                self.manager.tick();
-                self.tick_models();
+                self.tick();
             }
-            Command::Crash => self.settle_and_restart(),
+            Command::TurnClock(seconds) => {
+                let span = Duration::from_secs(seconds.unsigned_abs());
+                let wall = self.clock.now();
+                self.clock.set_wall(if seconds < 0 { wall.before(span) } else { wall.after(span) });
+                self.tick();
+            }
+            Command::Crash => self.restart(),
             Command::CrashWhileTelling => self.life.fatal.store(true, Ordering::SeqCst),
             Command::SinkDown => {
                 self.outages += usize::from(!self.world.down.swap(true, Ordering::SeqCst));
@@ -350,35 +235,25 @@ impl Bench {
         }
         self.manager.flush(MINUTE);
         if !self.life.alive.load(Ordering::SeqCst) {
-            self.settle_and_restart();
+            self.restart();
         }
     }
 
-    fn settle_and_restart(&mut self) {
-        self.restart();
-        self.tick_models();
-        self.manager.flush(MINUTE);
+    /// Whatever waits is told.
+    fn finish(&mut self) {
+        self.life.fatal.store(false, Ordering::SeqCst);
+        self.world.down.store(false, Ordering::SeqCst);
+        for _ in 0..10 {
+            self.run(&Command::Tick(MINUTE));
+        }
     }
 
-    fn tick_models(&mut self) {
-        let now = self.now();
-        for which in 0..ALERTS {
-            let muted = self.muted(which);
-            self.models[which].tick(now, muted);
-        }
-        self.silences.retain(|(_, _, until)| now < *until);
-    }
-
-    /// What was heard of each alert, in order.
-    fn heard(&self) -> [Vec<(AlertStatus, Severity)>; ALERTS] {
-        let mut heard: [Vec<_>; ALERTS] = Default::default();
-        for notification in self.world.heard.notifications() {
-            for alert in &notification.alerts {
-                let which: usize = alert.labels["host"].parse().unwrap();
-                heard[which].push((alert.status, alert.severity));
-            }
-        }
-        heard
+    /// What a receiver heard of an alert, in order.
+    fn heard(&self, route: usize, which: usize) -> Said {
+        let told = self.world.heard[route].notifications();
+        let alerts = told.iter().flat_map(|notification| &notification.alerts);
+        let own = alerts.filter(|alert| alert.labels["host"] == which.to_string());
+        own.map(|alert| (alert.status, alert.severity)).collect()
     }
 }
 
@@ -408,16 +283,11 @@ proptest! {
         for command in &commands {
             bench.run(command);
         }
-        bench.life.fatal.store(false, Ordering::SeqCst);
-        bench.world.down.store(false, Ordering::SeqCst);
-        for _ in 0..10 {
-            bench.run(&Command::Tick(MINUTE));
-        }
-        let heard = bench.heard();
-        for (model, heard) in bench.models.iter().zip(&heard) {
-            let said = &model.said;
+        bench.finish();
+        for (route, which) in (0..2).flat_map(|route| (0..ALERTS).map(move |which| (route, which))) {
+            let (heard, said) = (bench.heard(route, which), &bench.oracle.said[route][which]);
             if bench.outages == 0 && bench.crashes == 0 {
-                prop_assert_eq!(heard, said);
+                prop_assert_eq!(&heard, said, "alert {} at route {}", which, route);
             } else if bench.outages == 0 {
                 // Nothing is missing, the order is kept, and at most one more is heard for each crash.
                 let mut extra = heard.iter();
@@ -425,27 +295,36 @@ proptest! {
                 prop_assert!(heard.len() <= said.len() + bench.crashes, "{:?} of {:?}", heard, said);
             } else {
                 // What was said during an outage is merged: the first firing and how it ended remain.
-                let (heard, said) = (without_repeats(heard), without_repeats(said));
+                let (heard, said) = (without_repeats(&heard), without_repeats(said));
                 prop_assert_eq!(heard.first(), said.first());
                 prop_assert_eq!(heard.last(), said.last());
                 prop_assert!(heard.len() <= said.len());
             }
         }
-        let undelivered = bench.manager.undelivered("pager");
-        prop_assert!(undelivered.is_empty(), "{:?}", undelivered);
+        for sink in ["pager", "chat"] {
+            let undelivered = bench.manager.undelivered(sink);
+            prop_assert!(undelivered.is_empty(), "{:?}", undelivered);
+        }
     }
-}
 
-#[test]
-fn the_model_itself_says_something() {
-    let mut model = Model::default();
-    model.raise(Severity::P1, Duration::ZERO, false);
-    model.tick(WAIT, false);
-    model.clear(2 * WAIT, false);
-    model.tick(WAIT + INTERVAL, false);
-    assert_eq!(
-        model.said,
-        [(AlertStatus::Firing, Severity::P1), (AlertStatus::Resolved, Severity::P1)]
-    );
-    assert!(!model.open);
+    #[test]
+    fn a_wall_clock_that_is_turned_changes_nothing_that_is_told(
+        commands in proptest::collection::vec(
+            prop_oneof![3 => command(), 1 => (-1_000_000_i64..1_000_000).prop_map(Command::TurnClock)],
+            1..40,
+        ),
+    ) {
+        let mut bench = Bench::new();
+        // Over a restart there is only the wall clock; within a life it decides nothing.
+        let within_a_life = |command: &&Command| {
+            !matches!(command, Command::Crash | Command::CrashWhileTelling | Command::SinkDown)
+        };
+        for command in commands.iter().filter(within_a_life) {
+            bench.run(command);
+        }
+        bench.finish();
+        for (route, which) in (0..2).flat_map(|route| (0..ALERTS).map(move |which| (route, which))) {
+            prop_assert_eq!(&bench.heard(route, which), &bench.oracle.said[route][which]);
+        }
+    }
 }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::{AlertConfig, AlertManager, Incident, MemorySink};
-use crate::{ChangeDirection, Limit};
-use mlp_core::ManualClock;
+use crate::{ChangeDirection, Limit, NoData};
+use mlp_core::{ManualClock, Severity, Timestamp};
+use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -172,4 +173,239 @@ fn two_rules_of_one_name_are_refused() {
     let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
     let error = RuleEngine::new(vec![rule.clone(), rule], clock).unwrap_err();
     assert_eq!(error.to_string(), r#"there are two rules called "disk_full""#);
+}
+
+fn host(name: &str) -> Labels {
+    [("host".to_owned(), name.to_owned())].into()
+}
+
+#[test]
+fn subjects_that_are_fine_take_no_room_and_those_that_are_not_say_when_it_is_full() {
+    let limit = rule().with_critical(Limit::above(0.9), Severity::P1);
+    let other = Rule::new("disk_slow", "disk", "https://runbooks/disk").unwrap();
+    let other = other.with_critical(Limit::above(0.5), Severity::P2);
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let engine = RuleEngine::new(vec![limit, other], clock).unwrap();
+    for k in 0..MAX_SERIES + 10 {
+        assert_eq!(engine.observe("disk", &host(&k.to_string()), 0.1).unwrap(), []);
+    }
+    for k in 0..MAX_SERIES - 1 {
+        assert_eq!(engine.observe("disk", &host(&k.to_string()), 0.6).unwrap().len(), 1);
+    }
+    // Both rules would fire, and there is room for one: neither does.
+    let full = engine.observe("disk", &host("new"), 0.95);
+    assert!(matches!(full, Err(MonitorError::LimitExceeded { limit: MAX_SERIES, .. })), "{full:?}");
+    assert_eq!(engine.firing().len(), MAX_SERIES - 1);
+    assert_eq!(engine.observe("disk", &host("0"), 0.1).unwrap()[0].status, AlertStatus::Resolved);
+    let both = engine.observe("disk", &host("new"), 0.95).unwrap();
+    assert_eq!(both.len(), 2, "what was refused is not taken for told");
+}
+
+#[test]
+fn a_subject_that_is_forgotten_is_over_and_known_no_more() {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let rules = vec![rule().with_critical(Limit::above(0.9), Severity::P1)];
+    let engine = RuleEngine::new(rules, clock.clone()).unwrap();
+    let fired = engine.observe("disk", &host("a"), 0.95).unwrap();
+    engine.observe("disk", &host("b"), 0.95).unwrap();
+    assert_eq!(engine.firing().len(), 2);
+    assert_eq!(engine.firing()[0], fired[0]);
+    clock.advance(MINUTE);
+    let over = engine.forget("disk", &host("a")).unwrap();
+    assert_eq!(
+        (over.len(), over[0].status, &over[0].labels),
+        (1, AlertStatus::Resolved, &fired[0].labels)
+    );
+    assert_eq!((over[0].starts_at, over[0].ends_at), (fired[0].starts_at, Some(clock.now())));
+    assert_eq!(engine.forget("disk", &host("a")).unwrap(), []);
+    assert_eq!(engine.firing().len(), 1);
+    assert_eq!(engine.observe("disk", &host("a"), 0.95).unwrap().len(), 1, "it begins anew");
+}
+
+#[test]
+fn a_hold_that_has_begun_does_not_last_over_a_gap_that_is_longer_than_it() {
+    let held = rule().with_critical(Limit::above(0.9), Severity::P1).with_hold(5 * MINUTE);
+    let mut series = vec![Some(0.95)];
+    series.extend([None; 59]);
+    series.push(Some(0.95));
+    let silence = ".".repeat(61);
+    assert_eq!(
+        judge(held.clone(), &series),
+        silence,
+        "two breaches an hour apart are no five minutes"
+    );
+    let nan: Vec<Option<f64>> = series.iter().map(|value| value.or(Some(f64::NAN))).collect();
+    assert_eq!(judge(held.clone(), &nan), silence);
+    // A gap that is shorter is not evidence of anything, and what fires goes on through any.
+    let short = [
+        Some(0.95),
+        None,
+        None,
+        Some(0.95),
+        None,
+        Some(0.95),
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        Some(0.95),
+    ];
+    assert_eq!(judge(held, &short), ".....+P1........");
+}
+
+/// What an engine makes of these values after it resumed what another one said.
+fn judge_resumed(rule: Rule, before: Option<f64>, after: &[Option<f64>]) -> String {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let engine = RuleEngine::new(vec![rule.clone()], clock.clone()).unwrap();
+    let mut fired = engine.observe("disk", &host("a"), before).unwrap();
+    clock.advance(rule.hold);
+    fired.extend(engine.observe("disk", &host("a"), before).unwrap());
+    assert_eq!(fired.len(), 1);
+    let known = incidents(&fired, &clock);
+    let engine = RuleEngine::new(vec![rule], clock.clone()).unwrap();
+    engine.resume(&known);
+    let step = |value: &Option<f64>| {
+        clock.advance(MINUTE);
+        let changes = engine.observe("disk", &host("a"), *value).unwrap();
+        changes.first().map_or(".".to_owned(), |alert| match alert.status {
+            AlertStatus::Resolved => "-".to_owned(),
+            AlertStatus::Firing => format!("+{}", alert.severity),
+        })
+    };
+    after.iter().map(step).collect()
+}
+
+#[test]
+fn an_alert_about_missing_data_resumes_and_ends_when_there_is_data() {
+    let critical = rule().with_critical(Limit::above(0.9), Severity::P0);
+    for severity in [Severity::P0, Severity::P1, Severity::P3] {
+        let rule = critical.clone().with_no_data(NoData::Alert(severity));
+        assert_eq!(judge_resumed(rule, None, &[None, Some(0.5), Some(0.5)]), ".-.");
+    }
+    let rule = critical.with_no_data(NoData::Alert(Severity::P2));
+    // What was critical stays so while there is no data, and ends with it.
+    assert_eq!(judge_resumed(rule.clone(), Some(0.95), &[None, Some(0.95), Some(0.5)]), "..-");
+    assert_eq!(judge_resumed(rule, Some(0.95), &[Some(0.5), None]), "-+P2");
+}
+
+#[test]
+fn what_was_critical_and_is_at_the_level_of_a_warning_goes_on_as_a_warning() {
+    let both = rule()
+        .with_warning(Limit::above(0.8), Severity::P2)
+        .with_critical(Limit::above(0.9), Severity::P1)
+        .with_hold(5 * MINUTE);
+    let after = [Some(0.85), Some(0.85), Some(0.5), Some(0.85)];
+    assert_eq!(judge_resumed(both, Some(0.95), &after), "+P2.-.");
+}
+
+#[test]
+fn an_incident_that_fits_no_level_of_its_rule_any_more_ends_when_all_are_clear() {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let before = rule().with_critical(Limit::above(0.9), Severity::P3);
+    let fired = RuleEngine::new(vec![before], clock.clone()).unwrap();
+    let fired = fired.observe("disk", &host("a"), 0.95).unwrap();
+    let now = rule().with_critical(Limit::above(0.9).with_clear(0.5), Severity::P1);
+    let engine = RuleEngine::new(vec![now], clock.clone()).unwrap();
+    engine.resume(&incidents(&fired, &clock));
+    let louder = engine.observe("disk", &host("a"), 0.7).unwrap();
+    assert_eq!((louder[0].status, louder[0].severity), (AlertStatus::Firing, Severity::P1));
+    let over = engine.observe("disk", &host("a"), 0.4).unwrap();
+    assert_eq!(over[0].status, AlertStatus::Resolved);
+}
+
+#[test]
+fn subjects_with_an_empty_or_a_very_long_label_resume() {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let rules = vec![rule().with_critical(Limit::above(0.9), Severity::P1)];
+    for value in [String::new(), "x".repeat(5_000), "é".repeat(1_025)] {
+        let mut subject = host(&value);
+        subject.insert("disk".to_owned(), "sda".to_owned());
+        let engine = RuleEngine::new(rules.clone(), clock.clone()).unwrap();
+        let fired = engine.observe("disk", &subject, 0.95).unwrap();
+        let known = incidents(&fired, &clock);
+        assert_eq!(fired[0].labels, known[0].alert.labels, "engine and manager agree who it is");
+        let engine = RuleEngine::new(rules.clone(), clock.clone()).unwrap();
+        engine.resume(&known);
+        assert_eq!(engine.observe("disk", &subject, 0.95).unwrap(), []);
+        let over = engine.observe("disk", &subject, 0.5).unwrap();
+        assert_eq!((over.len(), &over[0].labels), (1, &fired[0].labels));
+    }
+    let many: Labels = (0..70).map(|k| (k.to_string(), "x".to_owned())).collect();
+    let engine = RuleEngine::new(rules, clock).unwrap();
+    assert!(engine.observe("disk", &many, 0.95).is_err(), "a manager would refuse it");
+}
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn limit() -> impl Strategy<Value = Limit> {
+        prop_oneof![
+            (-2.0..2.0_f64).prop_map(Limit::above),
+            (-2.0..2.0_f64, 0.0..1.0_f64)
+                .prop_map(|(fire, by)| Limit::below(fire).with_clear(fire + by)),
+            (-2.0..0.0_f64, 0.1..2.0_f64).prop_map(|(low, high)| Limit::outside(low, high)),
+            (0.01..1.0_f64).prop_map(|by| Limit::relative_change(by, ChangeDirection::Either)),
+            (0.01..1.0_f64).prop_map(|by| Limit::absolute_change(by, ChangeDirection::Fall)),
+        ]
+    }
+
+    fn engine(limit: Limit, no_data: NoData) -> RuleEngine {
+        let rule = rule().with_critical(limit, Severity::P1).with_no_data(no_data);
+        RuleEngine::new(vec![rule], Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH))).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn nan_and_missing_values_fire_no_limit_whatever_it_is(
+            limit in limit(),
+            values in proptest::collection::vec(prop_oneof![Just(None), Just(Some(f64::NAN)), Just(Some(-f64::NAN))], 0..20),
+            reference in prop_oneof![Just(None), Just(Some(0.0)), Just(Some(f64::NAN)), Just(Some(f64::INFINITY)), Just(Some(1.0))],
+        ) {
+            for no_data in [NoData::KeepLast, NoData::Ok] {
+                let engine = engine(limit, no_data);
+                for value in &values {
+                    let observation = Observation { value: *value, count: None, reference };
+                    prop_assert_eq!(engine.observe("disk", &Labels::new(), observation).unwrap(), []);
+                }
+                prop_assert_eq!(engine.firing(), []);
+            }
+        }
+
+        #[test]
+        fn any_value_at_all_is_judged_without_a_panic_and_a_constant_one_changes_at_most_once(
+            limit in limit(),
+            bits in any::<u64>(),
+            reference in prop_oneof![Just(None), any::<f64>().prop_map(Some), Just(Some(0.0))],
+            count in prop_oneof![Just(None), any::<u64>().prop_map(Some)],
+        ) {
+            for no_data in [NoData::KeepLast, NoData::Ok, NoData::Alert(Severity::P3)] {
+                let engine = engine(limit, no_data);
+                let observation = Observation { value: Some(f64::from_bits(bits)), count, reference };
+                let observe = || engine.observe("disk", &Labels::new(), observation).unwrap().len();
+                let changes: usize = (0..5).map(|_| observe()).sum();
+                prop_assert!(changes <= 1, "{} changes", changes);
+            }
+        }
+
+        #[test]
+        fn what_is_said_to_fire_and_to_be_over_takes_turns(
+            limit in limit(),
+            values in proptest::collection::vec(prop_oneof![4 => (-3.0..3.0_f64).prop_map(Some), 1 => Just(None), 1 => Just(Some(f64::NAN))], 0..60),
+        ) {
+            let engine = engine(limit, NoData::KeepLast);
+            let mut fires = false;
+            for value in values {
+                let observation = Observation { value, count: None, reference: Some(1.0) };
+                for alert in engine.observe("disk", &Labels::new(), observation).unwrap() {
+                    prop_assert_eq!(alert.status == AlertStatus::Firing, !fires);
+                    fires = !fires;
+                }
+                prop_assert_eq!(engine.firing().len(), usize::from(fires));
+            }
+        }
+    }
 }
