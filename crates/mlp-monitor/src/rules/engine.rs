@@ -90,6 +90,7 @@ pub struct RuleEngine {
     clock: Arc<dyn Clock>,
     /// By the labels of the alert, among them the name of the rule.
     series: Mutex<HashMap<Fingerprint, Series>>,
+    max_series: usize,
 }
 
 impl RuleEngine {
@@ -103,7 +104,7 @@ impl RuleEngine {
         for (index, rule) in rules.iter().enumerate() {
             by_signal.entry(rule.signal.clone()).or_default().push(index);
         }
-        Ok(Self { rules, by_signal, clock, series: Mutex::default() })
+        Ok(Self { rules, by_signal, clock, series: Mutex::default(), max_series: MAX_SERIES })
     }
 
     /// The rules.
@@ -128,7 +129,7 @@ impl RuleEngine {
         let (now, wall) = (self.clock.monotonic(), self.clock.now());
         let mut all = self.series.lock();
         let mut moved = Vec::new();
-        let mut room = MAX_SERIES.saturating_sub(all.len());
+        let mut room = self.max_series.saturating_sub(all.len());
         for rule in self.rules_of(signal, subject) {
             let labels = rule.labels_of(subject)?;
             let fingerprint = Fingerprint::of(&labels);
@@ -139,7 +140,7 @@ impl RuleEngine {
             if before.is_none() && series != Series::default() {
                 room = room.checked_sub(1).ok_or(MonitorError::LimitExceeded {
                     what: "series of rules",
-                    limit: MAX_SERIES,
+                    limit: self.max_series,
                 })?;
             }
             moved.push((fingerprint, series, change));

@@ -181,21 +181,23 @@ fn host(name: &str) -> Labels {
 
 #[test]
 fn subjects_that_are_fine_take_no_room_and_those_that_are_not_say_when_it_is_full() {
+    const ROOM: usize = 1_000;
     let limit = rule().with_critical(Limit::above(0.9), Severity::P1);
     let other = Rule::new("disk_slow", "disk", "https://runbooks/disk").unwrap();
     let other = other.with_critical(Limit::above(0.5), Severity::P2);
     let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
-    let engine = RuleEngine::new(vec![limit, other], clock).unwrap();
-    for k in 0..MAX_SERIES + 10 {
+    let mut engine = RuleEngine::new(vec![limit, other], clock).unwrap();
+    assert_eq!(std::mem::replace(&mut engine.max_series, ROOM), 100_000);
+    for k in 0..ROOM + 10 {
         assert_eq!(engine.observe("disk", &host(&k.to_string()), 0.1).unwrap(), []);
     }
-    for k in 0..MAX_SERIES - 1 {
+    for k in 0..ROOM - 1 {
         assert_eq!(engine.observe("disk", &host(&k.to_string()), 0.6).unwrap().len(), 1);
     }
     // Both rules would fire, and there is room for one: neither does.
     let full = engine.observe("disk", &host("new"), 0.95);
-    assert!(matches!(full, Err(MonitorError::LimitExceeded { limit: MAX_SERIES, .. })), "{full:?}");
-    assert_eq!(engine.firing().len(), MAX_SERIES - 1);
+    assert!(matches!(full, Err(MonitorError::LimitExceeded { limit: ROOM, .. })), "{full:?}");
+    assert_eq!(engine.firing().len(), ROOM - 1);
     assert_eq!(engine.observe("disk", &host("0"), 0.1).unwrap()[0].status, AlertStatus::Resolved);
     let both = engine.observe("disk", &host("new"), 0.95).unwrap();
     assert_eq!(both.len(), 2, "what was refused is not taken for told");
