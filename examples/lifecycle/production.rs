@@ -341,7 +341,10 @@ impl<'a> Production<'a> {
         .with_dataset(self.made.train_version.fingerprint);
         let found = features.compare(self.window.features(version).view())?;
         report.block(&found);
-        for (signal, subject, observation) in found.observations() {
+        let subject: Labels =
+            [("version".to_owned(), version.to_string()), ("of".to_owned(), "features".to_owned())]
+                .into();
+        for (signal, subject, observation) in found.observations(&subject) {
             self.alerts.update_all(self.rules.observe(signal, &subject, observation)?)?;
         }
         let expected = ModelExt::predict(&*self.made.champion, reference.features())?;

@@ -72,6 +72,20 @@ fn drift(bench: &mut Criterion) {
     let known = learn();
     group.bench_function("report", |b| b.iter(|| known.compare(current.view()).unwrap()));
     group.finish();
+
+    // Samples of middling size and unequal length: an exact test of those far apart would count 10⁸ paths.
+    let mut group = bench.benchmark_group("drift of 10,000 against 9,999, a column");
+    group.sample_size(10);
+    let grid = |rows: usize, shift: f64| {
+        Array2::from_shape_fn((rows, 1), |(i, _)| i as f64 / rows as f64 + shift)
+    };
+    let known =
+        DriftReference::new(["x"], grid(10_000, 0.0).view(), DriftConfig::default()).unwrap();
+    for (name, shift) in [("shifted by half of its range", 0.5), ("shifted by a fiftieth", 0.02)] {
+        let current = grid(9_999, shift);
+        group.bench_function(name, |b| b.iter(|| known.compare(current.view()).unwrap()));
+    }
+    group.finish();
 }
 
 /// A million predictions, then their outcomes in another order.
@@ -107,5 +121,45 @@ fn joining(bench: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, recording, drift, joining);
+/// Predictions and their outcomes, one after the other: alone, and with a second thread that does the same.
+fn reporting(bench: &mut Criterion) {
+    let mut group = bench.benchmark_group("report a prediction and its outcome");
+    group.throughput(Throughput::Elements(1));
+    let monitor =
+        PerformanceMonitor::new(PerformanceConfig::default(), Arc::new(SystemClock::new()))
+            .unwrap();
+    let report = |rounds: u64| {
+        for k in 0..rounds {
+            let id = PredictionId::generate();
+            let record =
+                PredictionRecord::new(id, VersionNumber(1), Role::Active, Timestamp::UNIX_EPOCH);
+            monitor.record(&record.with_data(None, Some(&[0.3, 0.7])));
+            monitor.outcome(id, Truth::Class((k % 2) as usize));
+        }
+    };
+    let time = |rounds: u64| {
+        let start = Instant::now();
+        report(rounds);
+        start.elapsed()
+    };
+    group.bench_function("alone", |b| b.iter_custom(time));
+    group.bench_function("on two threads", |b| {
+        b.iter_custom(|rounds| {
+            let stop = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        report(100);
+                    }
+                });
+                let took = time(rounds);
+                stop.store(true, Ordering::Relaxed);
+                took
+            })
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, recording, drift, joining, reporting);
 criterion_main!(benches);

@@ -34,7 +34,7 @@
 //! | parts of the data | [`Slices`], [`SliceReport`] |
 //! | the latest traffic | [`TrafficWindow`], [`PredictionLogs`] |
 //! | data quality | [`QualityReport`], [`TableQuality`] |
-//! | anomalies and service levels | [`SeasonalDetector`], [`Ewma`], [`robust_scale`], [`Slo`] |
+//! | anomalies and service levels | [`SeasonalDetector`], [`Ewma`], [`robust_scale`], [`Slo`], [`SloMonitor`] |
 //! | what deserves attention | [`Rule`], [`RuleTable`], [`RuleEngine`], [`Limit`] |
 //! | who hears of it, and how often | [`AlertManager`], [`AlertRoute`], [`AlertConfig`] |
 //! | how they hear of it | [`MemorySink`], [`ChannelSink`], [`JsonLinesSink`]; by features `WebhookSink`, `SlackSink`, `PagerDutySink`, `AlertmanagerSink`, `MailSink`, `TracingSink` |
@@ -86,14 +86,14 @@ pub use anomaly::{
     Smoothing, robust_scale,
 };
 pub use drift::{
-    ColumnDrift, ColumnTest, DriftConfig, DriftReference, DriftReport, DriftTest, DriftVerdict,
-    SliceDrift, StreamChange, StreamDrift,
+    ColumnDrift, ColumnTest, DriftConfig, DriftReference, DriftReferenceBuilder, DriftReport,
+    DriftTest, DriftVerdict, SliceDrift, StreamChange, StreamDrift,
 };
 pub use error::{MonitorError, Result};
 pub use export::{Exposition, GrafanaDashboard, GrafanaPanel, MetricFamily, MetricKind};
 pub use performance::{
     Baseline, CohortReport, Counts, Degradation, DegradationVerdict, JoinCounts, PerformanceConfig,
-    PerformanceMonitor, Scoring, Truth, VersionPerformance,
+    PerformanceMeasure, PerformanceMonitor, Scoring, Truth, VersionPerformance,
 };
 pub use quality::{
     FaultCount, QualityCounts, QualityFault, QualityReport, SchemaFault, TableQuality,
@@ -119,6 +119,6 @@ pub use sinks::{ChannelSink, JsonLinesSink, MemorySink};
 #[cfg(feature = "smtp")]
 pub use sinks::{MailEncryption, MailOptions, MailSink};
 pub use slices::{SliceReport, SliceScore, Slices};
-pub use slo::{BurnRateTier, EventCounts, Slo};
+pub use slo::{BurnRateTier, EventCounts, Slo, SloMonitor};
 pub use ticker::Ticker;
 pub use traffic::{PredictionLogs, TrafficWindow};

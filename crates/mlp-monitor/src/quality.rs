@@ -106,9 +106,29 @@ impl QualityCounts {
 /// # Ok::<(), mlp_monitor::MonitorError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct QualityReport {
     names: Vec<String>,
     columns: BTreeMap<String, QualityCounts>,
+}
+
+/// What is stored of a report, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    names: Vec<String>,
+    columns: BTreeMap<String, QualityCounts>,
+}
+
+impl TryFrom<Stored> for QualityReport {
+    type Error = MonitorError;
+
+    fn try_from(Stored { names, columns }: Stored) -> Result<Self> {
+        match names.iter().find(|name| !columns.contains_key(*name)) {
+            None => Ok(Self { names, columns }),
+            Some(name) => Err(MonitorError::Unknown { what: "column", name: name.clone() }),
+        }
+    }
 }
 
 impl QualityReport {
@@ -138,10 +158,9 @@ impl QualityReport {
     ) -> Result<()> {
         self.check_width(row.len())?;
         for (name, value) in self.names.iter().zip(row) {
-            self.columns
-                .entry(name.clone())
-                .or_default()
-                .add(*value, |value| is_allowed(name, value));
+            if let Some(counts) = self.columns.get_mut(name) {
+                counts.add(*value, |value| is_allowed(name, value));
+            }
         }
         Ok(())
     }
@@ -153,7 +172,7 @@ impl QualityReport {
     pub fn add_rows(&mut self, rows: ArrayView2<'_, f64>) -> Result<()> {
         self.check_width(rows.ncols())?;
         for (name, column) in self.names.iter().zip(rows.columns()) {
-            let counts = self.columns.entry(name.clone()).or_default();
+            let Some(counts) = self.columns.get_mut(name) else { continue };
             column.iter().for_each(|&value| counts.add(Some(value), |_| true));
         }
         Ok(())
@@ -165,12 +184,26 @@ impl QualityReport {
         &self.columns
     }
 
-    /// The rates as observations for rules: the signal, the column as label `column`, and the rate with its number of values.
-    pub fn observations(&self) -> impl Iterator<Item = (&'static str, Labels, Observation)> + '_ {
-        self.names.iter().flat_map(|name| {
+    /// What was counted so far, and begins anew: called at the end of each span of time, it makes tumbling windows, so that an old good record
+    /// does not hide bad data.
+    #[must_use = "what was counted is in it"]
+    pub fn take(&mut self) -> Self {
+        let anew = Self::new(self.names.iter().cloned());
+        std::mem::replace(self, anew)
+    }
+
+    /// The rates as observations for rules on `subject`, labels that tell these data from others: the signal, the column as label `column` added,
+    /// and the rate with its number of values.
+    pub fn observations(
+        &self,
+        subject: &Labels,
+    ) -> impl Iterator<Item = (&'static str, Labels, Observation)> {
+        self.names.iter().flat_map(move |name| {
             let counts = self.columns.get(name).copied().unwrap_or_default();
+            let mut labels = subject.clone();
+            labels.insert("column".to_owned(), name.clone());
             QualityFault::ALL.into_iter().map(move |fault| {
-                let labels = Labels::from([("column".to_owned(), name.clone())]);
+                let labels = labels.clone();
                 let observation = Observation::from(counts.rate(fault)).with_count(counts.values);
                 (fault.signal(), labels, observation)
             })
@@ -216,7 +249,7 @@ mod tests {
         let engine = RuleEngine::new(vec![rule], clock).unwrap();
         let judge =
             |(signal, labels, observation)| engine.observe(signal, &labels, observation).unwrap();
-        quality.observations().flat_map(judge).collect()
+        quality.observations(&Labels::new()).flat_map(judge).collect()
     }
 
     #[test]
@@ -254,9 +287,30 @@ mod tests {
     }
 
     #[test]
+    fn an_old_good_record_does_not_hide_a_bad_hour() {
+        let mut quality = QualityReport::new(["a"]);
+        for _ in 0..1_000_000 {
+            quality.add_row(&[Some(1.0)]).unwrap();
+        }
+        assert_eq!(quality.take().columns()["a"].values, 1_000_000);
+        for row in 0..1_000 {
+            quality.add_row(&[(row % 2 == 0).then_some(1.0)]).unwrap();
+        }
+        assert_eq!(alerts(&quality).len(), 1);
+        let text = serde_json::to_string(&quality).unwrap();
+        assert_eq!(serde_json::from_str::<QualityReport>(&text).unwrap(), quality);
+        let wrong = text.replace("[\"a\"]", "[\"a\",\"b\"]");
+        assert!(serde_json::from_str::<QualityReport>(&wrong).is_err());
+    }
+
+    #[test]
     fn nothing_counted_is_no_data() {
         let quality = QualityReport::new(["a"]);
-        assert!(quality.observations().all(|(_, _, observation)| observation.value.is_none()));
+        assert!(
+            quality
+                .observations(&Labels::new())
+                .all(|(_, _, observation)| observation.value.is_none())
+        );
         assert_eq!(alerts(&quality), []);
     }
 }

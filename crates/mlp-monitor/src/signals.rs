@@ -9,6 +9,7 @@ mod system;
 mod window;
 
 pub use config::SignalsConfig;
+pub(crate) use recorder::{Apart, PLACES, place};
 pub use recorder::{Counter, Gauge, Latency};
 pub use registry::Signals;
 pub use series::{SeriesPoint, TimeSeries};

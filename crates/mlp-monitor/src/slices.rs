@@ -181,9 +181,14 @@ impl SliceReport {
     }
 
     /// The scores as observations for rules on the signal of this name, with the slice as label `slice`; a change is measured from the whole.
-    pub fn observations(&self) -> impl Iterator<Item = (&str, Labels, Observation)> {
+    /// `subject` are labels that tell this report from others, such as those of another model or version.
+    pub fn observations(
+        &self,
+        subject: &Labels,
+    ) -> impl Iterator<Item = (&str, Labels, Observation)> {
         self.slices.iter().map(|slice| {
-            let labels = Labels::from([("slice".to_owned(), slice.name.clone())]);
+            let mut labels = subject.clone();
+            labels.insert("slice".to_owned(), slice.name.clone());
             let mut observation = Observation::from(slice.value).with_count(slice.count);
             observation.reference = self.whole.value;
             (self.metric.as_str(), labels, observation)
@@ -230,7 +235,9 @@ mod tests {
         let none = slices.score("loss", Direction::Minimize, 7, mean(&values));
         assert_eq!((none.worst(), none.whole.value), (None, None));
         assert!(report.to_string().contains("g=1"), "{report}");
-        let observed: Vec<_> = report.observations().collect();
+        let observed: Vec<_> =
+            report.observations(&Labels::from([("version".to_owned(), "v1".to_owned())])).collect();
+        assert_eq!(observed[0].1["version"], "v1");
         assert_eq!(observed[0].2.reference, Some(0.5));
     }
 

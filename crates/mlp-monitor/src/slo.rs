@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{MonitorError, Result};
 
+mod monitor;
+
+pub use monitor::SloMonitor;
+
+/// A burn rate that exceeds a threshold by less than this share of it is equal to it: both are quotients of rounded doubles.
+const ROUNDING: f64 = 1e-9;
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -108,8 +114,27 @@ impl BurnRateTier {
     #[must_use]
     pub fn fires(&self, slo: &Slo, long: EventCounts, short: EventCounts) -> bool {
         long.bad >= self.minimum_bad
-            && slo.burn_rate(long) > self.threshold
-            && slo.burn_rate(short) > self.threshold
+            && self.excess(slo, long) > 1.0
+            && self.excess(slo, short) > 1.0
+    }
+
+    /// How many times faster than the threshold the budget burns; exactly 1 if only rounding is between them.
+    fn excess(&self, slo: &Slo, events: EventCounts) -> f64 {
+        let times = slo.burn_rate(events) / self.threshold;
+        if (times - 1.0).abs() <= ROUNDING { 1.0 } else { times }
+    }
+
+    fn check(&self) -> Result<()> {
+        let longest = Duration::from_secs(3_660 * 24 * 3_600);
+        if self.short.is_zero() || self.short > self.long || self.long > longest {
+            let given = format!("{:?} and {:?}", self.long, self.short);
+            let allowed = "a long one of up to ten years and a short one within it, above 0";
+            return Err(MonitorError::setting("windows of a burn rate", given, allowed));
+        }
+        if !(self.threshold > 0.0 && self.threshold.is_finite()) {
+            return Err(MonitorError::setting("threshold", self.threshold, "above 0 and finite"));
+        }
+        Ok(())
     }
 }
 
@@ -164,5 +189,38 @@ impl Slo {
     #[must_use]
     pub fn threshold(&self, budget_share: f64, window: Duration) -> f64 {
         budget_share * self.period.as_secs_f64() / window.as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burn_rate_equal_to_the_threshold_does_not_fire() {
+        let slo = Slo::new(0.9, 30 * 24 * HOUR).unwrap();
+        let tier = BurnRateTier::new(HOUR, 5 * MINUTE, 6.0, Severity::P0);
+        let of = |bad, total| EventCounts { bad, total };
+        // 0.6 of 0.1 is a little more than 6 in doubles.
+        assert!(slo.burn_rate(of(60, 100)) > 6.0);
+        assert!(!tier.fires(&slo, of(60, 100), of(60, 100)));
+        assert!(tier.fires(&slo, of(600_001, 1_000_000), of(61, 100)));
+        assert!(!tier.fires(&slo, of(61, 100), of(60, 100)), "it does not go on");
+        assert!(!tier.with_minimum_bad(62).fires(&slo, of(61, 100), of(61, 100)), "too few");
+    }
+
+    #[test]
+    fn the_budget_left_and_the_thresholds_are_those_of_the_workbook() {
+        let slo = Slo::new(0.999, 30 * 24 * HOUR).unwrap();
+        assert!((slo.budget_left(EventCounts { bad: 250, total: 1_000_000 }) - 0.75).abs() < 1e-9);
+        assert!((slo.budget_left(EventCounts { bad: 2_000, total: 1_000_000 }) + 1.0).abs() < 1e-9);
+        assert_eq!(slo.budget_left(EventCounts::default()), 1.0);
+        // Chapter 5, table 5-8: 2 % in an hour, 5 % in six, 10 % in three days.
+        for (tier, share) in BurnRateTier::workbook().iter().zip([0.02, 0.05, 0.1]) {
+            assert!((slo.threshold(share, tier.long) - tier.threshold).abs() < 1e-9, "{tier:?}");
+        }
+        let text = serde_json::to_string(&slo).unwrap();
+        assert_eq!(serde_json::from_str::<Slo>(&text).unwrap(), slo);
+        assert!(serde_json::from_str::<Slo>(&text.replace("0.999", "1.5")).is_err());
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlp_core::{PredictionLog, PredictionRecord, VersionNumber};
 use ndarray::Array2;
 use parking_lot::Mutex;
 
 use crate::error::{MonitorError, Result};
+use crate::signals::{Apart, PLACES, place};
 
 /// How many versions are kept; the one that has been silent for longest makes room.
 const MAX_VERSIONS: usize = 100;
@@ -15,7 +17,9 @@ const MAX_VERSIONS: usize = 100;
 /// Keeps the features and outputs of the latest predictions of each version.
 ///
 /// A server reports to it as a [`PredictionLog`]; a drift report compares what it holds with a reference. Rows whose length differs from
-/// the version's first one, and predictions without numbers, are dropped and counted.
+/// the version's first one, and predictions without numbers, are dropped and counted. Each thread records at one of sixteen places with a lock of
+/// its own, so that threads do not wait for each other, nor for a reader but while it copies what that place holds: as many rows of a version as
+/// are kept, so with many threads up to sixteen times those.
 ///
 /// ```
 /// use mlp_core::{PredictionId, PredictionLog, PredictionRecord, Role, Timestamp, VersionNumber};
@@ -30,13 +34,14 @@ const MAX_VERSIONS: usize = 100;
 #[derive(Debug)]
 pub struct TrafficWindow {
     rows: usize,
-    versions: Mutex<Versions>,
+    /// How many predictions came: their order across places.
+    came: AtomicU64,
+    places: Box<[Apart<Mutex<Versions>>; PLACES]>,
 }
 
 #[derive(Debug, Default)]
 struct Versions {
     held: BTreeMap<VersionNumber, Held>,
-    taken: u64,
     dropped: u64,
 }
 
@@ -47,11 +52,12 @@ struct Held {
     last_taken: u64,
 }
 
-/// The latest rows of one width, one after the other.
+/// The latest rows of one width, one after the other, and when each came.
 #[derive(Debug, Default)]
 struct Rows {
     width: usize,
     values: VecDeque<f64>,
+    came: VecDeque<u64>,
 }
 
 impl Rows {
@@ -59,23 +65,38 @@ impl Rows {
         row.is_empty() || self.values.is_empty() || row.len() == self.width
     }
 
-    fn push(&mut self, row: &[f64], limit: usize) {
+    fn push(&mut self, row: &[f64], came: u64, limit: usize) {
         if row.is_empty() {
             return;
         }
         self.width = row.len();
         self.values.extend(row);
-        while self.values.len() > limit * self.width {
+        self.came.push_back(came);
+        while self.came.len() > limit {
             self.values.drain(..self.width);
+            self.came.pop_front();
         }
     }
+}
 
-    fn to_array(&self) -> Array2<f64> {
-        let n_rows = self.values.len().checked_div(self.width).unwrap_or_default();
-        Array2::from_shape_fn((n_rows, self.width), |(row, column)| {
-            self.values[row * self.width + column]
-        })
+/// The latest `limit` rows of several places, in the order in which they came; of one width, that of the row that came first.
+fn merged(parts: &[(Vec<u64>, Vec<f64>)], limit: usize) -> Array2<f64> {
+    let width_of = |(came, values): &(Vec<u64>, Vec<f64>)| values.len() / came.len();
+    let Some(first) = parts.iter().min_by_key(|(came, _)| came[0]) else {
+        return Array2::zeros((0, 0));
+    };
+    let width = width_of(first);
+    let fitting: Vec<_> = parts.iter().filter(|part| width_of(part) == width).collect();
+    let mut order: Vec<(u64, usize, usize)> = Vec::new();
+    for (part, (came, _)) in fitting.iter().enumerate() {
+        order.extend(came.iter().enumerate().map(|(row, came)| (*came, part, row)));
     }
+    order.sort_unstable();
+    let latest = &order[order.len().saturating_sub(limit)..];
+    Array2::from_shape_fn((latest.len(), width), |(at, column)| {
+        let (_, part, row) = latest[at];
+        fitting[part].1[row * width + column]
+    })
 }
 
 impl TrafficWindow {
@@ -86,7 +107,7 @@ impl TrafficWindow {
     pub fn new(rows: usize) -> Result<Self> {
         match rows {
             0 => Err(MonitorError::setting("rows of a traffic window", rows, "at least 1")),
-            _ => Ok(Self { rows, versions: Mutex::default() }),
+            _ => Ok(Self { rows, came: AtomicU64::new(0), places: Box::default() }),
         }
     }
 
@@ -105,20 +126,30 @@ impl TrafficWindow {
     /// How many predictions could not be kept.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.versions.lock().dropped
+        self.places.iter().map(|place| place.0.lock().dropped).sum()
     }
 
     /// Forgets what it holds of a version, so that the next report sees only what comes from now on.
     pub fn clear(&self, version: VersionNumber) {
-        self.versions.lock().held.remove(&version);
+        for place in self.places.iter() {
+            place.0.lock().held.remove(&version);
+        }
     }
 
     fn array(&self, version: VersionNumber, part: impl Fn(&Held) -> &Rows) -> Array2<f64> {
-        let versions = self.versions.lock();
-        versions
-            .held
-            .get(&version)
-            .map_or_else(|| Array2::zeros((0, 0)), |held| part(held).to_array())
+        let mut parts = Vec::new();
+        for place in self.places.iter() {
+            // Copied row after row; the matrix is made once no lock is held.
+            let versions = place.0.lock();
+            let held = versions.held.get(&version).map(&part);
+            if let Some(rows) = held.filter(|rows| !rows.came.is_empty()) {
+                parts.push((
+                    rows.came.iter().copied().collect(),
+                    rows.values.iter().copied().collect(),
+                ));
+            }
+        }
+        merged(&parts, self.rows)
     }
 }
 
@@ -126,7 +157,7 @@ impl PredictionLog for TrafficWindow {
     fn record(&self, prediction: &PredictionRecord<'_>) {
         let features = prediction.features.unwrap_or_default();
         let outputs = prediction.outputs.unwrap_or_default();
-        let mut versions = self.versions.lock();
+        let mut versions = self.places[place()].0.lock();
         let fits = versions
             .held
             .get(&prediction.version)
@@ -135,12 +166,11 @@ impl PredictionLog for TrafficWindow {
             versions.dropped += 1;
             return;
         }
-        versions.taken += 1;
-        let taken = versions.taken;
+        let came = self.came.fetch_add(1, Ordering::Relaxed);
         let held = versions.held.entry(prediction.version).or_default();
-        held.last_taken = taken;
-        held.features.push(features, self.rows);
-        held.outputs.push(outputs, self.rows);
+        held.last_taken = came;
+        held.features.push(features, came, self.rows);
+        held.outputs.push(outputs, came, self.rows);
         if versions.held.len() > MAX_VERSIONS {
             let silent =
                 versions.held.iter().min_by_key(|(_, held)| held.last_taken).map(|(v, _)| *v);
@@ -204,6 +234,26 @@ mod tests {
             (window.features(V1).nrows(), window.outputs(V1).nrows(), window.dropped()),
             (1, 1, 2)
         );
+    }
+
+    #[test]
+    fn rows_of_several_threads_come_in_their_order() {
+        let window = TrafficWindow::new(1_000).unwrap();
+        for step in 0..6 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    for k in 0..300 {
+                        let value = f64::from(step * 300 + k);
+                        window.record(&record(1, &[value, -value], &[0.5]));
+                    }
+                });
+            });
+        }
+        let features = window.features(V1);
+        assert_eq!(features.dim(), (1_000, 2));
+        let expected: Vec<f64> = (800..1_800).map(f64::from).collect();
+        assert_eq!(features.column(0).to_vec(), expected);
+        assert_eq!((window.outputs(V1).dim(), window.dropped()), ((1_000, 1), 0));
     }
 
     #[test]

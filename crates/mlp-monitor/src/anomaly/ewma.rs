@@ -41,11 +41,37 @@ impl EwmaConfig {
     }
 }
 
-/// Compares each value with the exponentially weighted mean of those before it, in their weighted standard deviations.
+/// A deviation smaller than this share of the mean is rounding.
+const ROUNDING: f64 = 1e-9;
+
+/// Compares each value with the exponentially weighted mean of those before it, in their weighted standard deviations (of at least a
+/// billionth of the mean).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Ewma {
     config: EwmaConfig,
     moments: MovingMoments,
+}
+
+/// What is stored of it, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    config: EwmaConfig,
+    moments: MovingMoments,
+}
+
+impl TryFrom<Stored> for Ewma {
+    type Error = MonitorError;
+
+    fn try_from(Stored { config, moments }: Stored) -> Result<Self> {
+        Self::new(config)?;
+        if moments.weight() != config.weight {
+            let given = moments.weight();
+            return Err(MonitorError::setting("weight of the moments", given, "the configured"));
+        }
+        Ok(Self { config, moments })
+    }
 }
 
 impl Ewma {
@@ -77,7 +103,8 @@ impl Ewma {
             return Anomaly::Unknown;
         }
         let difference = value - mean;
-        let score = if difference == 0.0 { 0.0 } else { difference / deviation.unwrap_or(0.0) };
+        let usual = deviation.unwrap_or(0.0).max(ROUNDING * mean.abs());
+        let score = if difference == 0.0 { 0.0 } else { difference / usual };
         Anomaly::judge(score, mean, self.config.threshold)
     }
 
@@ -119,5 +146,29 @@ mod tests {
         assert!(ewma.update(5.1).is_unusual());
         assert!(ewma.update(f64::INFINITY).is_unusual());
         assert!(Ewma::new(EwmaConfig::default().with_weight(1.0)).is_err());
+        let mut ewma = Ewma::new(EwmaConfig::default()).unwrap();
+        assert!((0..1_000).all(|_| !ewma.update(0.1).is_unusual()), "rounding is no deviation");
+    }
+
+    #[test]
+    fn a_stored_average_goes_on_and_one_that_makes_no_sense_is_refused() {
+        let mut ewma = Ewma::new(EwmaConfig::default()).unwrap();
+        for value in [1.0, f64::NAN, 3.0, f64::INFINITY, 1e140, -1e140] {
+            let anomaly = ewma.update(value);
+            let text = serde_json::to_string(&anomaly).unwrap();
+            assert_eq!(serde_json::from_str::<Anomaly>(&text).unwrap(), anomaly);
+        }
+        let text = serde_json::to_string(&ewma).unwrap();
+        let mut read: Ewma = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.update(2.0), ewma.update(2.0));
+        assert_eq!(read, ewma);
+        for (part, instead) in [
+            ("\"weight\":0.1", "\"weight\":5"),
+            ("\"weight\":0.1", "\"weight\":0.2"),
+            ("{\"config\"", "{\"more\":1,\"config\""),
+        ] {
+            let wrong = text.replacen(part, instead, 1);
+            assert!(wrong != text && serde_json::from_str::<Ewma>(&wrong).is_err(), "{instead}");
+        }
     }
 }

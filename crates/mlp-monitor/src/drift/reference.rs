@@ -3,6 +3,7 @@
 use mlp_core::ContentHash;
 use mlp_stats::benjamini_hochberg;
 use ndarray::{ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
 
 use super::column::{Measured, Reference};
 use super::config::DriftConfig;
@@ -11,10 +12,13 @@ use crate::error::{MonitorError, Result};
 use crate::slices::Slices;
 
 /// The columns as they were: what later rows are compared with. Holds a sorted copy of the reference, of at most
-/// [`DriftConfig::max_reference`] values a column.
+/// [`DriftConfig::max_reference`] values a column; of more, their quantiles at as many even steps, a sketch whose distribution function is within
+/// half a step of that of all values. [`DriftReferenceBuilder`](crate::DriftReferenceBuilder) takes a reference that does not fit into
+/// memory, as a sample. It can be stored with its dataset's fingerprint; what is read back is checked.
 ///
 /// A column has drifted if the test finds a difference, after Benjamini and Hochberg's correction for the number of columns, and the
-/// population stability index or the distance says that it matters. Values that are not finite are counted apart and not compared; a share of
+/// population stability index or the distance says that it matters. The index itself is no test: scaled as it should be χ² in large samples it
+/// calls 40 % of unchanged samples of 30 different at 5 %, so significance is Pearson's χ² of the same bins, or another test. Values that are not finite are counted apart and not compared; a share of
 /// them that grows is a matter of data quality. Jensen and Shannon's and the Wasserstein distance are told as sizes; they decide nothing.
 ///
 /// ```
@@ -30,12 +34,42 @@ use crate::slices::Slices;
 /// assert_eq!(report.drifted().collect::<Vec<_>>(), ["income"]);
 /// # Ok::<(), mlp_monitor::MonitorError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct DriftReference {
     names: Vec<String>,
     columns: Vec<Reference>,
     config: DriftConfig,
     dataset: Option<ContentHash>,
+}
+
+/// What is stored of a reference, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    names: Vec<String>,
+    columns: Vec<Reference>,
+    config: DriftConfig,
+    dataset: Option<ContentHash>,
+}
+
+impl TryFrom<Stored> for DriftReference {
+    type Error = MonitorError;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let Stored { names, columns, config, dataset } = stored;
+        config.check()?;
+        check_names(&names, columns.len())?;
+        columns.iter().try_for_each(|column| column.check(&config))?;
+        Ok(Self { names, columns, config, dataset })
+    }
+}
+
+fn check_names(names: &[String], columns: usize) -> Result<()> {
+    if names.len() == columns {
+        return Ok(());
+    }
+    Err(MonitorError::setting("names of columns", names.len(), "one a column of the reference"))
 }
 
 impl DriftReference {
@@ -62,26 +96,30 @@ impl DriftReference {
         config: DriftConfig,
     ) -> Result<Self> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
-        if names.len() != reference.ncols() {
-            return Err(MonitorError::setting(
-                "names of columns",
-                names.len(),
-                "one a column of the reference",
-            ));
-        }
+        check_names(&names, reference.ncols())?;
+        let columns: Vec<Vec<f64>> =
+            reference.columns().into_iter().map(|column| finite(column.iter())).collect();
+        Self::of_columns(names, columns, categories, config)
+    }
+
+    /// Of the finite values of each column.
+    pub(super) fn of_columns(
+        names: Vec<String>,
+        columns: Vec<Vec<f64>>,
+        categories: &[&str],
+        config: DriftConfig,
+    ) -> Result<Self> {
         if let Some(name) = categories.iter().find(|name| names.iter().all(|known| known != *name))
         {
             return Err(MonitorError::Unknown { what: "column", name: (*name).to_owned() });
         }
         config.check()?;
-        let column = |(name, column): (&String, ndarray::ArrayView1<'_, f64>)| {
-            let values = finite(column.iter());
-            match categories.contains(&name.as_str()) {
-                true => Reference::categories(&values),
-                false => Reference::numbers(values, &config),
-            }
+        let column = |(name, values): (&String, Vec<f64>)| match categories.contains(&name.as_str())
+        {
+            true => Ok(Reference::categories(&values, &config)),
+            false => Reference::numbers(values, &config),
         };
-        let columns = names.iter().zip(reference.columns()).map(column).collect();
+        let columns = names.iter().zip(columns).map(column).collect::<Result<_>>()?;
         Ok(Self { names, columns, config, dataset: None })
     }
 
@@ -92,12 +130,24 @@ impl DriftReference {
         self
     }
 
+    /// The dataset that the reference comes from, if it was named.
+    #[must_use]
+    pub fn dataset(&self) -> Option<&ContentHash> {
+        self.dataset.as_ref()
+    }
+
+    /// The names of the columns.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Compares current rows (`n_rows × n_columns`) with the reference.
     ///
     /// # Errors
     /// If the number of columns is another.
     pub fn compare(&self, current: ArrayView2<'_, f64>) -> Result<DriftReport> {
-        let mut reports = self.judge(vec![self.measure(current)?]);
+        let mut reports = self.judge(vec![self.measure(current, 1)?])?;
         Ok(reports.remove(0))
     }
 
@@ -114,9 +164,11 @@ impl DriftReference {
         slices.check_rows(current.nrows())?;
         let parts: Result<Vec<_>> = slices
             .parts()
-            .map(|(_, rows)| self.measure(current.select(Axis(0), rows).view()))
+            .map(|(_, rows)| {
+                self.measure(current.select(Axis(0), rows).view(), slices.parts().count())
+            })
             .collect();
-        let reports = self.judge(parts?);
+        let reports = self.judge(parts?)?;
         let named = slices.parts().zip(reports);
         Ok(named
             .map(|((name, rows), report)| SliceDrift {
@@ -127,7 +179,8 @@ impl DriftReference {
             .collect())
     }
 
-    fn measure(&self, current: ArrayView2<'_, f64>) -> Result<Vec<Compared>> {
+    /// Measures one of so many parts.
+    fn measure(&self, current: ArrayView2<'_, f64>, parts: usize) -> Result<Vec<Compared>> {
         if current.ncols() != self.columns.len() {
             return Err(MonitorError::setting(
                 "columns to compare",
@@ -135,22 +188,27 @@ impl DriftReference {
                 "as many as the reference has",
             ));
         }
+        // A tenth of the strictest limit of Benjamini and Hochberg: what is below is significant, however it is computed.
+        let tests = (parts * self.columns.len()).max(1);
+        let least = self.config.alpha / (10.0 * tests as f64);
         let pairs = self.columns.iter().zip(current.columns());
-        Ok(pairs
+        pairs
             .map(|(reference, column)| {
                 let values = finite(column.iter());
                 let (count, not_finite) = (values.len(), column.len() - values.len());
-                Compared { measured: reference.measure(values, &self.config), count, not_finite }
+                let measured = reference.measure(values, &self.config, least)?;
+                Ok(Compared { measured, count, not_finite })
             })
-            .collect())
+            .collect()
     }
 
     /// Turns what was measured of each part into verdicts, corrected for the number of all tests.
-    fn judge(&self, parts: Vec<Vec<Compared>>) -> Vec<DriftReport> {
+    fn judge(&self, parts: Vec<Vec<Compared>>) -> Result<Vec<DriftReport>> {
         let measured = parts.iter().flatten().filter_map(|compared| compared.measured.as_ref());
         let plain: Vec<f64> = measured.map(|measured| measured.p_value).collect();
-        // They are p-values: nothing is left that could fail.
-        let mut adjusted = benjamini_hochberg(&plain).unwrap_or_default().into_iter();
+        // Without tests there is nothing to correct.
+        let adjusted = if plain.is_empty() { Vec::new() } else { benjamini_hochberg(&plain)? };
+        let mut adjusted = adjusted.into_iter();
         let mut report = |part: Vec<Compared>| DriftReport {
             dataset: self.dataset,
             columns: self
@@ -160,7 +218,7 @@ impl DriftReference {
                 .map(|(name, compared)| self.verdict(name, compared, &mut adjusted))
                 .collect(),
         };
-        parts.into_iter().map(&mut report).collect()
+        Ok(parts.into_iter().map(&mut report).collect())
     }
 
     fn verdict(
@@ -179,6 +237,8 @@ impl DriftReference {
                 p_value: 1.0,
                 adjusted_p: 1.0,
                 psi: 0.0,
+                psi_p_value: 1.0,
+                cells: 0,
                 jensen_shannon: 0.0,
                 wasserstein: None,
                 values: compared.count,
@@ -198,6 +258,8 @@ impl DriftReference {
             p_value: found.p_value,
             adjusted_p,
             psi: found.psi,
+            psi_p_value: found.psi_p_value,
+            cells: found.cells,
             jensen_shannon: found.jensen_shannon,
             wasserstein: found.wasserstein,
             values: compared.count,
@@ -214,6 +276,6 @@ struct Compared {
     not_finite: usize,
 }
 
-fn finite<'a>(values: impl Iterator<Item = &'a f64>) -> Vec<f64> {
+pub(super) fn finite<'a>(values: impl Iterator<Item = &'a f64>) -> Vec<f64> {
     values.copied().filter(|value| value.is_finite()).collect()
 }

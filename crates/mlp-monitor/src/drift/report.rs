@@ -33,6 +33,8 @@ pub enum ColumnTest {
     AndersonDarling,
     /// Pearson's χ² of counts: of categories, or of numbers in bins.
     ChiSquare,
+    /// Fisher's exact test of counts: of two categories, or of those too rare for χ².
+    FisherExact,
 }
 
 /// How one column compares with the reference.
@@ -53,15 +55,20 @@ pub struct ColumnDrift {
     pub adjusted_p: f64,
     /// The population stability index.
     pub psi: f64,
+    /// The p-value of the counts that the index is of, whatever the test: Pearson's χ² of the bins; of categories the p-value of the column.
+    pub psi_p_value: f64,
+    /// How many bins or groups of categories the index, and χ², compare; rare categories are joined to groups.
+    pub cells: usize,
     /// The Jensen-Shannon distance to base 2 over the same bins or categories, from 0 to 1.
     pub jensen_shannon: f64,
-    /// How far values moved on average, in standard deviations of the reference; not of categories. One outlier can make it large.
+    /// How far values moved on average, in standard deviations of the reference (of at least 0.001 in the column's unit); not of categories, and not
+    /// where it is beyond what a double can hold. One outlier can make it large.
     pub wasserstein: Option<f64>,
     /// How many current values were compared.
     pub values: usize,
     /// How many current values are not finite.
     pub not_finite: usize,
-    /// How many current values are of a category that the reference does not have.
+    /// How many current values are of a category that the reference does not have; 0 if it has more than it keeps apart.
     pub unknown: usize,
 }
 
@@ -95,25 +102,41 @@ impl DriftReport {
             .map(|column| column.name.as_str())
     }
 
-    /// Observations for rules: `drift_psi` with the column as label `column`, which is the index of one that drifted, 0 of one that is stable, and
-    /// no data of one with too few values; and `drifted_share`, the share of the columns with enough values that drifted.
+    /// Observations for rules on `subject`: labels that tell this report from others, such as those of another model, version or slice, or of
+    /// predictions beside features. A rule follows each subject by itself: two reports of one subject would contradict each other.
+    ///
+    /// For each column, with the label `column` added: `drifted`, 1 or 0, and `drift_psi`, the index of a column that drifted, 0 of one that is
+    /// stable; both without data of one with too few values. Of the whole: `drifted_share`, of the columns with enough values.
     #[must_use]
-    pub fn observations(&self) -> Vec<(&'static str, Labels, Observation)> {
+    pub fn observations(&self, subject: &Labels) -> Vec<(&'static str, Labels, Observation)> {
         let of_column = |column: &ColumnDrift| {
-            let value = match column.verdict {
-                DriftVerdict::Drifted => Some(column.psi),
-                DriftVerdict::Stable => Some(0.0),
-                DriftVerdict::TooFew => None,
+            let (drifted, psi) = match column.verdict {
+                DriftVerdict::Drifted => (Some(1.0), Some(column.psi)),
+                DriftVerdict::Stable => (Some(0.0), Some(0.0)),
+                DriftVerdict::TooFew => (None, None),
             };
-            let labels = Labels::from([("column".to_owned(), column.name.clone())]);
-            let observation = Observation::from(value).with_count(column.values as u64);
-            ("drift_psi", labels, observation)
+            let mut labels = subject.clone();
+            labels.insert("column".to_owned(), column.name.clone());
+            [("drifted", drifted), ("drift_psi", psi)].map(|(signal, value)| {
+                let observation = Observation::from(value).with_count(column.values as u64);
+                (signal, labels.clone(), observation)
+            })
         };
         let judged = self.columns.iter().filter(|c| c.verdict != DriftVerdict::TooFew).count();
         let share = (judged > 0).then(|| self.drifted().count() as f64 / judged as f64);
         let share = Observation::from(share).with_count(judged as u64);
-        let share = ("drifted_share", Labels::new(), share);
-        self.columns.iter().map(of_column).chain([share]).collect()
+        let share = ("drifted_share", subject.clone(), share);
+        self.columns.iter().flat_map(of_column).chain([share]).collect()
+    }
+}
+
+impl SliceDrift {
+    /// The observations of its report, with the slice as label `slice`.
+    #[must_use]
+    pub fn observations(&self, subject: &Labels) -> Vec<(&'static str, Labels, Observation)> {
+        let mut subject = subject.clone();
+        subject.insert("slice".to_owned(), self.name.clone());
+        self.report.observations(&subject)
     }
 }
 
@@ -129,6 +152,7 @@ impl fmt::Display for DriftReport {
             right("Wasserstein"),
             ("test", Align::Left),
             right("adjusted p"),
+            right("cells"),
             right("values"),
             right("not finite"),
         ]);
@@ -143,6 +167,7 @@ impl fmt::Display for DriftReport {
                 ColumnTest::KolmogorovSmirnov => "KS",
                 ColumnTest::AndersonDarling => "AD",
                 ColumnTest::ChiSquare => "χ²",
+                ColumnTest::FisherExact => "Fisher",
             };
             table.row(vec![
                 column.name.clone(),
@@ -153,6 +178,7 @@ impl fmt::Display for DriftReport {
                 column.wasserstein.map_or_else(|| "-".to_owned(), |far| format!("{far:.3}")),
                 test.to_owned(),
                 format!("{:.1e}", column.adjusted_p),
+                column.cells.to_string(),
                 column.values.to_string(),
                 column.not_finite.to_string(),
             ]);

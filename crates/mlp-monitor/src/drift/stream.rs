@@ -1,13 +1,15 @@
 //! Change that is noticed row by row, without a reference.
 
 use mlp_stats::{DriftDetector, DriftSignal};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{MonitorError, Result};
 
 /// A detector of change for each column of a stream: ADWIN, Page-Hinkley, KSWIN and, for errors, DDM, EDDM and HDDM, as `mlp-stats` has them.
 ///
 /// A value that a detector does not take (NaN, say) is left out and counted. A detector has its own rate of false alarms for each column:
-/// with many columns, make it stricter.
+/// with many columns, make it stricter. Its state can be stored and read back, and goes on to the last bit. For detectors of several kinds in one
+/// stream, let `D` be a box of [`DriftDetector`], which cannot be stored.
 ///
 /// ```
 /// use mlp_monitor::StreamDrift;
@@ -22,15 +24,17 @@ use crate::error::{MonitorError, Result};
 /// assert_eq!((changes.len(), changes[0].column.as_str(), changes[0].signal), (1, "income", DriftSignal::Drift));
 /// # Ok::<(), mlp_monitor::MonitorError>(())
 /// ```
-#[derive(Debug)]
-pub struct StreamDrift {
-    columns: Vec<(String, Box<dyn DriftDetector>)>,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamDrift<D> {
+    columns: Vec<(String, D)>,
     rows: u64,
     left_out: u64,
 }
 
 /// A column that has changed, or may be about to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct StreamChange {
     /// The column.
@@ -41,16 +45,16 @@ pub struct StreamChange {
     pub signal: DriftSignal,
 }
 
-impl StreamDrift {
+impl<D: DriftDetector> StreamDrift<D> {
     /// Makes a detector for each column.
     ///
     /// # Errors
     /// Those of `detector`.
-    pub fn new<N: Into<String>, D: DriftDetector + 'static>(
+    pub fn new<N: Into<String>>(
         names: impl IntoIterator<Item = N>,
         mut detector: impl FnMut() -> Result<D>,
     ) -> Result<Self> {
-        let column = |name: N| Ok((name.into(), Box::new(detector()?) as _));
+        let column = |name: N| Ok((name.into(), detector()?));
         let columns = names.into_iter().map(column).collect::<Result<_>>()?;
         Ok(Self { columns, rows: 0, left_out: 0 })
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mlp_core::{PredictionId, VersionNumber};
 
-use super::monitor::Truth;
+use super::config::Truth;
 
 /// A prediction that waits for its outcome.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,11 +36,13 @@ pub(super) enum Arrival {
     Duplicate,
 }
 
-/// What left the window: how often an outcome had found no prediction, and a prediction no outcome.
+/// What left the window: how often an outcome had found no prediction, and a prediction no outcome; and how many of either left before their
+/// time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Left {
     pub(super) lonely_outcomes: u64,
     pub(super) unlabelled: u64,
+    pub(super) evicted: u64,
 }
 
 /// The open window of ids, in order of arrival.
@@ -105,8 +107,11 @@ impl Window {
             }
             self.arrivals.pop_front();
             let Some(entry) = self.entries.remove(&id) else { continue };
+            let is_early = arrived >= oldest;
             match (entry.truth, entry.first) {
+                (Some(_), None) if is_early => left.evicted += 1,
                 (Some(_), None) => left.lonely_outcomes += 1,
+                (None, Some(_)) if is_early => left.evicted += 1 + entry.others.len() as u64,
                 (None, Some(_)) => left.unlabelled += 1 + entry.others.len() as u64,
                 _ => {}
             }

@@ -1,11 +1,9 @@
 //! Takes predictions and outcomes in, and tells how good each version is.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use mlp_core::{
     Clock, Direction, Labels, MetricSource, PredictionId, PredictionLog, PredictionRecord, Reading,
     Signal, SourceError, VersionNumber,
@@ -14,127 +12,16 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::cohort::{CohortReport, Cohorts, Counts};
-use super::degradation::{Baseline, Degradation};
-use super::join::{Arrival, Left, Pair, Waiting, Window};
+use super::config::{PerformanceConfig, SHARDS, Scoring, Truth};
+use super::degradation::{Baseline, Degradation, PerformanceMeasure};
 use super::segment::Segments;
-use crate::error::{MonitorError, Result};
+use super::shard::{Scored, Shard};
+use crate::error::Result;
 use crate::rules::Observation;
 use crate::slices::{SliceReport, SliceScore};
 
-/// Ids are spread over this many locks, so that requests on several threads rarely meet.
-const SHARDS: usize = 16;
-/// How many versions are counted; predictions of further ones are dropped, and counted as such.
-const MAX_VERSIONS: usize = 1_000;
-
-/// What was predicted, or what was true.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Truth {
-    /// A class, by its index.
-    Class(usize),
-    /// A number.
-    Value(f64),
-}
-
-/// Which outcomes count when a version is scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scoring {
-    /// Those of predictions whose window for outcomes is over: early outcomes are often of one kind (a fraud is reported sooner than an
-    /// honest sale), and would give a wrong picture.
-    #[default]
-    Matured,
-    /// Every outcome as soon as it comes: right if how long it takes says nothing about what it is.
-    AtOnce,
-}
-
-/// How predictions and outcomes are joined.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct PerformanceConfig {
-    /// How long after a prediction its outcome may come. Default 24 h.
-    #[serde(with = "span")]
-    pub window: Duration,
-    /// The predictions of such a span are scored together. Default 1 h.
-    #[serde(with = "span")]
-    pub cohort: Duration,
-    /// Which outcomes count.
-    pub scoring: Scoring,
-    /// How far off a predicted number may be and count as right. Default 0: errors of numbers are told by their size.
-    pub tolerance: f64,
-    /// How many ids are held in the window. Default 1,000,000, about 150 MB; the oldest beyond it are let go, and counted.
-    pub max_open: usize,
-}
-
-impl Default for PerformanceConfig {
-    fn default() -> Self {
-        Self {
-            window: Duration::from_secs(24 * 3_600),
-            cohort: Duration::from_secs(3_600),
-            scoring: Scoring::default(),
-            tolerance: 0.0,
-            max_open: 1_000_000,
-        }
-    }
-}
-
-impl PerformanceConfig {
-    /// Sets how long after a prediction its outcome may come.
-    #[must_use]
-    pub fn with_window(mut self, window: Duration) -> Self {
-        self.window = window;
-        self
-    }
-
-    /// Sets the span whose predictions are scored together.
-    #[must_use]
-    pub fn with_cohort(mut self, cohort: Duration) -> Self {
-        self.cohort = cohort;
-        self
-    }
-
-    /// Sets which outcomes count.
-    #[must_use]
-    pub fn with_scoring(mut self, scoring: Scoring) -> Self {
-        self.scoring = scoring;
-        self
-    }
-
-    /// Sets how far off a predicted number may be and count as right.
-    #[must_use]
-    pub fn with_tolerance(mut self, tolerance: f64) -> Self {
-        self.tolerance = tolerance;
-        self
-    }
-
-    /// Sets how many ids are held.
-    #[must_use]
-    pub fn with_max_open(mut self, ids: usize) -> Self {
-        self.max_open = ids;
-        self
-    }
-
-    fn check(&self) -> Result<()> {
-        if self.window.is_zero() {
-            return Err(MonitorError::setting("window", "0s", "above 0"));
-        }
-        if self.cohort.is_zero() {
-            return Err(MonitorError::setting("cohort", "0s", "above 0"));
-        }
-        if self.tolerance < 0.0 || !self.tolerance.is_finite() {
-            return Err(MonitorError::setting(
-                "tolerance",
-                self.tolerance,
-                "0 or above, and finite",
-            ));
-        }
-        if self.max_open < SHARDS {
-            return Err(MonitorError::setting("max_open", self.max_open, "at least 16"));
-        }
-        Ok(())
-    }
-}
+/// The name of the mean absolute error, as an observation and as a custom signal of triggers.
+const MEAN_ABSOLUTE_ERROR: &str = "mean_absolute_error";
 
 /// What came in, and what could not be joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -142,7 +29,7 @@ impl PerformanceConfig {
 pub struct JoinCounts {
     /// Predictions taken in.
     pub predictions: u64,
-    /// Predictions without numeric outputs, or of too many versions: nothing to compare.
+    /// Predictions without outputs, with one that is NaN or a number that is not finite, or of too many versions: nothing to compare.
     pub dropped_predictions: u64,
     /// Predictions whose id and version were known already: the first one counts.
     pub duplicate_predictions: u64,
@@ -152,12 +39,38 @@ pub struct JoinCounts {
     pub duplicate_outcomes: u64,
     /// Outcomes that waited for their prediction in vain: of unknown predictions, or too late.
     pub unknown_outcomes: u64,
+    /// Outcomes that are no numbers: NaN, infinite, or beyond 1e140 in magnitude. They are not taken in; a valid one may follow.
+    #[serde(default)]
+    pub invalid_outcomes: u64,
     /// Pairs of a prediction and its outcome.
     pub joined: u64,
+    /// Of those, pairs of a class and a number, which cannot be compared: they are scored as if no outcome had come.
+    #[serde(default)]
+    pub mismatched_outcomes: u64,
     /// Predictions whose outcome did not come in time.
     pub unlabelled: u64,
+    /// Predictions without outcome, and outcomes without prediction, that were let go before their time because too many ids were open.
+    #[serde(default)]
+    pub evicted: u64,
     /// Ids in the window now.
     pub open: usize,
+}
+
+impl JoinCounts {
+    fn add(&mut self, other: &Self) {
+        self.predictions += other.predictions;
+        self.dropped_predictions += other.dropped_predictions;
+        self.duplicate_predictions += other.duplicate_predictions;
+        self.outcomes += other.outcomes;
+        self.duplicate_outcomes += other.duplicate_outcomes;
+        self.unknown_outcomes += other.unknown_outcomes;
+        self.invalid_outcomes += other.invalid_outcomes;
+        self.joined += other.joined;
+        self.mismatched_outcomes += other.mismatched_outcomes;
+        self.unlabelled += other.unlabelled;
+        self.evicted += other.evicted;
+        self.open += other.open;
+    }
 }
 
 /// How good a version is.
@@ -170,14 +83,16 @@ pub struct VersionPerformance {
     pub scored: Counts,
     /// Predictions that are not scored yet.
     pub pending: u64,
-    /// The matured cohorts, oldest first; at most the last 1,000.
+    /// The matured cohorts of the last 1,000 spans, oldest first.
     pub cohorts: Vec<CohortReport>,
 }
 
-/// Joins predictions to their true outcomes by id, in whatever order they come, each pair once, and scores each version.
+/// Joins predictions to their true outcomes by id, in whatever order they come, each pair once within the window, and scores each version.
 ///
-/// It is a [`PredictionLog`], so a server can report to it, and a [`MetricSource`] of [`Signal::WrongPredictions`], so that a rollback can
-/// be triggered by it. Memory is bounded by [`PerformanceConfig::max_open`]. Windows are measured in monotonic time.
+/// It is a [`PredictionLog`], so a server can report to it, and a [`MetricSource`] of [`Signal::WrongPredictions`] (of classes, and of numbers if
+/// there is a tolerance) and of the custom signal `mean_absolute_error` (of numbers), so that a rollback can be triggered by it. Memory is bounded
+/// by [`PerformanceConfig::max_open`]. Windows are measured in monotonic time. Ids are spread over sixteen locks, each with counts of its
+/// own that are added up when something is read: threads that record rarely wait for each other, and never for long for a reader.
 ///
 /// A predicted class is the most probable output if there is more than one output; a single output is a number.
 ///
@@ -201,33 +116,18 @@ pub struct PerformanceMonitor {
     config: PerformanceConfig,
     clock: Arc<dyn Clock>,
     segments: Segments,
-    windows: Vec<Mutex<Window>>,
-    scores: Mutex<Scores>,
-}
-
-#[derive(Debug, Default)]
-struct Scores {
-    versions: BTreeMap<VersionNumber, Scored>,
-    counts: JoinCounts,
-}
-
-/// How the predictions of one version turned out: all of them, and those of each segment.
-#[derive(Debug, Default)]
-struct Scored {
-    whole: Cohorts,
-    segments: Vec<Cohorts>,
+    shards: Vec<Mutex<Shard>>,
 }
 
 impl PerformanceMonitor {
-    /// Checks the configuration.
+    /// Starts with nothing known.
     ///
     /// # Errors
-    /// If a span is zero, the tolerance is negative or not finite, or fewer than 16 ids may be held.
+    /// If a setting is out of its range.
     pub fn new(config: PerformanceConfig, clock: Arc<dyn Clock>) -> Result<Self> {
         config.check()?;
-        let windows = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let segments = Segments::default();
-        Ok(Self { config, clock, segments, windows, scores: Mutex::default() })
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Ok(Self { config, clock, segments: Segments::default(), shards })
     }
 
     /// Scores the predictions for which this holds also by themselves, under a name; at most 64 such segments, which may overlap. It is asked
@@ -256,63 +156,63 @@ impl PerformanceMonitor {
 
     /// Takes the true outcome of a prediction, which may come before the prediction does.
     pub fn outcome(&self, id: PredictionId, truth: Truth) {
+        let mut shard = self.shards[shard(id)].lock();
+        // Read under the lock, so that time never goes back for a shard.
         let now = self.clock.monotonic();
-        let mut pairs = Vec::new();
-        let mut window = self.windows[shard(id)].lock();
-        let left = self.expire(&mut window, now);
-        let arrival = window.outcome(id, truth, now, |pair| pairs.push(pair));
-        drop(window);
-        let mut scores = self.scores.lock();
-        match arrival {
-            Arrival::New => scores.counts.outcomes += 1,
-            Arrival::Duplicate => scores.counts.duplicate_outcomes += 1,
-        }
-        pairs.into_iter().for_each(|pair| scores.join(pair, self.config.tolerance));
-        scores.leave(left);
+        shard.advance(now, &self.config);
+        shard.outcome(id, truth, now, &self.config);
     }
 
     /// How good a version is; none if it has never predicted.
     #[must_use]
     pub fn performance(&self, version: VersionNumber) -> Option<VersionPerformance> {
-        self.mature();
-        let scores = self.scores.lock();
-        let cohorts = &scores.versions.get(&version)?.whole;
-        let scored = self.scored(cohorts);
+        let cohorts = self.collect(version)?.whole;
+        let scored = self.scored(&cohorts);
         Some(VersionPerformance {
             version,
             scored,
             pending: cohorts.all.predictions - scored.predictions,
-            cohorts: cohorts.history.iter().copied().collect(),
+            cohorts: cohorts.held(false),
         })
     }
 
     /// How good all versions are, in their order.
     #[must_use]
     pub fn performances(&self) -> Vec<VersionPerformance> {
-        let versions: Vec<VersionNumber> = self.scores.lock().versions.keys().copied().collect();
-        versions.into_iter().filter_map(|version| self.performance(version)).collect()
+        self.versions().into_iter().filter_map(|version| self.performance(version)).collect()
     }
 
-    /// The accuracy of a version in each segment; none if it has never predicted. A segment with fewer outcomes than `min_count` has no value.
+    fn versions(&self) -> BTreeSet<VersionNumber> {
+        let of_shard = |shard: &Mutex<Shard>| shard.lock().versions.keys().copied().collect();
+        self.shards.iter().flat_map::<Vec<_>, _>(of_shard).collect()
+    }
+
+    /// The accuracy of a version in each segment, of numbers without a tolerance the mean absolute error; none if it has never predicted. A
+    /// segment with fewer outcomes than `min_count` has no value.
     #[must_use]
     pub fn segments(&self, version: VersionNumber, min_count: u64) -> Option<SliceReport> {
-        self.mature();
-        let scores = self.scores.lock();
-        let found = scores.versions.get(&version)?;
+        let found = self.collect(version)?;
+        let whole = self.scored(&found.whole);
+        let is_accuracy = whole.judged > 0 || whole.numbers == 0;
         let score = |name: &str, cohorts: Option<&Cohorts>| {
             let counts = cohorts.map(|cohorts| self.scored(cohorts)).unwrap_or_default();
-            SliceScore::of(name, counts.labelled, min_count, counts.accuracy())
+            let (count, value) = match is_accuracy {
+                true => (counts.judged, counts.accuracy()),
+                false => (counts.numbers, counts.mean_absolute_error()),
+            };
+            SliceScore::of(name, count, min_count, value)
         };
         let segments = self.segments.names().enumerate();
         Some(SliceReport {
-            metric: "accuracy".to_owned(),
-            direction: Direction::Maximize,
+            metric: if is_accuracy { "accuracy" } else { MEAN_ABSOLUTE_ERROR }.to_owned(),
+            direction: if is_accuracy { Direction::Maximize } else { Direction::Minimize },
             whole: score("all", Some(&found.whole)),
             slices: segments.map(|(k, name)| score(name, found.segments.get(k))).collect(),
         })
     }
 
-    /// Whether a version is worse than a baseline, by evidence rather than by a point; none if it has never predicted.
+    /// Whether a version is worse than a baseline, by evidence rather than by a point, of all outcomes and of those since any cohort of the last
+    /// 1,000; none if it has never predicted.
     ///
     /// # Errors
     /// If the baseline is out of its range.
@@ -322,34 +222,83 @@ impl PerformanceMonitor {
         baseline: &Baseline,
     ) -> Result<Option<Degradation>> {
         baseline.check()?;
-        self.mature();
-        let scores = self.scores.lock();
-        let Some(Scored { whole, .. }) = scores.versions.get(&version) else { return Ok(None) };
-        let cohorts: Vec<_> = whole.held(self.config.scoring == Scoring::AtOnce).collect();
-        Degradation::judge(&self.scored(whole), &cohorts, whole.forgotten, baseline).map(Some)
+        let Some(Scored { whole, .. }) = self.collect(version) else { return Ok(None) };
+        let cohorts = whole.held(self.config.scoring == Scoring::AtOnce);
+        let first = whole.first.unwrap_or_default();
+        Degradation::judge(&self.scored(&whole), &cohorts, first, baseline).map(Some)
     }
 
-    /// Observations for rules, with the version as label `version`: `accuracy` (a change is measured from `baseline`), on how many outcomes it
-    /// rests, and `label_coverage`, the share of predictions whose outcome came.
-    #[must_use]
-    pub fn observations(&self, baseline: Option<f64>) -> Vec<(&'static str, Labels, Observation)> {
-        let of_version = |performance: VersionPerformance| {
-            let scored = performance.scored;
-            let labels = Labels::from([("version".to_owned(), performance.version.to_string())]);
-            let mut accuracy = Observation::from(scored.accuracy()).with_count(scored.labelled);
-            accuracy.reference = baseline;
-            let coverage = Observation::from(scored.coverage()).with_count(scored.predictions);
-            [("accuracy", labels.clone(), accuracy), ("label_coverage", labels, coverage)]
+    /// Observations for rules on `subject` (labels such as the model's) with the version as label `version` added, all of the latest
+    /// [`PerformanceConfig::recent`] cohorts, so that an old good record hides nothing and an old bad one is forgiven:
+    ///
+    /// * `accuracy`, of classes and of numbers within a tolerance, and `mean_absolute_error`, of numbers, each with the baseline as reference;
+    /// * `degraded`, with a baseline: by how much the version is worse than it allows, for sure ([`Degradation::excess`]), above 0 if it is;
+    /// * `label_coverage`: the share of predictions whose outcome came.
+    ///
+    /// # Errors
+    /// If the baseline is out of its range.
+    pub fn observations(
+        &self,
+        subject: &Labels,
+        baseline: Option<&Baseline>,
+    ) -> Result<Vec<(&'static str, Labels, Observation)>> {
+        baseline.map_or(Ok(()), Baseline::check)?;
+        let mut observed = Vec::new();
+        for version in self.versions() {
+            let Some(Scored { whole, .. }) = self.collect(version) else { continue };
+            let mut labels = subject.clone();
+            labels.insert("version".to_owned(), version.to_string());
+            self.observe(&whole, &labels, baseline, &mut observed)?;
+        }
+        Ok(observed)
+    }
+
+    fn observe(
+        &self,
+        cohorts: &Cohorts,
+        labels: &Labels,
+        baseline: Option<&Baseline>,
+        observed: &mut Vec<(&'static str, Labels, Observation)>,
+    ) -> Result<()> {
+        let held = cohorts.held(self.config.scoring == Scoring::AtOnce);
+        let recent = &held[held.len().saturating_sub(self.config.recent)..];
+        let mut counts = Counts::default();
+        recent.iter().for_each(|cohort| counts.add(&cohort.counts));
+        let is_regression = self.scored(cohorts).numbers > 0;
+        let mut tell = |signal, value: Option<f64>, count, measure| {
+            let mut observation = Observation::from(value).with_count(count);
+            let own = baseline.filter(|baseline| Some(baseline.measure) == measure);
+            observation.reference = own.map(|baseline| baseline.value);
+            observed.push((signal, labels.clone(), observation));
         };
-        self.performances().into_iter().flat_map(of_version).collect()
+        if !is_regression || self.config.tolerance.is_some() {
+            let measure = Some(PerformanceMeasure::Accuracy);
+            tell("accuracy", counts.accuracy(), counts.judged, measure);
+        }
+        if is_regression {
+            let measure = Some(PerformanceMeasure::MeanAbsoluteError);
+            tell(MEAN_ABSOLUTE_ERROR, counts.mean_absolute_error(), counts.numbers, measure);
+        }
+        if let Some(baseline) = baseline {
+            let first = cohorts.first.unwrap_or_default();
+            let found = Degradation::judge(&counts, recent, first, baseline)?;
+            tell("degraded", found.excess, baseline.measure.count(&counts), None);
+        }
+        tell("label_coverage", counts.coverage(), counts.predictions, None);
+        Ok(())
     }
 
     /// What came in, and what could not be joined.
     #[must_use]
     pub fn counts(&self) -> JoinCounts {
-        self.mature();
-        let open = self.windows.iter().map(|window| window.lock().len()).sum();
-        JoinCounts { open, ..self.scores.lock().counts }
+        let now = self.clock.monotonic();
+        let mut sum = JoinCounts::default();
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.advance(now, &self.config);
+            sum.add(&shard.counts());
+        }
+        sum
     }
 
     fn scored(&self, cohorts: &Cohorts) -> Counts {
@@ -359,88 +308,16 @@ impl PerformanceMonitor {
         }
     }
 
-    /// Lets go of ids whose time is over, and closes the cohorts before.
-    fn mature(&self) {
+    /// What is known of a version, from all shards, one after the other.
+    fn collect(&self, version: VersionNumber) -> Option<Scored> {
         let now = self.clock.monotonic();
-        let mut left = Left::default();
-        for window in &self.windows {
-            let gone = self.expire(&mut window.lock(), now);
-            left.lonely_outcomes += gone.lonely_outcomes;
-            left.unlabelled += gone.unlabelled;
+        let mut sum = None;
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.advance(now, &self.config);
+            shard.add_to(version, &mut sum);
         }
-        let first_open =
-            now.checked_sub(self.config.window).map_or(0, |oldest| self.cohort(oldest));
-        let mut scores = self.scores.lock();
-        scores.leave(left);
-        scores.versions.values_mut().for_each(|scored| scored.mature(first_open));
-    }
-
-    fn expire(&self, window: &mut Window, now: Duration) -> Left {
-        let oldest = now.saturating_sub(self.config.window);
-        window.expire(oldest, self.config.max_open / SHARDS - 1)
-    }
-
-    fn cohort(&self, at: Duration) -> u64 {
-        u64::try_from(at.as_nanos() / self.config.cohort.as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Scores {
-    fn predicted(&mut self, waiting: &Waiting, arrival: Arrival) {
-        if arrival == Arrival::Duplicate {
-            self.counts.duplicate_predictions += 1;
-            return;
-        }
-        self.counts.predictions += 1;
-        self.count(waiting, &Counts { predictions: 1, ..Counts::default() });
-    }
-
-    fn join(&mut self, (waiting, truth): Pair, tolerance: f64) {
-        self.counts.joined += 1;
-        let error = error(waiting.predicted, truth);
-        let counts = Counts {
-            labelled: 1,
-            wrong: u64::from(error.is_nan() || error > tolerance),
-            absolute_error: error,
-            ..Counts::default()
-        };
-        self.count(&waiting, &counts);
-    }
-
-    fn count(&mut self, waiting: &Waiting, counts: &Counts) {
-        let Scored { whole, segments } = self.versions.entry(waiting.version).or_default();
-        whole.count(waiting.cohort, counts);
-        let mut left = waiting.segments;
-        while left != 0 {
-            let segment = left.trailing_zeros() as usize;
-            left &= left - 1;
-            if segments.len() <= segment {
-                segments.resize_with(segment + 1, Cohorts::default);
-            }
-            segments[segment].count(waiting.cohort, counts);
-        }
-    }
-
-    fn leave(&mut self, left: Left) {
-        self.counts.unknown_outcomes += left.lonely_outcomes;
-        self.counts.unlabelled += left.unlabelled;
-    }
-}
-
-impl Scored {
-    fn mature(&mut self, first_open: u64) {
-        self.whole.mature(first_open);
-        self.segments.iter_mut().for_each(|cohorts| cohorts.mature(first_open));
-    }
-}
-
-/// How far a prediction is from the truth: 0 or 1 for classes, and for a class against a number.
-fn error(predicted: Truth, truth: Truth) -> f64 {
-    match (predicted, truth) {
-        (Truth::Class(predicted), Truth::Class(truth)) if predicted == truth => 0.0,
-        (Truth::Value(predicted), Truth::Value(truth)) if predicted == truth => 0.0,
-        (Truth::Value(predicted), Truth::Value(truth)) => (predicted - truth).abs(),
-        _ => 1.0,
+        sum
     }
 }
 
@@ -449,11 +326,11 @@ fn shard(id: PredictionId) -> usize {
     usize::try_from(hash % SHARDS as u64).unwrap_or_default()
 }
 
-/// The most probable class (the first of equally probable ones), or the only output.
+/// The most probable class (the first of equally probable ones), or the only output, if it can be compared.
 fn predicted(outputs: &[f64]) -> Option<Truth> {
     match outputs {
         [] => None,
-        [value] => Some(Truth::Value(*value)),
+        [value] => Some(Truth::Value(*value)).filter(Truth::is_usable),
         outputs if outputs.iter().any(|output| output.is_nan()) => None,
         outputs => {
             let best = outputs
@@ -467,31 +344,13 @@ fn predicted(outputs: &[f64]) -> Option<Truth> {
 
 impl PredictionLog for PerformanceMonitor {
     fn record(&self, prediction: &PredictionRecord<'_>) {
+        let predicted = prediction.outputs.and_then(predicted);
+        let segments = predicted.map_or(0, |_| self.segments.of(prediction));
+        let mut shard = self.shards[shard(prediction.id)].lock();
         let now = self.clock.monotonic();
-        let known = |scores: &Scores| {
-            scores.versions.len() < MAX_VERSIONS
-                || scores.versions.contains_key(&prediction.version)
-        };
-        let Some(predicted) =
-            prediction.outputs.and_then(predicted).filter(|_| known(&self.scores.lock()))
-        else {
-            self.scores.lock().counts.dropped_predictions += 1;
-            return;
-        };
-        let waiting = Waiting {
-            version: prediction.version,
-            cohort: self.cohort(now),
-            predicted,
-            segments: self.segments.of(prediction),
-        };
-        let mut window = self.windows[shard(prediction.id)].lock();
-        let left = self.expire(&mut window, now);
-        let (arrival, pair) = window.predict(prediction.id, waiting, now);
-        drop(window);
-        let mut scores = self.scores.lock();
-        scores.predicted(&waiting, arrival);
-        pair.into_iter().for_each(|pair| scores.join(pair, self.config.tolerance));
-        scores.leave(left);
+        shard.advance(now, &self.config);
+        let (id, version) = (prediction.id, prediction.version);
+        shard.predict(id, version, predicted, segments, now, &self.config);
     }
 }
 
@@ -501,13 +360,26 @@ impl MetricSource for PerformanceMonitor {
         version: VersionNumber,
         signal: &Signal,
     ) -> std::result::Result<Reading, SourceError> {
-        if *signal != Signal::WrongPredictions {
-            return Err(SourceError::UnknownSignal { signal: signal.clone() });
+        let is_error = matches!(signal, Signal::Custom(name) if name == MEAN_ABSOLUTE_ERROR);
+        let unknown = || SourceError::UnknownSignal { signal: signal.clone() };
+        if *signal != Signal::WrongPredictions && !is_error {
+            return Err(unknown());
         }
         let performance =
             self.performance(version).ok_or(SourceError::UnknownVersion { version })?;
-        let Counts { wrong, labelled, .. } = performance.scored;
-        Ok(Reading::Proportion { events: wrong, trials: labelled })
+        let scored = performance.scored;
+        if is_error {
+            return Ok(Reading::Mean {
+                count: scored.numbers,
+                mean: scored.mean_absolute_error().unwrap_or(0.0),
+                squared_deviations: scored.squared_deviations(),
+            });
+        }
+        // Numbers without a tolerance are neither right nor wrong.
+        if scored.judged == 0 && scored.numbers > 0 {
+            return Err(unknown());
+        }
+        Ok(Reading::Proportion { events: scored.wrong, trials: scored.judged })
     }
 }
 

@@ -139,8 +139,12 @@ impl TableQuality {
             *counts.entry((broken.column, fault)).or_default() += rows;
         }
         for column in &schema.columns {
-            counts
-                .insert((column.name.clone(), SchemaFault::Missing), missing(table, &column.name));
+            // Of a column that is not there no share is missing: it is absent.
+            let key = (column.name.clone(), SchemaFault::Missing);
+            match missing(table, &column.name) {
+                Some(rows) => counts.insert(key, rows),
+                None => counts.remove(&key),
+            };
         }
         let faults = counts.into_iter().map(|((column, fault), rows)| FaultCount {
             column,
@@ -176,10 +180,11 @@ impl TableQuality {
         (self.rows > 0).then(|| rows as f64 / self.rows as f64)
     }
 
-    /// Observations for rules: `missing_rate` with the label `column`; `schema_violation_rate` with the labels `column` and `fault`, for every
-    /// rule of the schema; `row_count`, `bad_row_rate`, `duplicate_rate` and `data_age_seconds`.
+    /// Observations for rules on `subject`: labels that tell this table from others. `missing_rate` with the label `column` added, without data
+    /// of a column that is not in the table; `schema_violation_rate` with the labels `column` and `fault`, for every rule of the schema;
+    /// `row_count`, `bad_row_rate`, `duplicate_rate` and `data_age_seconds`.
     #[must_use]
-    pub fn observations(&self) -> Vec<(&'static str, Labels, Observation)> {
+    pub fn observations(&self, subject: &Labels) -> Vec<(&'static str, Labels, Observation)> {
         let rate = |rows| Observation::from(self.share(rows)).with_count(self.rows);
         let age = Observation::from(self.age.map(|age| age.as_secs_f64()));
         let mut all: Vec<_> = [
@@ -188,10 +193,14 @@ impl TableQuality {
             ("duplicate_rate", rate(self.duplicates)),
             ("data_age_seconds", age),
         ]
-        .map(|(signal, observation)| (signal, Labels::new(), observation))
+        .map(|(signal, observation)| (signal, subject.clone(), observation))
         .into();
         for FaultCount { column, fault, rows } in &self.faults {
-            let mut labels = Labels::from([("column".to_owned(), column.clone())]);
+            let mut labels = subject.clone();
+            labels.insert("column".to_owned(), column.clone());
+            if *fault == SchemaFault::Absent && *rows > 0 {
+                all.push(("missing_rate", labels.clone(), Observation::MISSING));
+            }
             if *fault == SchemaFault::Missing {
                 all.push(("missing_rate", labels, rate(*rows)));
                 continue;
@@ -241,15 +250,17 @@ fn fault(rule: &Rule) -> Option<SchemaFault> {
     })
 }
 
-/// How many values of a column are missing; none of one that is not there.
-fn missing(table: &Table, name: &str) -> usize {
+/// How many values of a column are missing; none for one that is not there.
+fn missing(table: &Table, name: &str) -> Option<usize> {
     let count = |values: &mut dyn Iterator<Item = &f64>| values.filter(|v| v.is_nan()).count();
     match (table.column(name), table.target()) {
-        (Ok(column), _) => count(&mut column.iter()),
+        (Ok(column), _) => Some(count(&mut column.iter())),
         (_, TargetColumn::Values { name: target, values, .. }) if target == name => {
-            count(&mut values.iter())
+            Some(count(&mut values.iter()))
         }
-        _ => 0,
+        // The other targets have no gaps.
+        (_, TargetColumn::Classes { name: target, .. }) if target == name => Some(0),
+        _ => None,
     }
 }
 

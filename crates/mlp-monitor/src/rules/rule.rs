@@ -48,6 +48,9 @@ pub struct Rule {
     /// The subjects that it judges: those with all of these labels. Default: all.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub subject: Labels,
+    /// The subjects that it does not judge: those with any of these labels. Default: none.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub except: Labels,
     /// Where to read what to do: required, an alert that nobody can act on is noise.
     pub runbook_url: String,
     /// What it means, in a sentence; the value and the limit are added to it.
@@ -88,6 +91,7 @@ impl Rule {
             name: name.into(),
             signal: signal.into(),
             subject: Labels::new(),
+            except: Labels::new(),
             runbook_url: runbook_url.into(),
             summary: String::new(),
             warning: None,
@@ -119,6 +123,13 @@ impl Rule {
     #[must_use]
     pub fn with_subject(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.subject.insert(name.into(), value.into());
+        self
+    }
+
+    /// Does not judge subjects that have this label, such as `role="canary"`: another rule does.
+    #[must_use]
+    pub fn with_except(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.except.insert(name.into(), value.into());
         self
     }
 
@@ -187,7 +198,8 @@ impl Rule {
 
     /// Whether it judges this subject.
     pub(super) fn applies_to(&self, subject: &Labels) -> bool {
-        self.subject.iter().all(|(name, value)| subject.get(name) == Some(value))
+        let has = |(name, value): (&String, &String)| subject.get(name) == Some(value);
+        self.subject.iter().all(has) && !self.except.iter().any(has)
     }
 
     /// The labels of its alert about a subject, as the alert manager knows them: the rule's own go before the subject's.

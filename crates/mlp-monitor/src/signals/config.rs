@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use serde::{Deserialize, Serialize};
 
+use super::series::MAX_CAPACITY;
 use crate::error::{MonitorError, Result};
 
 /// How signals are kept.
@@ -15,12 +16,12 @@ pub struct SignalsConfig {
     /// The length of a tumbling window. Default 10 s.
     #[serde(with = "span")]
     pub window: Duration,
-    /// How many windows are kept, at least 1: the longest sliding window is so many. Default 60, ten minutes.
+    /// How many windows are kept, from 1 to 100,000: the longest sliding window is so many. Default 60, ten minutes.
     pub windows: usize,
-    /// How many series (a name with labels) there may be, at least 1; what goes to further ones is counted together under the label
+    /// How many series (a name with labels) there may be, from 1 to 1,000,000; what goes to further ones is counted together under the label
     /// `overflow="true"`. Default 1,000.
     pub max_series: usize,
-    /// How many points each level of a series' history keeps, at least 10. Default 360: an hour of windows, then ten hours, then four days.
+    /// How many points each level of a series' history keeps, from 10 to 1,000,000. Default 360: an hour of windows, then ten hours, then four days.
     pub history: usize,
 }
 
@@ -63,12 +64,12 @@ impl SignalsConfig {
         if self.window.is_zero() {
             return Err(MonitorError::setting("window of signals", "0 s", "above 0"));
         }
-        for (name, given, least, allowed) in [
-            ("windows", self.windows, 1, "at least 1"),
-            ("max_series", self.max_series, 1, "at least 1"),
-            ("history", self.history, 10, "at least 10"),
+        for (name, given, range, allowed) in [
+            ("windows", self.windows, 1..=100_000, "from 1 to 100,000"),
+            ("max_series", self.max_series, 1..=1_000_000, "from 1 to 1,000,000"),
+            ("history", self.history, 10..=MAX_CAPACITY, "from 10 to 1,000,000"),
         ] {
-            if given < least {
+            if !range.contains(&given) {
                 return Err(MonitorError::setting(name, given, allowed));
             }
         }

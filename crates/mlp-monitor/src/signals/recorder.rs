@@ -9,14 +9,14 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
 /// How many places there are; more threads share them.
-const PLACES: usize = 16;
+pub(crate) const PLACES: usize = 16;
 /// The longest latency that is told apart: an hour, in nanoseconds.
 const LONGEST: u64 = 3_600_000_000_000;
 /// The digits of a latency that are kept: a quantile is off by at most 1 %.
 const DIGITS: u8 = 2;
 
 /// Which place the present thread records at.
-fn place() -> usize {
+pub(crate) fn place() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static PLACE: Cell<usize> = const { Cell::new(usize::MAX) };
@@ -32,7 +32,7 @@ fn place() -> usize {
 /// Two cache lines, which processors fetch together: neighbours do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Apart<T>(T);
+pub(crate) struct Apart<T>(pub(crate) T);
 
 /// A number of events, which only grows. Cloning it shares it.
 #[derive(Debug, Clone, Default)]
@@ -97,8 +97,9 @@ impl Latency {
         recent.sum += u128::from(nanos);
     }
 
-    /// Takes out everything recorded since the last time: each value with how often it occurred, and the sum in nanoseconds.
-    pub(super) fn collect(&self, mut each: impl FnMut(u64, u64)) -> u128 {
+    /// Takes out everything recorded since the last time: each value that is told apart (the least and the greatest that are taken as one) with
+    /// how often it occurred, and the sum in nanoseconds.
+    pub(super) fn collect(&self, mut each: impl FnMut(u64, u64, u64)) -> u128 {
         let mut sum = 0;
         for place in self.0.iter() {
             let mut recent = place.0.lock();
@@ -106,10 +107,11 @@ impl Latency {
             let Some(histogram) = recent.histogram.as_mut().filter(|h| !h.is_empty()) else {
                 continue;
             };
-            let values = histogram.iter_recorded();
-            values.for_each(|value| {
-                each(value.value_iterated_to(), value.count_since_last_iteration())
-            });
+            for value in histogram.iter_recorded() {
+                let greatest = value.value_iterated_to();
+                let least = histogram.lowest_equivalent(greatest);
+                each(least, greatest, value.count_since_last_iteration());
+            }
             histogram.reset();
         }
         sum

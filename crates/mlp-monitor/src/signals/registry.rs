@@ -16,6 +16,11 @@ use crate::export::{Exposition, MetricKind, is_name};
 use crate::rules::Observation;
 use crate::ticker::Ticker;
 
+/// The most labels of a series, and the longest name and value in bytes.
+const MAX_LABELS: usize = 30;
+const MAX_NAME: usize = 200;
+const MAX_VALUE: usize = 1_000;
+
 /// The bounds of the histograms that Prometheus sees, in seconds.
 const BOUNDS: [f64; 14] =
     [1e-5, 5e-5, 1e-4, 5e-4, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -109,8 +114,11 @@ impl Signals {
 
     /// The counter of this name and these labels: a new one, or the one that is there.
     ///
+    /// Keep it where it is used: recording into it takes no lock, looking it up takes one that all share; making it looks at every series.
+    ///
     /// # Errors
-    /// If a name is not one of Prometheus, or another kind of signal has it.
+    /// If a name is not one of Prometheus, or another kind of signal has it; if there are more than 30 labels, or a name is longer than 200 bytes
+    /// or a label's value than 1,000.
     pub fn counter(&self, name: &str, labels: &Labels) -> Result<Counter> {
         let new = || Source::Counter { counter: Counter::default(), seen: 0 };
         self.signal(name, labels, new, |source| match source {
@@ -187,12 +195,15 @@ impl Signals {
         part: impl Fn(&Source) -> Option<T>,
     ) -> Result<T> {
         check_names(name, labels)?;
+        let mut key = (name.to_owned(), labels.clone());
+        if let Some(known) = self.state.lock().series.get(&key) {
+            return part(&known.source).ok_or_else(|| other_kind(name));
+        }
         self.tick();
         let source = new();
         let mut state = self.state.lock();
         state.check_kind(name, &source)?;
         let limit = self.config.max_series;
-        let mut key = (name.to_owned(), labels.clone());
         // One place is kept for the rest of each name.
         if !state.series.contains_key(&key) && state.series.len() >= limit {
             state.overflowed += 1;
@@ -411,9 +422,10 @@ impl Series {
             }
             (Source::Gauge(gauge), Window::Gauge(value)) => *value = gauge.get(),
             (Source::Latency { latency, total }, Window::Latency(latencies)) => {
-                let sum = latency.collect(|nanos, count| {
-                    latencies.add(nanos, count);
-                    total.add(nanos, count);
+                let sum = latency.collect(|least, greatest, count| {
+                    latencies.add(greatest, count);
+                    // What is exactly a bound belongs below it.
+                    total.add(least, count);
                 });
                 latencies.add_sum(sum);
                 total.sum += sum;
@@ -557,6 +569,17 @@ fn window_at(config: &SignalsConfig, monotonic: Duration) -> u128 {
 }
 
 fn check_names(name: &str, labels: &Labels) -> Result<()> {
+    let longest = labels.keys().map(String::len).chain([name.len()]).max().unwrap_or_default();
+    let longest_value = labels.values().map(String::len).max().unwrap_or_default();
+    for (what, given, most, allowed) in [
+        ("number of labels", labels.len(), MAX_LABELS, "at most 30"),
+        ("bytes of a name", longest, MAX_NAME, "at most 200"),
+        ("bytes of a label's value", longest_value, MAX_VALUE, "at most 1,000"),
+    ] {
+        if given > most {
+            return Err(MonitorError::setting(what, given, allowed));
+        }
+    }
     let wrong = std::iter::once(name)
         .chain(labels.keys().map(String::as_str))
         .find(|name| !is_name(name, |_| false) || name.starts_with("__") || *name == "le");

@@ -2,13 +2,17 @@
 
 use std::collections::VecDeque;
 
-use mlp_core::Timestamp;
+use mlp_core::{Timestamp, exact};
 use serde::{Deserialize, Serialize};
+
+use crate::error::MonitorError;
 
 /// How many levels there are, each coarser than the one before.
 const LEVELS: usize = 3;
 /// How many points of a level make one of the next.
 const FACTOR: u64 = 10;
+/// The most points a level may have.
+pub(super) const MAX_CAPACITY: usize = 1_000_000;
 
 /// A point of a series: one value, or what became of several.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -18,10 +22,13 @@ pub struct SeriesPoint {
     /// When the first of them was measured.
     pub at: Timestamp,
     /// Their mean.
+    #[serde(with = "exact")]
     pub mean: f64,
     /// The least.
+    #[serde(with = "exact")]
     pub min: f64,
     /// The greatest: a peak is still seen when it is old.
+    #[serde(with = "exact")]
     pub max: f64,
     /// How many there were.
     pub count: u64,
@@ -52,17 +59,45 @@ impl SeriesPoint {
 /// assert_eq!(points.last().unwrap().mean, 49.0);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Stored")]
 pub struct TimeSeries {
     capacity: usize,
     levels: [VecDeque<SeriesPoint>; LEVELS],
 }
 
+/// What is stored of a series, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    capacity: usize,
+    levels: [VecDeque<SeriesPoint>; LEVELS],
+}
+
+impl TryFrom<Stored> for TimeSeries {
+    type Error = MonitorError;
+
+    fn try_from(Stored { capacity, levels }: Stored) -> Result<Self, MonitorError> {
+        if !(FACTOR as usize..=MAX_CAPACITY).contains(&capacity) {
+            return Err(MonitorError::setting("capacity", capacity, "from 10 to 1,000,000"));
+        }
+        if let Some(level) = levels.iter().find(|level| level.len() > capacity) {
+            let (given, expected) = (level.len(), capacity);
+            return Err(MonitorError::Length { what: "points".to_owned(), given, expected });
+        }
+        let most = FACTOR.pow(LEVELS as u32);
+        match levels.iter().flatten().find(|point| !(1..=most).contains(&point.count)) {
+            None => Ok(Self { capacity, levels }),
+            Some(point) => Err(MonitorError::setting("count", point.count, "from 1 to 1,000")),
+        }
+    }
+}
+
 impl TimeSeries {
-    /// An empty series with so many points a level, at least 10.
+    /// An empty series with so many points a level, at least 10 and at most 1,000,000.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(FACTOR as usize), levels: Default::default() }
+        let capacity = capacity.clamp(FACTOR as usize, MAX_CAPACITY);
+        Self { capacity, levels: Default::default() }
     }
 
     /// Adds a value; NaN is left out.

@@ -127,6 +127,53 @@ fn labels_are_bounded_and_the_rest_is_counted_together() {
 }
 
 #[test]
+fn names_labels_and_values_are_bounded_in_length() {
+    let (_clock, signals) = signals(SignalsConfig::default());
+    let label = |name: &str, value: &str| Labels::from([(name.to_owned(), value.to_owned())]);
+    assert!(signals.counter("a", &label("user", &"x".repeat(1_000))).is_ok());
+    let long = signals.counter("a", &label("user", &"x".repeat(1 << 20))).unwrap_err();
+    assert!(long.to_string().len() < 200, "{long}");
+    assert!(signals.counter("a", &label(&"n".repeat(201), "")).is_err());
+    assert!(signals.counter(&"n".repeat(201), &none()).is_err());
+    let many = (0..31).map(|k| (format!("l{k}"), String::new())).collect();
+    assert!(signals.counter("a", &many).is_err());
+    for wrong in [
+        SignalsConfig::default().with_windows(usize::MAX),
+        SignalsConfig::default().with_max_series(usize::MAX),
+        SignalsConfig::default().with_history(usize::MAX),
+    ] {
+        let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        assert!(Signals::new(wrong, clock).is_err());
+    }
+}
+
+#[test]
+fn extreme_values_survive_being_written_and_read() {
+    let (clock, signals) = signals(SignalsConfig::default());
+    let gauge = signals.gauge("g", &none()).unwrap();
+    let mut series = TimeSeries::new(10);
+    for value in [f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 5e-324, -0.0] {
+        gauge.set(value);
+        clock.advance(10 * SECOND);
+        let summary = signals.tumbling("g", &none());
+        let text = serde_json::to_string(&summary).unwrap();
+        assert_eq!(serde_json::from_str::<Option<WindowSummary>>(&text).unwrap(), summary);
+        series.push(Timestamp::UNIX_EPOCH, value);
+    }
+    let text = serde_json::to_string(&series).unwrap();
+    assert_eq!(serde_json::from_str::<TimeSeries>(&text).unwrap(), series);
+    for (part, instead) in [
+        ("\"capacity\":10", "\"capacity\":18446744073709551615"),
+        ("\"capacity\":10", "\"capacity\":4"),
+        ("\"count\":1", "\"count\":0"),
+        ("{\"capacity\"", "{\"more\":1,\"capacity\""),
+    ] {
+        let wrong = text.replacen(part, instead, 1);
+        assert!(wrong != text && serde_json::from_str::<TimeSeries>(&wrong).is_err(), "{instead}");
+    }
+}
+
+#[test]
 fn a_rate_counts_from_when_its_series_began() {
     let (clock, signals) = signals(SignalsConfig::default());
     clock.advance(8 * SECOND);
@@ -244,6 +291,8 @@ fn prometheus_sees_totals_and_histograms() {
     for line in [
         "requests_total{model=\"wine\"} 3\n",
         "queue 2\n",
+        "latency_seconds_bucket{model=\"wine\",le=\"0.0005\"} 0\n",
+        "latency_seconds_bucket{model=\"wine\",le=\"0.001\"} 1\n",
         "latency_seconds_bucket{model=\"wine\",le=\"0.0025\"} 2\n",
         "latency_seconds_bucket{model=\"wine\",le=\"0.05\"} 2\n",
         "latency_seconds_bucket{model=\"wine\",le=\"+Inf\"} 3\n",

@@ -14,17 +14,22 @@ pub enum WindowSummary {
         /// How many events there were.
         events: u64,
         /// How many a second.
+        #[serde(with = "mlp_core::exact")]
         per_second: f64,
     },
     /// Of a gauge: its values at the ends of the windows.
     Gauge {
         /// The last one.
+        #[serde(with = "mlp_core::exact")]
         last: f64,
         /// The least.
+        #[serde(with = "mlp_core::exact")]
         min: f64,
         /// The greatest.
+        #[serde(with = "mlp_core::exact")]
         max: f64,
         /// The mean.
+        #[serde(with = "mlp_core::exact")]
         mean: f64,
     },
     /// Of a share.

@@ -43,8 +43,9 @@ fn mean_distance(first: &[f64], second: &[f64]) -> f64 {
     crate::sum::sum(first.iter().zip(second).map(|(a, b)| (a - b).abs())) / first.len() as f64
 }
 
-/// The Wasserstein distance in standard deviations of the first sample (of at least 0.001), as Evidently has it: 0.1 is commonly called
-/// drift.
+/// The Wasserstein distance in standard deviations of the first sample, as Evidently has it: 0.1 is commonly called drift. The standard deviation
+/// is taken as at least 0.001 in the unit of the values: of a column in millionths the distance is so told too small, of a constant
+/// one in thousandths of the unit.
 ///
 /// # Errors
 /// As [`wasserstein`].

@@ -100,9 +100,58 @@ pub fn log_mixture_ratio(difference: f64, variance: f64, prior_variance: f64) ->
     shrinkage + prior_variance * difference * difference / (2.0 * variance * total)
 }
 
+/// How far the true mean of a stream may be from the mean so far, however often one looks: a confidence sequence for values of any
+/// distribution with a variance, by the same mixture as [`log_mixture_ratio`] (Robbins 1970; Waudby-Smith and others 2024, *Time-uniform
+/// central limit theory and asymptotic confidence sequences*).
+///
+/// `variance` is that of the mean (of the values over their number); with an estimated one the bound holds for many values, so begin with no
+/// fewer than a hundred or so. `prior_variance` must be set beforehand: the square of a difference that matters makes the sequence
+/// tight for such.
+///
+/// # Errors
+/// If alpha is not above 0 and below 1, the variance is below 0, or the prior variance is not above 0; or one is not finite.
+///
+/// ```
+/// let radius = mlp_stats::mean_confidence_radius(1.0 / 400.0, 0.04, 0.05)?; // 400 values of variance 1
+/// assert!(radius > 0.1 && radius < 0.2);
+/// # Ok::<(), mlp_stats::StatsError>(())
+/// ```
+pub fn mean_confidence_radius(
+    variance: f64,
+    prior_variance: f64,
+    alpha: f64,
+) -> Result<f64, StatsError> {
+    check::open_unit("alpha", alpha)?;
+    let allowed = variance >= 0.0 && variance.is_finite();
+    check::parameter("variance", variance, "at least 0 and finite", allowed)?;
+    let allowed = prior_variance > 0.0 && prior_variance.is_finite();
+    check::parameter("prior_variance", prior_variance, "above 0 and finite", allowed)?;
+    if variance == 0.0 {
+        return Ok(0.0);
+    }
+    let ratio = variance / prior_variance;
+    let logs = -alpha.ln() + 0.5 * (1.0 / ratio).ln_1p();
+    check::result("mean_confidence_radius", (2.0 * variance * (1.0 + ratio) * logs).sqrt())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_radius_is_where_the_mixture_ratio_reaches_one_over_alpha() {
+        for (variance, prior, alpha) in
+            [(0.01_f64, 0.04, 0.05), (1e-8, 1.0, 0.001), (3.0, 0.1, 0.2)]
+        {
+            let radius = mean_confidence_radius(variance, prior, alpha).unwrap();
+            let ratio = log_mixture_ratio(radius, variance, prior);
+            assert!((ratio + alpha.ln()).abs() < 1e-9, "{variance} {prior} {alpha}: {ratio}");
+        }
+        assert_eq!(mean_confidence_radius(0.0, 1.0, 0.05), Ok(0.0));
+        assert!(mean_confidence_radius(f64::NAN, 1.0, 0.05).is_err());
+        assert!(mean_confidence_radius(1.0, 0.0, 0.05).is_err());
+        assert!(mean_confidence_radius(1.0, 1.0, 1.0).is_err());
+    }
 
     #[test]
     fn the_p_value_never_rises_and_ignores_what_is_no_number() {

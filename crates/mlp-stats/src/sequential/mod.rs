@@ -8,6 +8,6 @@ mod sprt;
 
 pub use canary::CanaryEvidence;
 pub use confidence::ConfidenceSequence;
-pub use mean::{MeanDifferenceEvidence, log_mixture_ratio};
+pub use mean::{MeanDifferenceEvidence, log_mixture_ratio, mean_confidence_radius};
 pub use rate::{RateEvidence, RateHypothesis, RatePrior};
 pub use sprt::{SprtDecision, SprtPlan, SprtState};

@@ -18,12 +18,34 @@ use crate::error::StatsError;
 /// # Ok::<(), mlp_stats::StatsError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Stored")]
 pub struct MovingMoments {
     weight: f64,
     count: u64,
     mean: f64,
     variance: f64,
+}
+
+/// What is stored of them, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    weight: f64,
+    count: u64,
+    mean: f64,
+    variance: f64,
+}
+
+impl TryFrom<Stored> for MovingMoments {
+    type Error = StatsError;
+
+    fn try_from(stored: Stored) -> Result<Self, StatsError> {
+        let Stored { weight, count, mean, variance } = stored;
+        check::parameter("mean", mean, "from -1e140 to 1e140", mean.abs() <= check::LARGEST)?;
+        let allowed = variance >= 0.0 && variance.is_finite();
+        check::parameter("variance", variance, "at least 0 and finite", allowed)?;
+        Ok(Self { count, mean, variance, ..Self::new(weight)? })
+    }
 }
 
 impl MovingMoments {
@@ -38,13 +60,19 @@ impl MovingMoments {
 
     /// Learns a value. NaN, infinite values and those beyond 1e140 in magnitude teach nothing.
     pub fn add(&mut self, value: f64) {
-        if value.abs() <= crate::check::LARGEST {
-            let weight = self.weight.max(1.0 / (self.count + 1) as f64);
+        if value.abs() <= check::LARGEST {
+            let weight = self.weight.max(1.0 / (self.count as f64 + 1.0));
             let difference = value - self.mean;
             self.mean += weight * difference;
             self.variance = (1.0 - weight) * (self.variance + weight * difference * difference);
-            self.count += 1;
+            self.count = self.count.saturating_add(1);
         }
+    }
+
+    /// The weight of the newest value.
+    #[must_use]
+    pub fn weight(&self) -> f64 {
+        self.weight
     }
 
     /// How many values were learnt.
@@ -80,5 +108,25 @@ mod tests {
         assert_eq!(moments.count(), 3);
         assert!((moments.mean().unwrap() - 5.0).abs() < 1e-12);
         assert!(MovingMoments::new(1.0).is_err());
+    }
+
+    #[test]
+    fn a_stored_state_that_makes_no_sense_is_refused() {
+        let mut moments = MovingMoments::new(0.1).unwrap();
+        [1.0, 1e140, -1e140].into_iter().for_each(|value| moments.add(value));
+        let text = serde_json::to_string(&moments).unwrap();
+        assert_eq!(serde_json::from_str::<MovingMoments>(&text).unwrap(), moments);
+        for (part, instead) in [
+            ("\"weight\":0.1", "\"weight\":5"),
+            ("\"count\":3", "\"count\":-1"),
+            ("\"variance\":", "\"variance\":-"),
+            ("{", "{\"more\":1,"),
+        ] {
+            let wrong = text.replacen(part, instead, 1);
+            assert!(
+                wrong != text && serde_json::from_str::<MovingMoments>(&wrong).is_err(),
+                "{wrong}"
+            );
+        }
     }
 }

@@ -69,6 +69,7 @@ pub struct Adwin {
 
 /// What is stored of a detector, before it is checked.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Stored {
     config: AdwinConfig,
     levels: Vec<Level>,
@@ -100,6 +101,7 @@ impl TryFrom<Stored> for Adwin {
 
 /// Buckets of one size.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Level {
     totals: Vec<f64>,
     deviations: Vec<f64>,

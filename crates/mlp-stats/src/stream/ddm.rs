@@ -29,6 +29,7 @@ impl Default for DdmConfig {
 ///
 /// At low error rates and early in a stream it has many false alarms; [`RateEvidence`](crate::RateEvidence) has a bound on them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ddm {
     config: DdmConfig,
     rate: RunningMean,

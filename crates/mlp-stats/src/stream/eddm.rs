@@ -28,6 +28,7 @@ impl Default for EddmConfig {
 /// Finds a change when errors come closer together: their mean distance plus two standard deviations falls well below its greatest
 /// value (Baena-García and others 2006). Better than [`Ddm`](super::Ddm) for slow changes, with more false alarms. As River's `EDDM`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Eddm {
     config: EddmConfig,
     count: u64,

@@ -35,6 +35,7 @@ impl HddmAConfig {
 /// Compares the error rate so far with the part of the stream at which its upper bound was least, by Hoeffding's inequality
 /// (Frías-Blanco and others 2015, the A-test). As River's `HDDM_A`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HddmA {
     config: HddmAConfig,
     all: RunningMean,

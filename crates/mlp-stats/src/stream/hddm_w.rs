@@ -29,6 +29,7 @@ impl Default for HddmWConfig {
 /// Compares an exponentially weighted error rate with that since its best time, by McDiarmid's inequality (Frías-Blanco and others 2015,
 /// the W-test): quicker than [`HddmA`](super::HddmA) for sudden changes. As River's `HDDM_W`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HddmW {
     config: HddmWConfig,
     all: Weighted,

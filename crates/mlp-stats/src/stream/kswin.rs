@@ -48,8 +48,10 @@ pub struct Kswin {
 
 /// What is stored of a detector, before it is checked.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Stored {
     config: KswinConfig,
+    critical_steps: usize,
     window: VecDeque<f64>,
     draws: u64,
     is_drift: bool,
@@ -59,9 +61,13 @@ impl TryFrom<Stored> for Kswin {
     type Error = StatsError;
 
     fn try_from(stored: Stored) -> Result<Self, StatsError> {
-        let Stored { config, window, draws, is_drift } = stored;
+        let Stored { config, critical_steps, window, draws, is_drift } = stored;
         check::limit("values in the window", window.len(), config.window_size)?;
-        Ok(Self { window, draws, is_drift, ..Self::new(config)? })
+        let made = Self::new(config)?;
+        let fits = critical_steps == made.critical_steps;
+        let allowed = "those of the configuration";
+        check::parameter("critical_steps", critical_steps as f64, allowed, fits)?;
+        Ok(Self { window, draws, is_drift, ..made })
     }
 }
 

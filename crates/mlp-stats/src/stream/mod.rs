@@ -73,6 +73,16 @@ pub trait DriftDetector: std::fmt::Debug + Send {
     fn reset(&mut self);
 }
 
+impl<D: DriftDetector + ?Sized> DriftDetector for Box<D> {
+    fn update(&mut self, value: f64) -> Result<DriftSignal, StatsError> {
+        (**self).update(value)
+    }
+
+    fn reset(&mut self) {
+        (**self).reset();
+    }
+}
+
 /// Detectors of errors take booleans at heart; this is their door for numbers.
 fn as_error(value: f64) -> Result<bool, StatsError> {
     if value == 0.0 || value == 1.0 {

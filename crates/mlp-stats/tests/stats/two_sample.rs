@@ -3,7 +3,8 @@ use mlp_stats::{
     MannWhitneyMethod, Proportion, ReferenceBins, Season, Smoothing, anderson_darling_k_sample,
     chi_square_goodness_of_fit, count_test, fisher_exact, hodges_lehmann_shift, jensen_shannon,
     ks_two_sample_with, mann_whitney_with, newcombe_interval, normed_wasserstein, odds_ratio,
-    robust_scale, student_t_test, two_proportions, wasserstein, welch_t_test,
+    psi_of_counts_evidently, robust_scale, student_t_test, two_proportions, wasserstein,
+    welch_t_test,
 };
 
 use super::support::{Vectors, counts, number, numbers};
@@ -280,8 +281,15 @@ fn vectors_psi_evidently() {
     Vectors::read("psi_evidently").check(|case| {
         let bins = case.value["expected"].get("evidently_bins");
         let bins = bins.filter(|bins| bins["ref_counts"].is_array());
-        let [reference, current] = if let Some(bins) = bins {
-            ["ref_counts", "cur_counts"].map(|name| numbers(&bins[name]))
+        let [reference, current] = if let Some(expected) = bins {
+            let edges = numbers(&expected["edges"]);
+            let (reference, current) =
+                (numbers(case.input("reference")), numbers(case.input("current")));
+            let bins = ReferenceBins::with_edges(&reference, &edges[1..edges.len() - 1]).unwrap();
+            let ours = [bins.counts().to_vec(), bins.counts_of(&current).unwrap()];
+            assert_eq!(ours[0], counts(&expected["ref_counts"]), "{}", case.name);
+            assert_eq!(ours[1], counts(&expected["cur_counts"]), "{}", case.name);
+            ours
         } else {
             let values = |name: &str| -> Vec<String> {
                 let list = case.input(name).as_array().unwrap();
@@ -292,12 +300,13 @@ fn vectors_psi_evidently() {
             categories.sort();
             categories.dedup();
             let count = |of: &[String], category: &String| {
-                of.iter().filter(|value| *value == category).count() as f64
+                of.iter().filter(|value| *value == category).count() as u64
             };
             [reference, current]
                 .map(|of| categories.iter().map(|c| count(&of, c)).collect::<Vec<_>>())
         };
-        let ours = jensen_shannon(&reference, &current).unwrap().distance();
+        let weights = |counts: &[u64]| counts.iter().map(|&c| c as f64).collect::<Vec<_>>();
+        let ours = jensen_shannon(&weights(&reference), &weights(&current)).unwrap().distance();
         case.close(
             "distance",
             ours,
@@ -305,16 +314,8 @@ fn vectors_psi_evidently() {
             1e-9,
             1e-9,
         );
-        let filled = |counts: &[f64]| {
-            let total: f64 = counts.iter().sum();
-            let shares: Vec<f64> = counts.iter().map(|count| count / total).collect();
-            let least = shares.iter().copied().filter(|s| *s > 0.0).fold(1.0, f64::min);
-            let fill = if least <= 0.0001 { least / 1e6 } else { 0.0001 };
-            shares.into_iter().map(move |s| if s == 0.0 { fill } else { s }).collect::<Vec<_>>()
-        };
-        let (r, c) = (filled(&reference), filled(&current));
-        let index: f64 = r.iter().zip(&c).map(|(r, c)| (r - c) * (r / c).ln()).sum();
-        case.close("their index", index, &case.expected("evidently_psi")["value"], 1e-9, 1e-12);
+        let ours = psi_of_counts_evidently(&reference, &current).unwrap();
+        case.close("their index", ours, &case.expected("evidently_psi")["value"], 1e-9, 1e-12);
     });
 }
 

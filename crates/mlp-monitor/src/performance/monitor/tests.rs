@@ -1,7 +1,9 @@
 use super::*;
+use crate::{MonitorError, RuleEngine, RuleTable};
 use mlp_core::{ManualClock, Role, Timestamp};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const V1: VersionNumber = VersionNumber(1);
@@ -101,14 +103,17 @@ fn rules_hear_of_accuracy_and_coverage() {
     ids.iter().for_each(|id| predict(&monitor, *id, V1, &[0.3, 0.7]));
     monitor.outcome(ids[0], Truth::Class(1));
     monitor.outcome(ids[1], Truth::Class(0));
-    let observed = monitor.observations(Some(0.9));
-    let [(accuracy, labels, value), (coverage, _, share)] = observed.try_into().unwrap();
-    assert_eq!(
-        (accuracy, coverage, labels["version"].as_str()),
-        ("accuracy", "label_coverage", "v1")
-    );
+    let subject = Labels::from([("model".to_owned(), "wine".to_owned())]);
+    let observed = monitor.observations(&subject, Some(&Baseline::new(0.9))).unwrap();
+    let [(accuracy, labels, value), (degraded, _, excess), (coverage, _, share)] =
+        observed.try_into().unwrap();
+    assert_eq!((accuracy, degraded, coverage), ("accuracy", "degraded", "label_coverage"));
+    assert_eq!((labels["version"].as_str(), labels["model"].as_str()), ("v1", "wine"));
     assert_eq!(value, Observation::new(0.5).with_count(2).with_reference(0.9));
+    assert!(excess.value.unwrap() < 0.0 && excess.count == Some(2), "two are no evidence");
     assert_eq!(share, Observation::new(0.5).with_count(4));
+    assert_eq!(monitor.observations(&subject, None).unwrap().len(), 2);
+    assert!(monitor.observations(&subject, Some(&Baseline::new(2.0))).is_err());
     let degradation = monitor.degradation(V1, &Baseline::new(0.9)).unwrap().unwrap();
     assert_eq!(degradation.verdict, crate::DegradationVerdict::Undecided);
     assert_eq!(monitor.degradation(VersionNumber(9), &Baseline::new(0.9)).unwrap(), None);
@@ -127,17 +132,183 @@ fn an_outcome_joins_every_version_that_saw_the_request() {
 }
 
 #[test]
-fn numbers_are_right_within_the_tolerance_and_nan_is_wrong() {
+fn numbers_are_right_within_the_tolerance() {
     let config = PerformanceConfig::default().with_scoring(Scoring::AtOnce).with_tolerance(0.5);
     let (_, monitor) = monitor(config);
-    for (predicted, truth) in [(1.0, 1.5), (1.0, 1.75), (f64::NAN, 1.0), (1.0, f64::NAN)] {
-        let id = PredictionId::generate();
-        predict(&monitor, id, V1, &[predicted]);
-        monitor.outcome(id, Truth::Value(truth));
+    pair(&monitor, &[1.0], Truth::Value(1.5));
+    pair(&monitor, &[1.0], Truth::Value(1.75));
+    let scored = monitor.performance(V1).unwrap().scored;
+    assert_eq!((scored.judged, scored.wrong), (2, 1));
+    assert_eq!(scored.mean_absolute_error(), Some(0.625));
+}
+
+/// A prediction and its outcome.
+fn pair(monitor: &PerformanceMonitor, outputs: &[f64], truth: Truth) {
+    let id = PredictionId::generate();
+    predict(monitor, id, V1, outputs);
+    monitor.outcome(id, truth);
+}
+
+#[test]
+fn what_is_no_number_is_counted_and_spoils_no_mean() {
+    let (_, monitor) = monitor(PerformanceConfig::default().with_scoring(Scoring::AtOnce));
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e200] {
+        pair(&monitor, &[1.0], Truth::Value(bad));
+        predict(&monitor, PredictionId::generate(), V1, &[bad]);
     }
-    assert_eq!(monitor.performance(V1).unwrap().scored.wrong, 3);
     predict(&monitor, PredictionId::generate(), V1, &[f64::NAN, 0.5]);
-    assert_eq!(monitor.counts().dropped_predictions, 1);
+    (0..1_000).for_each(|_| pair(&monitor, &[1.0], Truth::Value(1.25)));
+    pair(&monitor, &[1e140], Truth::Value(-1e140));
+    let counts = monitor.counts();
+    assert_eq!((counts.invalid_outcomes, counts.dropped_predictions, counts.joined), (4, 5, 1_001));
+    let performance = monitor.performance(V1).unwrap();
+    assert!(performance.scored.mean_absolute_error().unwrap().is_finite());
+    let text = serde_json::to_string(&performance).unwrap();
+    assert_eq!(serde_json::from_str::<VersionPerformance>(&text).unwrap(), performance);
+    for value in [f64::NAN, f64::INFINITY, -0.0] {
+        let text = serde_json::to_string(&Truth::Value(value)).unwrap();
+        let Truth::Value(read) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
+        assert_eq!(read.is_nan(), value.is_nan());
+        assert!(value.is_nan() || read == value, "{text}");
+    }
+}
+
+#[test]
+fn an_outcome_that_is_invalid_may_be_followed_by_the_true_one() {
+    let (_, monitor) = monitor(PerformanceConfig::default().with_scoring(Scoring::AtOnce));
+    let id = PredictionId::generate();
+    predict(&monitor, id, V1, &[2.0]);
+    monitor.outcome(id, Truth::Value(f64::NAN));
+    monitor.outcome(id, Truth::Value(2.5));
+    assert_eq!(monitor.performance(V1).unwrap().scored.mean_absolute_error(), Some(0.5));
+}
+
+#[test]
+fn a_number_as_the_outcome_of_a_class_is_counted_and_not_scored() {
+    let (_, monitor) = monitor(PerformanceConfig::default().with_scoring(Scoring::AtOnce));
+    pair(&monitor, &[0.3, 0.7], Truth::Value(1.0));
+    pair(&monitor, &[0.3], Truth::Class(1));
+    pair(&monitor, &[0.3, 0.7], Truth::Class(1));
+    let scored = monitor.performance(V1).unwrap().scored;
+    assert_eq!((scored.labelled, scored.accuracy()), (1, Some(1.0)));
+    assert_eq!(monitor.counts().mismatched_outcomes, 2);
+}
+
+#[test]
+fn numbers_without_a_tolerance_are_neither_right_nor_wrong() {
+    let (_, monitor) = monitor(PerformanceConfig::default().with_scoring(Scoring::AtOnce));
+    let monitor = monitor.with_segment("all", |_| true).unwrap();
+    (0..400).for_each(|k| pair(&monitor, &[1.0], Truth::Value(1.0 + f64::from(k % 5))));
+    let scored = monitor.performance(V1).unwrap().scored;
+    assert_eq!((scored.accuracy(), scored.mean_absolute_error()), (None, Some(2.0)));
+    let wrong = monitor.read(V1, &Signal::WrongPredictions);
+    assert!(matches!(wrong, Err(SourceError::UnknownSignal { .. })), "not 100 % wrong");
+    let error = monitor.read(V1, &Signal::Custom("mean_absolute_error".to_owned())).unwrap();
+    let expected = Reading::Mean { count: 400, mean: 2.0, squared_deviations: 800.0 };
+    assert_eq!(error, expected);
+    let report = monitor.segments(V1, 1).unwrap();
+    assert_eq!(
+        (report.metric.as_str(), report.slices[0].value),
+        ("mean_absolute_error", Some(2.0))
+    );
+    let observe = |baseline: Baseline| {
+        let observed = monitor.observations(&Labels::new(), Some(&baseline)).unwrap();
+        let names: Vec<_> = observed.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names, ["mean_absolute_error", "degraded", "label_coverage"]);
+        assert_eq!(observed[0].2.reference, Some(baseline.value));
+        observed[1].2.value.unwrap()
+    };
+    assert!(observe(Baseline::of_error(1.0)) > 0.0);
+    assert!(observe(Baseline::of_error(1.95)) < 0.0);
+    let found = monitor.degradation(V1, &Baseline::of_error(1.0)).unwrap().unwrap();
+    assert_eq!(found.verdict, crate::DegradationVerdict::Degraded);
+}
+
+#[test]
+fn a_fall_after_500_good_hours_is_told_within_hours_and_forgiven_once_it_is_over() {
+    let config = PerformanceConfig::default().with_window(HOUR).with_recent(24);
+    let (clock, monitor) = monitor(config);
+    let table = RuleTable::usual("https://runbooks", Duration::from_millis(50)).unwrap();
+    let rules = RuleEngine::new(table.into_rules(), clock.clone()).unwrap();
+    let mut generator = mlp_core::random::stream(3, 3);
+    let (mut told, mut over) = (None, None);
+    for hour in 0..600 {
+        let accuracy = if (500..520).contains(&hour) { 0.7 } else { 0.9 };
+        for _ in 0..100 {
+            let is_right = mlp_core::random::uniform(&mut generator) < accuracy;
+            pair(&monitor, &[0.2, 0.8], Truth::Class(usize::from(is_right)));
+        }
+        clock.advance(HOUR);
+        let observed = monitor.observations(&Labels::new(), Some(&Baseline::new(0.9))).unwrap();
+        for (signal, labels, value) in observed {
+            for alert in rules.observe(signal, &labels, value).unwrap() {
+                assert_eq!(alert.labels["alertname"], "accuracy_fell");
+                match alert.status {
+                    mlp_core::AlertStatus::Firing => assert_eq!(told.replace(hour), None),
+                    _ => assert_eq!(over.replace(hour), None),
+                }
+            }
+        }
+    }
+    let (told, over) = (told.unwrap(), over.unwrap());
+    assert!((501..508).contains(&told) && (520..550).contains(&over), "{told} {over}");
+    // The control: the accuracy of its whole life hides the fall.
+    let whole = monitor.performance(V1).unwrap().scored.accuracy().unwrap();
+    assert!(whole > 0.88, "{whole}");
+}
+
+#[test]
+fn cohorts_mature_also_when_nobody_reads() {
+    let config = PerformanceConfig::default().with_window(HOUR).with_cohort(HOUR / 4);
+    let (clock, monitor) = monitor(config);
+    for _ in 0..5_000 {
+        predict(&monitor, PredictionId::generate(), V1, &[0.3, 0.7]);
+        clock.advance(HOUR / 4);
+    }
+    for shard in &monitor.shards {
+        let shard = shard.lock();
+        let Some(scored) = shard.versions.get(&V1) else { continue };
+        // Between two ids of a shard some sixteen cohorts pass.
+        assert!(scored.whole.n_open() <= 6, "{}", scored.whole.n_open());
+        assert!(scored.whole.held(true).len() < 200);
+    }
+    assert!(monitor.performance(V1).unwrap().cohorts.len() <= 1_001);
+    let many = PerformanceConfig::default().with_cohort(Duration::from_millis(1));
+    assert!(PerformanceMonitor::new(many, clock).is_err(), "86 million open cohorts");
+}
+
+#[test]
+fn threads_and_readers_lose_nothing_and_no_cohort_is_closed_twice() {
+    let config = PerformanceConfig::default().with_window(HOUR).with_cohort(HOUR / 4);
+    let (clock, monitor) = monitor(config);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for k in 0..2_000 {
+                    pair(&monitor, &[0.3, 0.7], Truth::Class(k % 2));
+                }
+            });
+        }
+        for _ in 0..50 {
+            clock.advance(HOUR / 8);
+            let cohorts = monitor.performance(V1).map(|p| p.cohorts).unwrap_or_default();
+            assert!(cohorts.is_sorted_by(|a, b| a.number < b.number));
+            monitor.counts();
+        }
+    });
+    clock.advance(3 * HOUR);
+    let performance = monitor.performance(V1).unwrap();
+    assert!(performance.cohorts.is_sorted_by(|a, b| a.number < b.number));
+    let sum: u64 = performance.cohorts.iter().map(|cohort| cohort.counts.predictions).sum();
+    let counts = monitor.counts();
+    assert_eq!((sum, performance.pending, counts.predictions), (8_000, 0, 8_000));
+    // An outcome whose thread slept for longer than the window came too late.
+    assert_eq!(counts.joined + counts.unlabelled, 8_000);
+    assert_eq!(
+        (performance.scored.labelled, counts.unknown_outcomes),
+        (counts.joined, counts.unlabelled)
+    );
+    assert!(counts.joined > 4_000, "{counts:?}");
 }
 
 #[test]
@@ -148,7 +319,7 @@ fn memory_is_bounded_by_the_open_window() {
     }
     let counts = monitor.counts();
     assert!(counts.open <= 160, "{}", counts.open);
-    assert_eq!(counts.unlabelled + counts.open as u64, 10_000);
+    assert_eq!((counts.unlabelled, counts.evicted + counts.open as u64), (0, 10_000));
 }
 
 #[test]

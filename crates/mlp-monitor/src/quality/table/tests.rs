@@ -15,7 +15,7 @@ fn alerts(signal: &str, rate: f64, quality: &TableQuality) -> Vec<String> {
     let rule = rule.with_critical(Limit::above(rate), Severity::P2);
     let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
     let rules = RuleEngine::new(vec![rule], clock).unwrap();
-    let observed = quality.observations().into_iter();
+    let observed = quality.observations(&Labels::new()).into_iter();
     let alerts =
         observed.flat_map(|(signal, labels, value)| rules.observe(signal, &labels, value).unwrap());
     alerts.map(|alert| alert.labels.get("column").cloned().unwrap_or_default()).collect()
@@ -72,6 +72,13 @@ fn each_rule_of_a_schema_has_a_rate() {
         assert_eq!(quality.rate(column, fault), Some(rate), "{column} {fault:?}");
     }
     assert_eq!(quality.rate("other", SchemaFault::Range), None);
+    // What is not there has no missing rate: an alert on it neither fires nor resolves.
+    assert_eq!(quality.rate("gone", SchemaFault::Missing), None);
+    let subject = Labels::from([("table".to_owned(), "wine".to_owned())]);
+    let of_gone = quality.observations(&subject).into_iter().find(|(signal, labels, _)| {
+        *signal == "missing_rate" && labels["column"] == "gone" && labels["table"] == "wine"
+    });
+    assert_eq!(of_gone.unwrap().2, crate::Observation::MISSING);
     let text = quality.to_string();
     assert!(text.contains("75.00 %") && !text.contains("set     range"), "{text}");
     let violations = alerts("schema_violation_rate", 0.5, &quality);
@@ -84,7 +91,7 @@ fn duplicates_rows_and_freshness_are_observed_and_a_future_row_is_new() {
     let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
     let quality = TableQuality::of(&single(vec![1.0, 1.0, -0.0, 0.0]), &schema).unwrap();
     let quality = quality.with_newest(at(100), at(160));
-    let observed = quality.observations();
+    let observed = quality.observations(&Labels::new());
     let value = |name: &str| observed.iter().find(|(signal, ..)| *signal == name).unwrap().2.value;
     assert_eq!(value("row_count"), Some(4.0));
     assert_eq!(value("duplicate_rate"), Some(0.5));
@@ -99,7 +106,7 @@ fn duplicates_rows_and_freshness_are_observed_and_a_future_row_is_new() {
 fn an_empty_table_has_rows_and_no_rates() {
     let schema = Schema::new([ColumnSchema::number("a"), ColumnSchema::number("b")]);
     let quality = TableQuality::of(&single(Vec::new()), &schema).unwrap();
-    let observed = quality.observations();
+    let observed = quality.observations(&Labels::new());
     let with_value: Vec<_> =
         observed.iter().filter(|(.., value)| value.value.is_some()).map(|found| found.0).collect();
     assert_eq!(with_value, ["row_count"]);
