@@ -141,7 +141,30 @@ pub struct SliceScore {
     /// How many rows it has.
     pub count: u64,
     /// Its score; none if there are too few rows, or it is undefined on them.
+    #[serde(default, with = "exact_option")]
     pub value: Option<f64>,
+}
+
+/// A double or none, exact in JSON also where it is infinite.
+mod exact_option {
+    use mlp_core::exact;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Exact(#[serde(with = "exact")] f64);
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<f64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.map(Exact).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<f64>, D::Error> {
+        Ok(Option::<Exact>::deserialize(deserializer)?.map(|Exact(value)| value))
+    }
 }
 
 impl SliceScore {
@@ -239,6 +262,16 @@ mod tests {
             report.observations(&Labels::from([("version".to_owned(), "v1".to_owned())])).collect();
         assert_eq!(observed[0].1["version"], "v1");
         assert_eq!(observed[0].2.reference, Some(0.5));
+    }
+
+    #[test]
+    fn a_report_of_infinite_scores_can_be_written_and_read() {
+        let values = [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::MAX, -0.0, 5e-324];
+        let slices = Slices::new(6).with_values("v", &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        let report = slices.score("loss", Direction::Minimize, 1, mean(&values));
+        assert_eq!(report.slices[0].value, Some(f64::INFINITY));
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<SliceReport>(&text).unwrap(), report);
     }
 
     #[test]
