@@ -4,11 +4,18 @@ use std::sync::Arc;
 
 use mlp_core::{Dimension, Estimator, ModelFamily, ParamError, ParamReader, Params, SearchSpace};
 
+use crate::dummy::{DummyClassifier, DummyRegressor};
+use crate::elastic_net::ElasticNet;
 use crate::linear::LinearRegression;
 use crate::logistic::LogisticRegression;
+use crate::neural::{Activation, MultilayerPerceptron};
 use crate::pipeline::Pipeline;
 use crate::scaler::StandardScaler;
 use crate::tree::{DecisionTree, GradientBoosting, RandomForest};
+
+const GUESSES: [&str; 4] = ["most_frequent", "prior", "stratified", "uniform"];
+const CENTRES: [&str; 3] = ["mean", "median", "quantile"];
+const ACTIVATIONS: [&str; 2] = ["relu", "tanh"];
 
 /// A family as data: its name, where to look, and how to build one from parameters.
 #[derive(Debug)]
@@ -35,20 +42,106 @@ impl ModelFamily for Family {
     }
 }
 
-/// Every family of this crate: `logistic_regression` and `linear_regression` (features scaled first), `decision_tree`, `random_forest`,
-/// `gradient_boosting`.
+/// Every family of this crate: `dummy_classifier` and `dummy_regressor`; `logistic_regression`, `linear_regression`, `elastic_net` and
+/// `multilayer_perceptron` (features scaled first); `decision_tree`, `random_forest`, `gradient_boosting`.
+///
+/// Rules, ensembles, calibration and thresholds are made of other estimators, and so are put together in code.
 #[must_use]
 pub fn families() -> Vec<Arc<dyn ModelFamily>> {
     vec![
         Arc::new(Family {
+            name: "dummy_classifier",
+            dimensions: || vec![Dimension::categorical("strategy", GUESSES)],
+            build: |read| {
+                let strategy = read.choice("strategy", 1, &[&GUESSES[..], &["constant"]].concat());
+                let class = read.int("constant", 0, 0..=1_000_000);
+                Arc::new(match strategy {
+                    0 => DummyClassifier::most_frequent(),
+                    1 => DummyClassifier::prior(),
+                    2 => DummyClassifier::stratified(),
+                    3 => DummyClassifier::uniform(),
+                    _ => DummyClassifier::constant(class as usize),
+                })
+            },
+        }),
+        Arc::new(Family {
+            name: "dummy_regressor",
+            dimensions: || {
+                vec![
+                    Dimension::categorical("strategy", CENTRES),
+                    Dimension::float("quantile", 0.0, 1.0).when("strategy", ["quantile"]),
+                ]
+            },
+            build: |read| {
+                let strategy = read.choice("strategy", 0, &[&CENTRES[..], &["constant"]].concat());
+                let share = read.float("quantile", 0.5, 0.0..=1.0);
+                let value = read.float("constant", 0.0, f64::MIN..=f64::MAX);
+                Arc::new(match strategy {
+                    0 => DummyRegressor::mean(),
+                    1 => DummyRegressor::median(),
+                    2 => DummyRegressor::quantile(share),
+                    _ => DummyRegressor::constant(value),
+                })
+            },
+        }),
+        Arc::new(Family {
             name: "logistic_regression",
-            dimensions: || vec![Dimension::log_float("c", 1e-3, 1e3)],
+            dimensions: || {
+                vec![Dimension::log_float("c", 1e-3, 1e3), Dimension::float("l1_ratio", 0.0, 1.0)]
+            },
             build: |read| {
                 let c = read.float("c", 1.0, 1e-9..=1e9);
-                Arc::new(
-                    Pipeline::of(LogisticRegression::default().with_c(c))
-                        .after("scale", StandardScaler),
-                )
+                let ratio = read.float("l1_ratio", 0.0, 0.0..=1.0);
+                let logistic = LogisticRegression::default().with_c(c).with_l1_ratio(ratio);
+                Arc::new(Pipeline::of(logistic).after("scale", StandardScaler))
+            },
+        }),
+        Arc::new(Family {
+            name: "elastic_net",
+            dimensions: || {
+                vec![
+                    Dimension::log_float("alpha", 1e-4, 1e2),
+                    Dimension::float("l1_ratio", 0.0, 1.0),
+                ]
+            },
+            build: |read| {
+                let alpha = read.float("alpha", 1.0, 0.0..=1e12);
+                let ratio = read.float("l1_ratio", 0.5, 0.0..=1.0);
+                let net = ElasticNet::default().with_alpha(alpha).with_l1_ratio(ratio);
+                Arc::new(Pipeline::of(net).after("scale", StandardScaler))
+            },
+        }),
+        Arc::new(Family {
+            name: "multilayer_perceptron",
+            dimensions: || {
+                vec![
+                    Dimension::int("layers", 1, 3),
+                    Dimension::log_int("units", 8, 256),
+                    Dimension::categorical("activation", ACTIVATIONS),
+                    Dimension::log_float("alpha", 1e-6, 1e-1),
+                    Dimension::log_float("learning_rate", 1e-4, 1e-1),
+                ]
+            },
+            build: |read| {
+                let layers = read.int("layers", 1, 0..=20);
+                let units = read.int("units", 100, 1..=100_000);
+                let activation = match read.choice("activation", 0, &ACTIVATIONS) {
+                    0 => Activation::Relu,
+                    _ => Activation::Tanh,
+                };
+                let alpha = read.float("alpha", 1e-4, 0.0..=1e12);
+                let rate = read.float("learning_rate", 1e-3, f64::MIN_POSITIVE..=10.0);
+                let epochs = read.int("max_epochs", 200, 1..=1_000_000);
+                let aside = read.float("early_stopping", 0.0, 0.0..=0.5);
+                let network = MultilayerPerceptron::default()
+                    .with_hidden(vec![units as usize; layers as usize])
+                    .with_activation(activation)
+                    .with_alpha(alpha)
+                    .with_learning_rate(rate)
+                    .with_max_epochs(epochs as usize);
+                let network =
+                    if aside > 0.0 { network.with_early_stopping(aside) } else { network };
+                Arc::new(Pipeline::of(network).after("scale", StandardScaler))
             },
         }),
         Arc::new(Family {

@@ -30,7 +30,7 @@
 //! | for | types |
 //! | --- | --- |
 //! | baselines | [`DummyClassifier`], [`DummyRegressor`], [`HeuristicRule`] |
-//! | linear models | [`LogisticRegression`], [`LinearRegression`] |
+//! | linear models | [`LogisticRegression`], [`LinearRegression`], [`ElasticNet`] |
 //! | trees | [`DecisionTree`], [`RandomForest`], [`GradientBoosting`] with [`EarlyStopping`]; all with monotone constraints ([`Trend`]) |
 //! | why a prediction is what it is | [`ShapValues`] of [`FittedTrees`] and [`FittedBoosting`], their rules as text |
 //! | a neural network | [`MultilayerPerceptron`] |
@@ -41,6 +41,12 @@
 //! | probabilities and decisions | [`Calibrated`], [`Threshold`] |
 //! | by name | [`families`], [`family`] |
 //! | from disk | [`Loader`] |
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `linfa`, not by default | any algorithm of linfa as an estimator (`LinfaEstimator`), three of them with their faults fenced off (`LinfaLogistic`, `LinfaTree`, `LinfaLinear`), and the estimators of this crate under linfa's `Fit` and `PredictInplace` |
 //!
 //! # What it does not do
 //!
@@ -54,6 +60,8 @@ mod support;
 mod dummy;
 mod rule;
 
+mod descent;
+mod elastic_net;
 mod linear;
 mod logistic;
 mod simd;
@@ -70,9 +78,12 @@ mod calibrate;
 mod ensemble;
 
 mod family;
+#[cfg(feature = "linfa")]
+mod with_linfa;
 
 pub use calibrate::{Calibrated, DecisionGoal, FittedCalibrated, FittedThreshold, Threshold};
 pub use dummy::{DummyClassifier, DummyRegressor};
+pub use elastic_net::ElasticNet;
 pub use ensemble::{FittedStacking, FittedVoting, Folds, RowFold, Stacking, Voting};
 pub use family::{families, family};
 pub use linear::{FittedLinear, LinearRegression};
@@ -91,4 +102,8 @@ pub use scaler::{
 pub use tree::{
     DecisionTree, EarlyStopping, Features, FittedBoosting, FittedTrees, GradientBoosting, NodeView,
     RandomForest, Resolution, ShapValues, Trend,
+};
+#[cfg(feature = "linfa")]
+pub use with_linfa::{
+    LinfaClasses, LinfaError, LinfaEstimator, LinfaLinear, LinfaLogistic, LinfaTree, LinfaValues,
 };

@@ -67,6 +67,31 @@ impl LinearRegression {
         let mut read = params.read("linear_regression");
         read.float("alpha", 0.0, 0.0..=f64::MAX);
         read.finish()?;
+        let mut products = Products::of(data)?;
+        products.gram.diag_mut().map_inplace(|value| *value += self.alpha);
+        let (names, active) = (data.names().to_vec(), (0..data.n_features()).collect());
+        let coefficients = solve(products.gram.clone(), products.with_target.to_vec());
+        Ok(LinearElimination { products, names, active, coefficients })
+    }
+}
+
+/// All that a least-squares fit needs to know of the rows, centred and weighted.
+#[derive(Debug)]
+pub(crate) struct Products {
+    /// The products of every two features.
+    pub(crate) gram: Array2<f64>,
+    /// The products of every feature with the target.
+    pub(crate) with_target: Array1<f64>,
+    /// The sum of the target's squares.
+    pub(crate) squares: f64,
+    /// The sum of the weights.
+    pub(crate) total: f64,
+    means: Array1<f64>,
+    mean: f64,
+}
+
+impl Products {
+    pub(crate) fn of(data: &Samples<'_>) -> Result<Self, FitError> {
         data.check_finite()?;
         let (values, weights) = (data.values()?, weights(data));
         let (features, total) = (data.features(), weights.iter().sum::<f64>());
@@ -79,23 +104,26 @@ impl LinearRegression {
             Some(_) => CowArray::from(&centred * &weight.insert_axis(Axis(1))),
             None => CowArray::from(&centred),
         };
-        let mut gram: Array2<f64> = weighted.t().dot(&centred);
-        gram.diag_mut().map_inplace(|value| *value += self.alpha);
-        let products: Array1<f64> = weighted.t().dot(&(&target - mean));
-        let (names, active) = (data.names().to_vec(), (0..data.n_features()).collect());
-        let coefficients = solve(gram.clone(), products.to_vec());
-        Ok(LinearElimination { gram, products, means, mean, names, active, coefficients })
+        let gram = weighted.t().dot(&centred);
+        let target = &target - mean;
+        let with_target = weighted.t().dot(&target);
+        let squares =
+            target.iter().zip(&weight).map(|(value, weight)| weight * value * value).sum();
+        Ok(Self { gram, with_target, squares, total, means, mean })
+    }
+
+    /// The model with these coefficients of all features, and the intercept that goes with them.
+    pub(crate) fn model(&self, names: &[String], coefficients: Vec<f64>) -> FittedLinear {
+        let shift: f64 = coefficients.iter().zip(&self.means).map(|(w, mean)| w * mean).sum();
+        let signature = Signature::regressor(names.iter().cloned(), "prediction");
+        FittedLinear { signature, coefficients, intercept: self.mean - shift }
     }
 }
 
 /// Everything about the rows that a least-squares fit of any of the features needs, and the fit of those that are left.
 #[derive(Debug)]
 struct LinearElimination {
-    /// The products of every two features, centred, and of every feature with the target.
-    gram: Array2<f64>,
-    products: Array1<f64>,
-    means: Array1<f64>,
-    mean: f64,
+    products: Products,
     names: Vec<String>,
     active: Vec<usize>,
     coefficients: Vec<f64>,
@@ -103,13 +131,13 @@ struct LinearElimination {
 
 impl LinearElimination {
     fn fitted(&self) -> FittedLinear {
-        let means = self.active.iter().map(|&column| self.means[column]);
+        let means = self.active.iter().map(|&column| self.products.means[column]);
         let shift: f64 =
             self.coefficients.iter().zip(means).map(|(weight, mean)| weight * mean).sum();
         let names = self.active.iter().map(|&column| self.names[column].clone());
         let signature = Signature::regressor(names, "prediction");
         let coefficients = self.coefficients.clone();
-        FittedLinear { signature, coefficients, intercept: self.mean - shift }
+        FittedLinear { signature, coefficients, intercept: self.products.mean - shift }
     }
 }
 
@@ -125,9 +153,9 @@ impl EliminationState for LinearElimination {
     fn drop_features(&mut self, columns: &[usize]) -> Result<(), FitError> {
         let (_, left) = part(&self.active, columns)?;
         self.active = left.iter().map(|&at| self.active[at]).collect();
-        let rows = self.gram.select(Axis(0), &self.active);
+        let rows = self.products.gram.select(Axis(0), &self.active);
         let gram = choose_columns(rows.view(), &self.active);
-        let products = self.products.select(Axis(0), &self.active);
+        let products = self.products.with_target.select(Axis(0), &self.active);
         self.coefficients = solve(gram, products.to_vec());
         Ok(())
     }
@@ -151,6 +179,12 @@ impl FittedLinear {
     #[must_use]
     pub fn coefficients(&self) -> &[f64] {
         &self.coefficients
+    }
+
+    /// The weight of each feature with its name.
+    pub fn named_coefficients(&self) -> impl Iterator<Item = (&str, f64)> {
+        let names = self.signature.features().iter().map(String::as_str);
+        names.zip(self.coefficients.iter().copied())
     }
 
     /// The prediction where all features are 0.

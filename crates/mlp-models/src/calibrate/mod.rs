@@ -234,3 +234,35 @@ impl Composite for FittedCalibrated {
         Self::new(inside.model(parts)?, curves).map_err(malformed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// What scikit-learn answers to `tests/reference/make.py`.
+    #[test]
+    fn both_curves_are_those_of_scikit_learn() {
+        let text = include_str!("../../tests/reference/sklearn.json");
+        let answers: Value = serde_json::from_str(text).unwrap();
+        let answers = &answers["calibration"];
+        let numbers = |name: &str| -> Vec<f64> {
+            answers[name].as_array().unwrap().iter().filter_map(Value::as_f64).collect()
+        };
+        let (scores, truth) = (numbers("scores"), numbers("truth"));
+        let (is_positive, weights): (Vec<bool>, Vec<f64>) =
+            truth.iter().map(|truth| (*truth == 1.0, 1.0)).unzip();
+        let (slope, intercept) = sigmoid::fit(&scores, &is_positive, &weights);
+        let (theirs, other) =
+            (answers["slope"].as_f64().unwrap(), answers["intercept"].as_f64().unwrap());
+        assert!((slope - theirs).abs() < 1e-5, "slope {slope} for {theirs}");
+        assert!((intercept - other).abs() < 1e-5, "intercept {intercept} for {other}");
+        let probabilities: Vec<f64> =
+            scores.iter().map(|score| crate::logistic::sigmoid(*score)).collect();
+        let (from, to) = isotonic::fit(&probabilities, &truth, &weights);
+        for (ask, theirs) in numbers("ask").into_iter().zip(numbers("isotonic")) {
+            let ours = isotonic::at(&from, &to, ask);
+            assert!((ours - theirs).abs() < 1e-12, "{ours} for {theirs} at {ask}");
+        }
+    }
+}

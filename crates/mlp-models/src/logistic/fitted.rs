@@ -31,6 +31,19 @@ impl FittedLogistic {
         self.functions().map(|function| function[..self.signature.n_features()].to_vec()).collect()
     }
 
+    /// The weight of each feature with its name, for each function: the class it speaks for (of two classes the second), and its weights.
+    pub fn named_coefficients(&self) -> impl Iterator<Item = (&str, Vec<(&str, f64)>)> {
+        let speaks_for = match &self.present[..] {
+            [_, second] => std::slice::from_ref(second),
+            all => all,
+        };
+        let classes = self.signature.classes().unwrap_or_default();
+        speaks_for.iter().zip(self.functions()).map(|(&class, function)| {
+            let names = self.signature.features().iter().map(String::as_str);
+            (classes[class].as_str(), names.zip(function.iter().copied()).collect())
+        })
+    }
+
     /// The intercept of each function.
     #[must_use]
     pub fn intercepts(&self) -> Vec<f64> {

@@ -1,6 +1,7 @@
 //! What a logistic regression minimises, and Newton's method for it.
 
 use mlp_core::FitError;
+use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::simd::{add_rows, four_dots};
@@ -8,6 +9,18 @@ use crate::solve::{dot, solve};
 
 /// The expected decrease, relative to the objective, from which on quasi-Newton steps are cheaper than Newton's.
 const NEAR: f64 = 0.01;
+
+/// The expected decrease, relative to the objective, below which the objective itself tells nothing any more.
+const FLAT: f64 = 1e-10;
+
+/// After a step of at most this expected decrease, relative to the objective, the curvature is as good as the same.
+const SAME_CURVATURE: f64 = 1e-6;
+
+/// Every so-many-th row gives the place to start from where rows are many.
+const THINNING: usize = 8;
+
+/// How many rows are weighted at a time.
+const BLOCK: usize = 256;
 
 /// `functions` linear functions of the features, each with its intercept last; the parameters are theirs one after another.
 #[derive(Debug)]
@@ -39,6 +52,10 @@ impl Problem {
         self.width
     }
 
+    pub(super) fn n_rows(&self) -> usize {
+        self.labels.len()
+    }
+
     pub(super) fn functions(&self) -> usize {
         self.functions
     }
@@ -64,13 +81,37 @@ impl Problem {
         self.width -= columns.len();
     }
 
-    /// Newton's method from 0 to the minimum, exact to rounding.
+    /// Newton's method to the minimum, exact to rounding: from 0 or, where rows are many, from near the minimum of every eighth row.
     pub(super) fn solve(&self, max_iterations: usize) -> Result<Vec<f64>, FitError> {
-        Ok(self.newton(vec![0.0; self.size()], max_iterations, true)?.0)
+        let from =
+            self.thinned().and_then(|few| few.newton(few.start(), max_iterations, false).ok());
+        let from = from.map_or_else(|| self.start(), |(near, _)| near);
+        Ok(self.newton(from, max_iterations, true)?.0)
+    }
+
+    fn start(&self) -> Vec<f64> {
+        vec![0.0; self.size()]
+    }
+
+    /// Every so-many-th row, with a penalty that weighs as much among them; none if they would be few or lack a class.
+    fn thinned(&self) -> Option<Self> {
+        if self.labels.len() < 40 * THINNING.max(self.size()) {
+            return None;
+        }
+        let labels: Vec<usize> = self.labels.iter().copied().step_by(THINNING).collect();
+        let classes = self.functions.max(2);
+        let has_rows = |class: usize| labels.iter().filter(|label| **label == class).count() > 5;
+        (0..classes).all(has_rows).then(|| Self {
+            rows: self.rows.chunks_exact(self.width).step_by(THINNING).flatten().copied().collect(),
+            weights: self.weights.iter().copied().step_by(THINNING).collect(),
+            penalty: self.penalty / THINNING as f64,
+            labels,
+            ..*self
+        })
     }
 
     /// Newton's method, with step halving while the objective tells progress, then with full steps until their size stops to shrink; or, if it
-    /// need not be exact, until the minimum is near. Also gives the curvature before the last step.
+    /// need not be exact, until the minimum is near. Also gives the curvature of the last steps: near the minimum it hardly changes, and is kept.
     pub(super) fn newton(
         &self,
         from: Vec<f64>,
@@ -78,90 +119,139 @@ impl Problem {
         is_exact: bool,
     ) -> Result<(Vec<f64>, Array2<f64>), FitError> {
         let mut solution = from;
-        let mut objective = self.objective(&solution);
+        let mut probabilities = vec![0.0; self.labels.len() * self.functions];
+        let mut objective = self.evaluate(&solution, &mut probabilities);
+        let mut curvature: Option<Array2<f64>> = None;
         let mut last_decrease = f64::INFINITY;
         for _ in 0..max_iterations {
-            let (gradient, hessian) = (self.gradient(&solution), self.hessian(&solution));
+            let gradient = self.gradient_at(&solution, &probabilities);
+            let is_old = curvature.is_some();
+            let hessian = curvature.take().unwrap_or_else(|| self.hessian_at(&probabilities));
             let step = solve(hessian.clone(), gradient.clone());
-            let decrease: f64 = step.iter().zip(&gradient).map(|(step, slope)| step * slope).sum();
+            let decrease = dot(&step, &gradient);
+            let scale = 1.0 + objective.abs();
             // Below this the objective is flat to rounding, and only the expected decrease still tells progress.
-            if decrease <= 1e-10 * (1.0 + objective.abs()) {
+            if decrease <= FLAT * scale {
                 solution.iter_mut().zip(&step).for_each(|(value, step)| *value -= step);
-                if !is_exact || decrease <= 1e-26 || decrease >= 0.25 * last_decrease {
+                let rests = decrease >= 0.25 * last_decrease;
+                if !is_exact || decrease <= 1e-26 || (rests && !is_old) {
                     return Ok((solution, hessian));
                 }
                 last_decrease = decrease;
+                curvature = (!rests).then_some(hessian);
+                self.evaluate(&solution, &mut probabilities);
                 continue;
             }
-            let Some((next, value)) = self.descend(&solution, &step, objective) else {
-                return Err(FitError::NotConverged { iterations: max_iterations });
-            };
-            (solution, objective) = (next, value);
-            if !is_exact && decrease <= NEAR * (1.0 + objective.abs()) {
+            let next = self.descend(&solution, &step, objective, &mut probabilities);
+            (solution, objective) =
+                next.ok_or(FitError::NotConverged { iterations: max_iterations })?;
+            if !is_exact && decrease <= NEAR * scale {
                 return Ok((solution, hessian));
             }
+            curvature = (decrease <= SAME_CURVATURE * scale).then_some(hessian);
         }
         Err(FitError::NotConverged { iterations: max_iterations })
     }
 
     /// The first of the full step, half of it, a quarter, … that does not increase the objective; none if that is below rounding.
-    fn descend(&self, from: &[f64], step: &[f64], objective: f64) -> Option<(Vec<f64>, f64)> {
+    fn descend(
+        &self,
+        from: &[f64],
+        step: &[f64],
+        objective: f64,
+        probabilities: &mut [f64],
+    ) -> Option<(Vec<f64>, f64)> {
         (0..40).find_map(|halving| {
             let length = 0.5_f64.powi(halving);
             let next: Vec<f64> =
                 from.iter().zip(step).map(|(value, step)| value - length * step).collect();
-            let value = self.objective(&next);
+            let value = self.evaluate(&next, probabilities);
             (value <= objective).then_some((next, value))
         })
     }
 
-    fn objective(&self, solution: &[f64]) -> f64 {
-        let mut scores = vec![0.0; self.functions];
-        let mut loss = 0.0;
-        for (row, (&label, weight)) in self.labels.iter().zip(&self.weights).enumerate() {
-            self.scores(solution, row, &mut scores);
-            loss += weight * log_loss(&scores, label);
-        }
-        let squares: f64 = solution
-            .chunks_exact(self.width())
-            .flat_map(|function| &function[..self.width() - 1])
-            .map(|w| w * w)
-            .sum();
+    /// The objective; the probabilities (`n_rows × functions`) are left for what is asked next.
+    pub(super) fn evaluate(&self, solution: &[f64], probabilities: &mut [f64]) -> f64 {
+        self.scores(solution, probabilities);
+        let loss = match self.functions {
+            1 => self.binary_loss(probabilities),
+            functions => {
+                let rows = probabilities.chunks_exact_mut(functions).zip(&self.labels);
+                let loss = |((scores, label), weight): ((&mut [f64], &usize), &f64)| {
+                    weight * softmax_loss(scores, *label)
+                };
+                rows.zip(&self.weights).map(loss).sum()
+            }
+        };
+        let squares: f64 = self.penalised().map(|at| solution[at] * solution[at]).sum();
         loss + 0.5 * self.penalty * squares
     }
 
-    fn scores<'a>(&'a self, solution: &[f64], row: usize, scores: &mut [f64]) -> &'a [f64] {
-        let values = &self.rows[row * self.width..(row + 1) * self.width];
-        for (score, function) in scores.iter_mut().zip(solution.chunks_exact(self.width)) {
-            *score = dot(values, function);
+    /// Turns scores into probabilities of class 1, and sums the losses.
+    fn binary_loss(&self, scores: &mut [f64]) -> f64 {
+        let mut loss = 0.0;
+        // Where weights are equal, the logarithms of some factors between 1 and 2 are the logarithm of their product.
+        let rows = scores.chunks_mut(64).zip(self.labels.chunks(64)).zip(self.weights.chunks(64));
+        for ((scores, labels), weights) in rows {
+            let is_even = weights.iter().all(|weight| *weight == weights[0]);
+            let mut product = 1.0;
+            for ((score, label), weight) in scores.iter_mut().zip(labels).zip(weights) {
+                let small = (-score.abs()).exp();
+                let against = if *label == 1 { -*score } else { *score };
+                loss += weight * against.max(0.0);
+                if is_even {
+                    product *= 1.0 + small;
+                } else {
+                    loss += weight * small.ln_1p();
+                }
+                let part = if *score >= 0.0 { 1.0 } else { small };
+                *score = part / (1.0 + small);
+            }
+            if is_even {
+                loss += weights[0] * product.ln();
+            }
         }
-        values
+        loss
+    }
+
+    /// The scores of every row by every function (`n_rows × functions`).
+    fn scores(&self, solution: &[f64], scores: &mut [f64]) {
+        let (width, functions) = (self.width, self.functions);
+        for (rows, scores) in self.rows.chunks(4 * width).zip(scores.chunks_mut(4 * functions)) {
+            for (a, function) in solution.chunks_exact(width).enumerate() {
+                if rows.len() == 4 * width {
+                    let four = four_dots(rows, function);
+                    (0..4).for_each(|row| scores[row * functions + a] = four[row]);
+                } else {
+                    for (row, values) in rows.chunks_exact(width).enumerate() {
+                        scores[row * functions + a] = dot(values, function);
+                    }
+                }
+            }
+        }
     }
 
     /// The slope of the objective in every parameter.
     pub(super) fn gradient(&self, solution: &[f64]) -> Vec<f64> {
+        let mut probabilities = vec![0.0; self.labels.len() * self.functions];
+        self.scores(solution, &mut probabilities);
+        probabilities.chunks_exact_mut(self.functions).for_each(normalise);
+        self.gradient_at(solution, &probabilities)
+    }
+
+    /// The same where the probabilities are known.
+    pub(super) fn gradient_at(&self, solution: &[f64], probabilities: &[f64]) -> Vec<f64> {
         let mut gradient = vec![0.0; self.size()];
-        let mut probabilities = vec![0.0; 4 * self.functions];
         for (block, rows) in self.rows.chunks(4 * self.width).enumerate() {
             let count = rows.len() / self.width;
-            let probabilities = &mut probabilities[..count * self.functions];
-            if let ([_, _, _, _], 1) = (&probabilities[..], self.functions) {
-                probabilities.copy_from_slice(&four_dots(rows, solution));
-                probabilities.iter_mut().for_each(|score| *score = sigmoid(*score));
-            } else {
-                for (row, scores) in probabilities.chunks_exact_mut(self.functions).enumerate() {
-                    self.scores(solution, 4 * block + row, scores);
-                    normalise(scores);
-                }
-            }
             for (a, slopes) in gradient.chunks_exact_mut(self.width).enumerate() {
                 let mut residuals = [0.0; 4];
-                for (row, residual) in residuals[..count].iter_mut().enumerate() {
-                    let label = self.labels[4 * block + row];
+                for (place, residual) in residuals[..count].iter_mut().enumerate() {
+                    let row = 4 * block + place;
+                    let label = self.labels[row];
                     let truth = if self.functions == 1 { label == 1 } else { label == a };
                     let probability = probabilities[row * self.functions + a];
-                    let weight = self.weights[4 * block + row];
-                    *residual = weight * (probability - f64::from(u8::from(truth)));
+                    *residual = self.weights[row] * (probability - f64::from(u8::from(truth)));
                 }
                 add_rows(slopes, rows, residuals);
             }
@@ -172,29 +262,28 @@ impl Problem {
         gradient
     }
 
-    /// The curvature of the objective: for each pair of functions the rows, weighted, times the rows.
-    pub(super) fn hessian(&self, solution: &[f64]) -> Array2<f64> {
-        let (width, functions) = (self.width(), self.functions);
-        let mut probabilities = Array2::zeros((self.labels.len(), functions));
-        for (row, mut out) in probabilities.rows_mut().into_iter().enumerate() {
-            if let Some(out) = out.as_slice_mut() {
-                self.scores(solution, row, out);
-                normalise(out);
-            }
-        }
+    /// The curvature of the objective where the probabilities are these: for each pair of functions the rows, weighted, times the rows.
+    pub(super) fn hessian_at(&self, probabilities: &[f64]) -> Array2<f64> {
+        let (width, functions) = (self.width, self.functions);
         let mut hessian = Array2::zeros((self.size(), self.size()));
-        let shape = (self.labels.len(), width);
-        let mut weighted = self.rows.clone();
+        // Some rows at a time, which stay in the nearest memory.
+        let mut weighted = vec![0.0; BLOCK * width];
+        let mut block = Array2::zeros((width, width));
         for a in 0..functions {
             for b in 0..=a {
-                for (row, values) in weighted.chunks_exact_mut(width).enumerate() {
-                    let (p, q) = (probabilities[[row, a]], probabilities[[row, b]]);
-                    let same = if a == b { p } else { 0.0 };
-                    let curvature = self.weights[row] * (same - p * q);
-                    let original = &self.rows[row * width..(row + 1) * width];
-                    values.iter_mut().zip(original).for_each(|(v, x)| *v = curvature * x);
+                block.fill(0.0);
+                for (from, rows) in self.rows.chunks(BLOCK * width).enumerate() {
+                    let weighted = &mut weighted[..rows.len()];
+                    let parts = weighted.chunks_exact_mut(width).zip(rows.chunks_exact(width));
+                    for (place, (values, original)) in parts.enumerate() {
+                        let row = from * BLOCK + place;
+                        let of = &probabilities[row * functions..(row + 1) * functions];
+                        let same = if a == b { of[a] } else { 0.0 };
+                        let curvature = self.weights[row] * (same - of[a] * of[b]);
+                        values.iter_mut().zip(original).for_each(|(v, x)| *v = curvature * x);
+                    }
+                    add_product(weighted, rows, width, &mut block);
                 }
-                let block = product(&weighted, &self.rows, shape);
                 let (from, to) = (a * width, b * width);
                 hessian.slice_mut(s![from..from + width, to..to + width]).assign(&block);
                 hessian.slice_mut(s![to..to + width, from..from + width]).assign(&block.t());
@@ -207,29 +296,33 @@ impl Problem {
     }
 
     /// The parameters that are penalised: all but the intercepts.
-    fn penalised(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn penalised(&self) -> impl Iterator<Item = usize> {
         let width = self.width();
         (0..self.size()).filter(move |index| index % width != width - 1)
     }
 }
 
-/// The transpose of one matrix times another, both of this shape and row by row.
-fn product(left: &[f64], right: &[f64], shape: (usize, usize)) -> Array2<f64> {
+/// Adds the transpose of one matrix times another, both of this width and row by row.
+fn add_product(left: &[f64], right: &[f64], width: usize, to: &mut Array2<f64>) {
+    let shape = (left.len() / width, width);
     match (ArrayView2::from_shape(shape, left), ArrayView2::from_shape(shape, right)) {
-        (Ok(left), Ok(right)) => left.t().dot(&right),
+        (Ok(left), Ok(right)) => general_mat_mul(1.0, &left.t(), &right, 1.0, to),
         _ => unreachable!("both matrices have as many numbers as the shape says"),
     }
 }
 
-/// Minus the log-probability of a class from its scores: one score for two classes, else one a class.
-fn log_loss(scores: &[f64], label: usize) -> f64 {
-    if let [score] = scores {
-        let margin = if label == 1 { *score } else { -*score };
-        // log(1 + exp(−margin)) without overflow.
-        return (-margin).max(0.0) + (-margin.abs()).exp().ln_1p();
-    }
+/// Turns the scores of a row into probabilities, and gives minus the log-probability of its class. The largest score is taken row by row: one far row
+/// changes nothing for the others.
+fn softmax_loss(scores: &mut [f64], label: usize) -> f64 {
     let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    top + scores.iter().map(|score| (score - top).exp()).sum::<f64>().ln() - scores[label]
+    let own = scores[label] - top;
+    let mut total = 0.0;
+    for score in scores.iter_mut() {
+        *score = (*score - top).exp();
+        total += *score;
+    }
+    scores.iter_mut().for_each(|score| *score /= total);
+    total.ln() - own
 }
 
 /// Turns scores into probabilities: of class 1 if there is one score, else of each class.

@@ -8,5 +8,6 @@ mod preprocess;
 mod same_bits;
 mod saved;
 mod shap;
+mod sklearn;
 mod trees;
 mod vectors;
