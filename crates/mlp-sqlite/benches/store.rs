@@ -58,10 +58,10 @@ fn writing(criterion: &mut Criterion) {
     });
 }
 
-fn reading(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+/// A database with 10,000 runs.
+fn filled(path: &std::path::Path, run: fn(i64) -> NewEvaluation) -> Database {
     let options = Options::new().with_durability(Durability::Normal);
-    let database = Database::open_with(folder.path().join("read.db"), &options).expect("opens");
+    let database = Database::open_with(path, &options).expect("opens");
     std::thread::scope(|scope| {
         for thread in 0..50 {
             let database = &database;
@@ -72,6 +72,19 @@ fn reading(criterion: &mut Criterion) {
             });
         }
     });
+    database
+}
+
+/// As many experiments as runs, all of which have the same accuracy.
+fn tied(k: i64) -> NewEvaluation {
+    let mut run = run(k).with_metric("acc", 1.0);
+    run.experiment = format!("e{k}");
+    run
+}
+
+fn reading(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let database = filled(&folder.path().join("read.db"), run);
     let bench = Filter::experiment("bench");
     criterion.bench_function("best_of_10000", |bencher| {
         bencher.iter(|| database.best(black_box(&bench), "acc", Direction::Maximize));
@@ -91,6 +104,27 @@ fn reading(criterion: &mut Criterion) {
     criterion.bench_function("count_of_10000", |bencher| {
         bencher.iter(|| database.count(black_box(&count)));
     });
+    let bench = Filter::experiment("bench");
+    let sorted = Query::new(bench).with_order(Order::ascending(Field::Param("lr".into())));
+    pages(criterion, &database, "page_of_100_of_10000_by_a_parameter", sorted);
+
+    let database = filled(&folder.path().join("tied.db"), tied);
+    let everything = Filter::everything();
+    criterion.bench_function("best_of_10000_equal_values_in_as_many_experiments", |bencher| {
+        bencher.iter(|| database.best(black_box(&everything), "acc", Direction::Maximize));
+    });
+    let equal = Query::new(everything).with_order(Order::descending(Field::metric("acc")));
+    pages(criterion, &database, "page_of_100_of_10000_equal_values", equal);
+}
+
+/// The first page of a query and the second.
+fn pages(criterion: &mut Criterion, database: &Database, name: &str, query: Query) {
+    let next = database.query(&query).expect("a page").next;
+    for (which, query) in [("first", query.clone()), ("second", query.with_after(next))] {
+        criterion.bench_function(&format!("{name}/{which}"), |bencher| {
+            bencher.iter(|| database.query(black_box(&query)));
+        });
+    }
 }
 
 /// A record of 50 datasets and its version, in one group commit; and a chain of 20,000 records whose graph is walked by the database.

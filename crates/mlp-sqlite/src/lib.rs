@@ -33,6 +33,8 @@
 //!   [`Database::verify`] compares, and so does what is derived from the chain of lineage. SQLite alone does not notice a flipped bit. What a
 //!   query finds is verified, and so is its place in the order; what a filter passes over, and the edges that walks over the graph of lineage
 //!   go by, only `verify` compares.
+//! * Pages by start or by the latest value of one metric are read from an index, however many values are equal and whether the filter names an
+//!   experiment or not; only what has the same value and the same start is sorted. Every page in any other order reads what its filter matches.
 //! * Several processes may have the file open, and take turns in writing. A file of a newer library, of another program, or on a network file
 //!   system is refused, and left as it is.
 //! * After an error of the disk the writer's connection is closed, and the next write opens another one. What was not acknowledged is not

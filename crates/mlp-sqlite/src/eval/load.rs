@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::experiments;
 use super::rows::{self, EvaluationRow};
-use super::series::Summaries;
+use super::summaries::Summaries;
 
 /// Loads the evaluations of a page, and looks up what they share once.
 pub(super) struct Loader<'a> {

@@ -7,6 +7,7 @@ mod page;
 mod rows;
 mod series;
 mod sorted;
+mod summaries;
 mod write;
 
 use mlp_core::{EvaluationId, StoreError};

@@ -281,8 +281,11 @@ impl Walk<'_> {
         };
         let mut walked =
             rows_of(self.connection, statement, |row| Ok(vec![Some(Value::Number(row.get(3)?))]))?;
-        if walked.len() > self.query.limit
-            && let Some(Some(Value::Number(last))) = walked.last().map(|(_, at)| at.keys[0].clone())
+        // The last one is beyond the page, and only says that there are more. If its value is on the page too, the ties matter.
+        if let [.., (_, one), (_, beyond)] = &walked[..]
+            && walked.len() > self.query.limit
+            && one.keys == beyond.keys
+            && let Some(Some(Value::Number(last))) = one.keys.first().cloned()
         {
             walked.retain(|(_, at)| at.keys[0] != Some(Value::Number(last)));
             walked.extend(self.ties(bin, last, None)?);

@@ -1,9 +1,9 @@
 //! Series: their points, and a summary of each that is kept as it is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use mlp_core::{Labels, StoreError, Timestamp};
-use mlp_eval::{Keys, MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
+use mlp_eval::{MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
 use rusqlite::{Connection, Row};
 
 use super::rows::{Bin, EvaluationRow};
@@ -22,7 +22,7 @@ fn key_checksum(n: i64, metric: &str, context: &str) -> i64 {
     Checksum::of("series_key").int(n).text(metric).text(context).finish()
 }
 
-fn key_of(row: &Row<'_>) -> Sql<(i64, String, String, i64)> {
+pub(super) fn key_of(row: &Row<'_>) -> Sql<(i64, String, String, i64)> {
     count_record();
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
@@ -79,7 +79,7 @@ fn new_key(session: &Session<'_>, key: &SeriesKey) -> Result<i64, StoreError> {
     Ok(n)
 }
 
-fn key_by_number(connection: &Connection, n: i64) -> Result<SeriesKey, StoreError> {
+pub(super) fn key_by_number(connection: &Connection, n: i64) -> Result<SeriesKey, StoreError> {
     let mut statement =
         connection.prepare_cached("SELECT * FROM series_key WHERE n = ?1").map_err(store)?;
     let row = optional(statement.query_row([n], key_of))?;
@@ -87,7 +87,7 @@ fn key_by_number(connection: &Connection, n: i64) -> Result<SeriesKey, StoreErro
     checked_key(row).map(|(_, key)| key)
 }
 
-fn checked_key(
+pub(super) fn checked_key(
     (n, metric, context, stored): (i64, String, String, i64),
 ) -> Result<(i64, SeriesKey), StoreError> {
     let broken = |reason: &str| corrupt(format!("series key {n} ({metric:?})"), reason);
@@ -99,13 +99,13 @@ fn checked_key(
 }
 
 /// A series of one evaluation as it is stored.
-struct SeriesRow {
+pub(super) struct SeriesRow {
     evaluation: i64,
-    key: i64,
+    pub(super) key: i64,
     experiment: i64,
     bin: Bin,
     numbers: Numbers,
-    summary: Vec<u8>,
+    pub(super) summary: Vec<u8>,
     /// That of the evaluation, by which equal values are sorted. It came with the fourth schema, and is no part of the checksum.
     started_at: i64,
 }
@@ -256,7 +256,7 @@ fn encode(summary: &SeriesSummary) -> Vec<u8> {
     bytes
 }
 
-fn decode(key: SeriesKey, bytes: &[u8]) -> Option<SeriesSummary> {
+pub(super) fn decode(key: SeriesKey, bytes: &[u8]) -> Option<SeriesSummary> {
     let (chunks, rest) = bytes.as_chunks::<8>();
     let values: Vec<i64> = chunks.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect();
     if !rest.is_empty() || (values.len() != 6 && values.len() != 12) {
@@ -276,7 +276,7 @@ fn decode(key: SeriesKey, bytes: &[u8]) -> Option<SeriesSummary> {
     Some(summary)
 }
 
-fn find(
+pub(super) fn find(
     connection: &Connection,
     evaluation: i64,
     key: i64,
@@ -287,76 +287,14 @@ fn find(
     row.map(SeriesRow::checked).transpose()
 }
 
-fn of_evaluation(connection: &Connection, evaluation: i64) -> Result<Vec<SeriesRow>, StoreError> {
+pub(super) fn of_evaluation(
+    connection: &Connection,
+    evaluation: i64,
+) -> Result<Vec<SeriesRow>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM series WHERE evaluation = ?1");
     let mut statement = connection.prepare_cached(&sql).map_err(store)?;
     let rows = statement.query_map([evaluation], SeriesRow::read).map_err(store)?;
     rows.map(|row| SeriesRow::checked(row.map_err(store)?)).collect()
-}
-
-/// Of more keys than this, all series of an evaluation are read and the others passed over: it has most of them, or few at all.
-const MOST_LOOKED_UP: usize = 64;
-
-/// Reads the summaries of evaluations, as far as their metrics are asked for; what keys mean is looked up once.
-pub(super) struct Summaries {
-    known: HashMap<i64, SeriesKey>,
-    /// The numbers of the keys that are asked for; none if all are.
-    only: Option<Vec<i64>>,
-}
-
-impl Summaries {
-    pub(super) fn new(connection: &Connection, metrics: &Keys) -> Result<Self, StoreError> {
-        let Keys::Only(metrics) = metrics else {
-            return Ok(Self { known: HashMap::new(), only: None });
-        };
-        // In any context.
-        let sql = "SELECT * FROM series_key WHERE metric = ?1";
-        let mut statement = connection.prepare_cached(sql).map_err(store)?;
-        let (mut known, mut only) = (HashMap::new(), Vec::new());
-        for metric in metrics {
-            for row in statement.query_map([metric], key_of).map_err(store)? {
-                let (n, key) = checked_key(row.map_err(store)?)?;
-                known.insert(n, key);
-                only.push(n);
-            }
-        }
-        Ok(Self { known, only: Some(only) })
-    }
-
-    /// The summaries of an evaluation by key.
-    pub(super) fn of(
-        &mut self,
-        connection: &Connection,
-        evaluation: i64,
-    ) -> Result<Vec<SeriesSummary>, StoreError> {
-        let rows = match &self.only {
-            Some(only) if only.len() <= MOST_LOOKED_UP => {
-                let mut rows = Vec::new();
-                for key in only {
-                    rows.extend(find(connection, evaluation, *key)?);
-                }
-                rows
-            }
-            _ => of_evaluation(connection, evaluation)?,
-        };
-        let mut summaries = Vec::new();
-        for row in rows {
-            let key = match self.known.get(&row.key) {
-                Some(key) => key.clone(),
-                None if self.only.is_some() => continue,
-                None => {
-                    let key = key_by_number(connection, row.key)?;
-                    self.known.insert(row.key, key.clone());
-                    key
-                }
-            };
-            let what =
-                || corrupt(format!("series {key} of evaluation {evaluation}"), "it has no summary");
-            summaries.push(decode(key.clone(), &row.summary).ok_or_else(what)?);
-        }
-        summaries.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(summaries)
-    }
 }
 
 /// Adds points to the series of an evaluation, which has none yet if it is new; one that is there is not added again.
