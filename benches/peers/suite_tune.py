@@ -244,19 +244,21 @@ def holm(p_values):
 
 def compare(ours, peers):
     print("medians of the best value; p: two-sided Mann-Whitney over the seeds, Holm-corrected over the rows of a peer")
-    print(f"{'function':12} {'peer':13} {'trials':>6} {'ours':>11} {'peer':>11} {'p':>9}  verdict")
+    print(f"{'function':12} {'peer':13} {'seeds':>5} {'trials':>6} {'ours':>11} {'peer':>11} {'p':>9}  verdict")
     for peer, (_, functions, sampler) in PEERS.items():
         rows = []
         for name in functions:
             for at, trials in enumerate(CHECKPOINTS if peer != "optuna_nsga2" else (500, 1000)):
-                pair = [[table[name, who, seed][at] for seed in range(SEEDS)] for table, who in [(ours, sampler), (peers, peer)]]
+                # All of them, unless the peers were stopped halfway.
+                seeds = [k for k in range(SEEDS) if (name, sampler, k) in ours and (name, peer, k) in peers]
+                pair = [[table[name, who, k][at] for k in seeds] for table, who in [(ours, sampler), (peers, peer)]]
                 test = stats.mannwhitneyu(*pair)
-                better = test.statistic < SEEDS * SEEDS / 2
-                rows.append((name, trials, *map(np.median, pair), test.pvalue, better))
-        for row, p in zip(rows, holm([row[4] for row in rows])):
-            name, trials, mine, theirs, _, better = row
+                better = test.statistic < len(seeds) ** 2 / 2
+                rows.append((name, len(seeds), trials, *map(np.median, pair), test.pvalue, better))
+        for row, p in zip(rows, holm([row[5] for row in rows])):
+            name, seeds, trials, mine, theirs, _, better = row
             verdict = "" if p >= 0.05 else "better" if better else "WORSE"
-            print(f"{name:12} {peer:13} {trials:6} {mine:11.5g} {theirs:11.5g} {p:9.2g}  {verdict}")
+            print(f"{name:12} {peer:13} {seeds:5} {trials:6} {mine:11.5g} {theirs:11.5g} {p:9.2g}  {verdict}")
 
 
 if __name__ == "__main__":
