@@ -41,11 +41,14 @@ pub(crate) fn run(folder: &Path) {
     // Each column in a report of its own: without a correction for their number, as the peer has none.
     measure("alarms, uncorrected", 1, || {
         let both = before.axis_iter(Axis(0)).zip(after.axis_iter(Axis(0)));
-        let alone =
-            |rows: ArrayView2<'_, f64>, column: usize| rows.slice_move(s![.., column..=column]);
         both.flat_map(|(before, after)| {
             (0..COLUMNS).map(move |k| drifted(alone(before, k), alone(after, k)))
         })
         .sum()
     });
+}
+
+/// One column as a table of its own.
+fn alone(rows: ArrayView2<'_, f64>, column: usize) -> ArrayView2<'_, f64> {
+    rows.slice_move(s![.., column..=column])
 }
