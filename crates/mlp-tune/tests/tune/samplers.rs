@@ -207,9 +207,9 @@ fn cma_es_moves_integers_to_their_optimum() {
             .map(|(k, value)| if k < 4 { (value - 7.0).powi(2) } else { value * value })
             .sum()
     };
-    let best = median_best("cma", &space, 400, loss);
+    let best = median_best("cma", &space, 500, loss);
     assert!(best < 1e-3, "{best}");
-    assert!(median_best("random", &space, 400, loss) > 1.0);
+    assert!(median_best("random", &space, 500, loss) > 1.0);
 }
 
 #[test]
