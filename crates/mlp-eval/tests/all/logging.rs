@@ -148,7 +148,8 @@ fn a_store_that_stays_busy_is_given_up_for_everything_that_waits_as_long() {
     (0..20_000).for_each(|step| logger.log(run, "m", step, at(0), 1.0).unwrap());
     assert!(matches!(logger.flush(), Err(StoreError::Busy { .. })));
     assert_eq!(logger.lost(), 20_000);
-    assert!(busy.calls() <= 15, "the store was asked {} times", busy.calls());
+    // Four tries a batch would make 80; how many points are gathered in the first batches depends on the machine.
+    assert!(busy.calls() <= 40, "the store was asked {} times", busy.calls());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Successive halving, in the variant that stops trials; and Hyperband over it.
 
+use std::collections::BTreeMap;
+
 use super::{Decision, PruneRequest, Pruner, Verdict, rung, standing};
 use crate::crc32::crc32;
 use crate::error::TuneError;
@@ -16,6 +18,27 @@ pub struct HalvingPruner {
     reduction: i64,
     rate: u32,
     bootstrap: usize,
+    progress: Progress,
+}
+
+/// The next rung of each running trial that this pruner has judged.
+#[derive(Debug, Clone, Default)]
+struct Progress(BTreeMap<u64, u32>);
+
+impl Progress {
+    /// The first rung to judge. A trial that carries marks of somebody else is run again, after its process died: whether it was to be stopped at the
+    /// last of them is not known, so that rung is judged once more.
+    fn first(&mut self, request: &PruneRequest<'_>) -> u32 {
+        let number = request.trial.number;
+        let runs = |other: &u64| request.history.running().any(|trial| trial.number == *other);
+        self.0.retain(|other, _| *other == number || runs(other));
+        let known = self.0.get(&number).copied();
+        known.unwrap_or_else(|| rung::next(request.trial).saturating_sub(1))
+    }
+
+    fn note(&mut self, request: &PruneRequest<'_>, next: u32) {
+        self.0.insert(request.trial.number, next);
+    }
 }
 
 impl HalvingPruner {
@@ -35,7 +58,9 @@ impl HalvingPruner {
     /// # Errors
     /// If `reduction` is below 2.
     pub fn automatic(reduction: i64) -> Result<Self, TuneError> {
-        Self { least: None, reduction: 4, rate: 0, bootstrap: 0 }.with_reduction(reduction)
+        let progress = Progress::default();
+        Self { least: None, reduction: 4, rate: 0, bootstrap: 0, progress }
+            .with_reduction(reduction)
     }
 
     fn with_reduction(mut self, reduction: i64) -> Result<Self, TuneError> {
@@ -81,11 +106,12 @@ impl HalvingPruner {
         &self,
         request: &PruneRequest<'_>,
         competes: impl Fn(&TrialRecord) -> bool,
+        progress: &mut Progress,
     ) -> Verdict {
         let mut verdict = Verdict::default();
         let Some(least) = self.least(&request.history) else { return verdict };
         let (step, values) = request.last_values();
-        for rung in rung::next(request.trial).. {
+        for rung in progress.first(request).. {
             if step < self.step(least, rung) {
                 break;
             }
@@ -95,6 +121,7 @@ impl HalvingPruner {
             }
             let rivals = rung::rivals(&request.history, rung, &competes);
             verdict.marks.insert(rung::mark(rung), rung::record(values));
+            progress.note(request, rung + 1);
             let reached = rivals.len() + 1;
             let better = standing::better(request.directions(), &rivals, values);
             let promoted = reached > self.bootstrap
@@ -110,7 +137,10 @@ impl HalvingPruner {
 
 impl Pruner for HalvingPruner {
     fn judge(&mut self, request: &PruneRequest<'_>) -> Verdict {
-        self.judge_among(request, |_| true)
+        let mut progress = std::mem::take(&mut self.progress);
+        let verdict = self.judge_among(request, |_| true, &mut progress);
+        self.progress = progress;
+        verdict
     }
 }
 
@@ -120,6 +150,7 @@ impl Pruner for HalvingPruner {
 pub struct HyperbandPruner {
     brackets: Vec<HalvingPruner>,
     budgets: Vec<u64>,
+    progress: Progress,
 }
 
 impl HyperbandPruner {
@@ -143,7 +174,8 @@ impl HyperbandPruner {
             share.ceil() as u64
         };
         let brackets = (0..=last).map(|rate| halving.clone().with_rate(rate)).collect();
-        Ok(Self { brackets, budgets: (0..=last).map(budget).collect() })
+        let budgets = (0..=last).map(budget).collect();
+        Ok(Self { brackets, budgets, progress: Progress::default() })
     }
 
     /// The bracket of a trial.
@@ -170,8 +202,11 @@ impl HyperbandPruner {
 impl Pruner for HyperbandPruner {
     fn judge(&mut self, request: &PruneRequest<'_>) -> Verdict {
         let bracket = self.bracket(request.study, request.trial.number);
+        let mut progress = std::mem::take(&mut self.progress);
         let same = |trial: &TrialRecord| self.bracket(request.study, trial.number) == bracket;
-        self.brackets[bracket].judge_among(request, same)
+        let verdict = self.brackets[bracket].judge_among(request, same, &mut progress);
+        self.progress = progress;
+        verdict
     }
 }
 
