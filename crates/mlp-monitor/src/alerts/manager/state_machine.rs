@@ -6,6 +6,7 @@ use super::tests::{HOUR, MINUTE, alert};
 use super::*;
 use crate::{AlertRoute, Inhibition, MemoryAlertStore};
 use mlp_core::{AlertStatus, ManualClock, Notification, Severity, SinkError};
+use parking_lot::RwLock;
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -59,6 +60,8 @@ struct World {
     store: MemoryAlertStore,
     heard: [crate::MemorySink; 2],
     down: AtomicBool,
+    /// Shut while a command is carried out: a sink's thread that wakes on its own, as when time passes, delivers after it.
+    gate: RwLock<()>,
 }
 
 /// A receiver as a life of the process reaches it.
@@ -68,6 +71,7 @@ struct Receiver(Arc<Life>, usize);
 impl AlertSink for Receiver {
     fn deliver(&self, notification: &Notification) -> std::result::Result<(), SinkError> {
         let Self(life, which) = self;
+        let _open = life.world.gate.read();
         if !life.alive.load(Ordering::SeqCst) || life.world.down.load(Ordering::SeqCst) {
             return Err(SinkError::Retry { after: None, source: "down".into() });
         }
@@ -176,16 +180,29 @@ impl Bench {
         self.oracle.restart(self.now());
         // What was on its way is told before anything new.
         self.manager.flush(MINUTE);
-        self.tick();
+        self.run(&Command::Tick(Duration::ZERO));
     }
 
     fn tick(&mut self) {
         self.manager.tick();
         self.oracle.tick(self.now());
-        self.manager.flush(MINUTE);
     }
 
     fn run(&mut self, command: &Command) {
+        if let Command::Crash = command {
+            return self.restart();
+        }
+        let world = Arc::clone(&self.world);
+        let shut = world.gate.write();
+        self.carry_out(command);
+        drop(shut);
+        self.manager.flush(MINUTE);
+        if !self.life.alive.load(Ordering::SeqCst) {
+            self.restart();
+        }
+    }
+
+    fn carry_out(&mut self, command: &Command) {
         let now = self.now();
         let of = |which: usize, severity, status| {
             alert(name(which), &which.to_string(), severity, status)
@@ -226,16 +243,12 @@ impl Bench {
                 self.clock.set_wall(if seconds < 0 { wall.before(span) } else { wall.after(span) });
                 self.tick();
             }
-            Command::Crash => self.restart(),
+            Command::Crash => unreachable!("a process does not carry out its own end"),
             Command::CrashWhileTelling => self.life.fatal.store(true, Ordering::SeqCst),
             Command::SinkDown => {
                 self.outages += usize::from(!self.world.down.swap(true, Ordering::SeqCst));
             }
             Command::SinkUp => self.world.down.store(false, Ordering::SeqCst),
-        }
-        self.manager.flush(MINUTE);
-        if !self.life.alive.load(Ordering::SeqCst) {
-            self.restart();
         }
     }
 
