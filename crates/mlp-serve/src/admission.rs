@@ -46,7 +46,7 @@ impl<M: ?Sized + Servable> Version<M> {
     /// Takes a request in, or gives its input back.
     pub(crate) fn admit(
         &self,
-        call: Call,
+        call: &Call,
         priority: Priority,
         place: Place,
         input: M::Input,
@@ -56,11 +56,11 @@ impl<M: ?Sized + Servable> Version<M> {
         if call.deadline.is_some_and(|deadline| deadline <= self.ledger.time.monotonic()) {
             // The model was never asked: no evidence against the version.
             let error = ServeError::DeadlineExceeded { version: self.ledger.version };
-            return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
+            return Ok(Admitted::Settled(Err(self.refuse(call, error))));
         }
         let rows = match self.inspect(&input) {
             Ok(rows) => rows,
-            Err(error) => return Ok(Admitted::Settled(Err(self.refuse(&call, error)))),
+            Err(error) => return Ok(Admitted::Settled(Err(self.refuse(call, error)))),
         };
         if self.cache.is_none() {
             return self.enqueue(call, priority, place, input, rows, None, shadows);
@@ -70,7 +70,7 @@ impl<M: ?Sized + Servable> Version<M> {
         let is_cacheable = catch_panic(|| self.model.cache_key(&input, &mut key)).unwrap_or(false);
         let remembered = is_cacheable.then(|| self.recall(&key, call.entered)).flatten();
         let admitted = match remembered {
-            Some(remembered) => Ok(self.repeat_and_mirror(&call, input, remembered, shadows)),
+            Some(remembered) => Ok(self.repeat_and_mirror(call, input, remembered, shadows)),
             None => {
                 let key = is_cacheable.then(|| Box::from(&key[..]));
                 key.iter().for_each(|_| count(&self.ledger.counters.cache_misses));
@@ -103,7 +103,7 @@ impl<M: ?Sized + Servable> Version<M> {
     )]
     pub(crate) fn enqueue(
         &self,
-        call: Call,
+        call: &Call,
         priority: Priority,
         place: Place,
         input: M::Input,
@@ -121,7 +121,7 @@ impl<M: ?Sized + Servable> Version<M> {
             if queue.roster.is_down() {
                 drop(queue);
                 let error = ServeError::NotReady { version: Some(version) };
-                return Ok(Admitted::Settled(Err(self.refuse(&call, error))));
+                return Ok(Admitted::Settled(Err(self.refuse(call, error))));
             }
             let limit = self.options.max_in_flight.unwrap_or(usize::MAX);
             if queue.in_flight() >= limit {
@@ -147,18 +147,18 @@ impl<M: ?Sized + Servable> Version<M> {
                 // The one that led may have come to its end since the cache was asked.
                 if let Some(remembered) = self.recall(key, call.entered) {
                     drop(queue);
-                    return Ok(self.repeat_and_mirror(&call, input, remembered, shadows));
+                    return Ok(self.repeat_and_mirror(call, input, remembered, shadows));
                 }
             }
             if place == Place::Caller
-                && self.is_cheap(&queue, rows, &call)
+                && self.is_cheap(&queue, rows, call)
                 && let Some(replica) = queue.idle.pop()
             {
                 queue.open(call.entered, self.options.batch_delay);
                 key.iter().for_each(|key| queue.flights.lead(key.clone(), priority));
                 drop(queue);
                 return Ok(Admitted::Settled(
-                    self.run_here(&call, replica, input, rows, key, shadows),
+                    self.run_here(call, replica, input, rows, key, shadows),
                 ));
             }
             let limit = self.options.queue_rows;
@@ -170,7 +170,7 @@ impl<M: ?Sized + Servable> Version<M> {
                 };
                 continue;
             }
-            let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
+            let slot = Arc::new(Slot::new(*call, Arc::clone(&self.ledger)));
             let was_empty = !queue.has_requests();
             queue.open(call.entered, self.options.batch_delay);
             key.iter().for_each(|key| queue.flights.lead(key.clone(), priority));
@@ -229,13 +229,13 @@ impl<M: ?Sized + Servable> Version<M> {
         &self,
         mut queue: MutexGuard<'_, Queue<M>>,
         key: &[u8],
-        call: Call,
+        call: &Call,
         priority: Priority,
         input: M::Input,
         rows: usize,
         shadows: Shadows<M>,
     ) -> Admitted<M::Output> {
-        let slot = Arc::new(Slot::new(call, Arc::clone(&self.ledger)));
+        let slot = Arc::new(Slot::new(*call, Arc::clone(&self.ledger)));
         let promise = Promise::new(&slot);
         let task = Task::Answer(Request { promise, priority, key: None, shadows });
         queue.open += 1;

@@ -60,8 +60,12 @@ impl<M: ?Sized + Servable> Search<'_, M> {
 
     /// Runs a batch; its outputs are in `out`.
     fn call(&mut self, batch: &[M::Input]) -> Result<(), ModelError> {
-        self.out.clear();
-        let outcome = match catch_panic(|| self.model.run(batch, self.out)) {
+        // Outputs of an attempt that failed are dropped here, which may panic too.
+        let attempt = || {
+            self.out.clear();
+            self.model.run(batch, self.out)
+        };
+        let outcome = match catch_panic(attempt) {
             Ok(Ok(())) if self.out.len() != batch.len() => {
                 Err(ModelError::OutputCount { expected: batch.len(), given: self.out.len() })
             }

@@ -103,6 +103,11 @@ impl Ledger {
         self.observe(&Outcome::new(&call.route, status, latency));
     }
 
+    /// Reports an answer that its caller's queue counts.
+    pub(crate) fn report_counted(&self, call: &Call, latency: Duration) {
+        self.observe(&Outcome::new(&call.route, OutcomeStatus::Answered, latency));
+    }
+
     /// Reports an answer that no model computed for this request.
     pub(crate) fn report_cached(&self, call: &Call, now: Duration) {
         let latency = self.end(call, now, |tally| &mut tally.cached);

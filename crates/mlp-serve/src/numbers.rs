@@ -197,6 +197,23 @@ impl Counted {
         self.sum = self.sum.saturating_add(value);
     }
 
+    /// Adds a value several times.
+    pub(crate) fn add_many(&mut self, value: u64, times: u64) {
+        self.histogram.saturating_record_n(value, times);
+        self.sum = self.sum.saturating_add(value.saturating_mul(times));
+    }
+
+    /// Adds what another one has counted.
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        let added = self.histogram.add(&other.histogram);
+        debug_assert!(added.is_ok(), "both have the same bounds");
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
     /// Adds a span, in nanoseconds.
     pub(crate) fn add_span(&mut self, span: Duration) {
         self.add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));

@@ -1,5 +1,8 @@
 //! What all handles of a server share.
 
+mod ending;
+mod rolling;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -7,8 +10,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mlp_core::{
-    Health, Host, HostError, Lifecycle, ModelError, Panicked, PredictionId, PredictionLog, Role,
-    Route, Router, Servable, VersionNumber, VersionSource, catch_panic,
+    Health, Host, HostError, Lifecycle, Panicked, PredictionId, PredictionLog, Role, Route, Router,
+    Servable, VersionNumber, VersionSource, catch_panic,
 };
 
 use crate::admission::{Admitted, Place, Turned};
@@ -23,11 +26,12 @@ use crate::options::ServeOptions;
 use crate::prepare::{self, Context, WarmUp};
 use crate::queue::Shadows;
 use crate::request::Request;
-use crate::server::{Drained, Settled};
+use crate::server::Settled;
 use crate::sync::Mutex;
 use crate::threads::Threads;
 use crate::time::Time;
 use crate::version::Version;
+use rolling::Rolling;
 
 pub(crate) struct Shared<M: ?Sized + Servable + 'static> {
     options: ServeOptions,
@@ -54,21 +58,6 @@ struct Table<M: ?Sized + Servable> {
     rolling: Option<Rolling>,
     generation: u64,
     versions: Vec<Arc<Version<M>>>,
-}
-
-/// A version that takes over, replica by replica.
-#[derive(Debug, Clone, Copy)]
-struct Rolling {
-    to: VersionNumber,
-    /// How many of so many requests it gets.
-    share: u64,
-    of: u64,
-}
-
-impl Rolling {
-    fn takes(&self, sequence: u64) -> bool {
-        sequence % self.of < self.share
-    }
 }
 
 /// How many requests to come tell which versions answer.
@@ -182,7 +171,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             missing = Some(route.version);
             let Some(version) = table.find(route.version) else { continue };
             let call = Call { route, id, entered, deadline };
-            match version.admit(call, request.priority, place, input, table.shadows(&route)) {
+            match version.admit(&call, request.priority, place, input, table.shadows(&route)) {
                 Ok(admitted) => return Ok(admitted),
                 Err(Turned::Away(returned)) => input = returned,
                 Err(Turned::Full(input, error)) => {
@@ -241,134 +230,6 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         }
         let replicas = self.replicas.load(Ordering::Relaxed);
         Ok(self.build(version, source, replicas, Use::Current)?)
-    }
-
-    /// Replaces the current version replica by replica.
-    pub(crate) fn roll(
-        &self,
-        number: VersionNumber,
-        source: VersionSource<M>,
-        pause: Duration,
-    ) -> Result<(), ServeError> {
-        let table = self.table.load_full();
-        let Some(old) = table.current.and_then(|current| table.find(current)).cloned() else {
-            return self.swap(number, source);
-        };
-        if let Some(version) = self.claim_roll(number) {
-            return Err(ServeError::RollingOut { version });
-        }
-        let rolled = self.build(number, source, 1, Use::Named).map_err(ServeError::from);
-        let rolled = rolled.and_then(|()| {
-            let rolled = self.roll_on(&old, number, pause);
-            self.end_roll(&old, number, rolled)
-        });
-        self.changes.lock().rolling = None;
-        rolled
-    }
-
-    /// Notes that a version is to be rolled out, unless another one is: that one.
-    fn claim_roll(&self, number: VersionNumber) -> Option<VersionNumber> {
-        let mut changes = self.changes.lock();
-        if changes.rolling.is_none() {
-            changes.rolling = Some(number);
-            return None;
-        }
-        changes.rolling
-    }
-
-    fn roll_on(
-        &self,
-        old: &Arc<Version<M>>,
-        number: VersionNumber,
-        pause: Duration,
-    ) -> Result<(), ServeError> {
-        let superseded = || ServeError::Superseded { version: number };
-        let mut done = 0;
-        loop {
-            // Asked each time anew: it may be scaled meanwhile.
-            let replicas = self.replicas.load(Ordering::Relaxed);
-            done = (done + 1).min(replicas);
-            let table = self.table.load_full();
-            let new = table.find(number).ok_or_else(superseded)?;
-            new.scale_to(done)?;
-            let (share, of) = (done as u64, replicas as u64);
-            let is_first = done == 1;
-            let is_ours = self.change(|table| {
-                let to = table.rolling.map(|rolling| rolling.to);
-                let is_ours = table.current == Some(old.ledger.version)
-                    && table.find(number).is_some()
-                    && (to == Some(number) || (is_first && to.is_none()));
-                if is_ours {
-                    table.rolling = Some(Rolling { to: number, share, of });
-                }
-                is_ours
-            });
-            if !is_ours {
-                return Err(superseded());
-            }
-            if done < replicas {
-                old.scale_to(replicas - done)?;
-            }
-            self.rest(pause)?;
-            if !new.health().is_ready() {
-                let source = ModelError::failed("it did not stay well while it took over");
-                return Err(HostError::WarmUp { version: number, source }.into());
-            }
-            if done == replicas {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Lets the new version take over, or the old one again, between two requests.
-    fn end_roll(
-        &self,
-        old: &Arc<Version<M>>,
-        number: VersionNumber,
-        rolled: Result<(), ServeError>,
-    ) -> Result<(), ServeError> {
-        let is_ours = self.change(|table| {
-            let is_ours = table.rolling.is_some_and(|rolling| rolling.to == number);
-            if is_ours {
-                table.rolling = None;
-            }
-            if is_ours && rolled.is_ok() {
-                table.current = Some(number);
-            }
-            is_ours
-        });
-        let rolled = match is_ours {
-            true => rolled,
-            false => Err(ServeError::Superseded { version: number }),
-        };
-        let replicas = self.replicas.load(Ordering::Relaxed);
-        if rolled.is_ok() {
-            self.retire(old.ledger.version);
-            if let Some(new) = self.table.load_full().find(number) {
-                new.scale_to(replicas)?;
-            }
-        } else {
-            self.retire(number);
-            if self.table.load().current == Some(old.ledger.version) {
-                old.scale_to(replicas)?;
-            }
-        }
-        rolled
-    }
-
-    /// Waits for so long, unless the server drains.
-    fn rest(&self, pause: Duration) -> Result<(), ServeError> {
-        let until = self.time.monotonic().saturating_add(pause);
-        loop {
-            if self.is_draining.load(Ordering::Acquire) {
-                return Err(HostError::ShuttingDown.into());
-            }
-            let left = until.saturating_sub(self.time.monotonic());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(Duration::from_millis(1)));
-        }
     }
 
     /// Puts a changed table in the place of the present one.
@@ -506,37 +367,6 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         Settled { left: self.shadows.wait_until_empty(&self.time, Some(until)) }
     }
 
-    pub(crate) fn drain(&self, timeout: Duration) -> Drained {
-        let until = self.time.monotonic().saturating_add(timeout);
-        let versions = {
-            // Under the lock of changes, so that a version that is being prepared either is closed here or sees the flag.
-            let changes = self.changes.lock();
-            self.is_draining.store(true, Ordering::Release);
-            let leaving = changes.leaving.iter().filter_map(Weak::upgrade);
-            self.table.load().versions.iter().cloned().chain(leaving).collect::<Vec<_>>()
-        };
-        versions.iter().for_each(|version| version.close());
-        let ending = Ending { versions, until };
-        if !self.threads.is_own() {
-            return Drained { unanswered: ending.settle() };
-        }
-        // This thread would wait for itself.
-        let unanswered = ending.versions.iter().map(|version| version.queue.lock().open).sum();
-        let ending = Arc::new(ending);
-        let elsewhere = Arc::clone(&ending);
-        let name = "mlp-serve drain".to_owned();
-        if self
-            .threads
-            .spawn(name, move |_| {
-                elsewhere.settle();
-            })
-            .is_err()
-        {
-            ending.versions.iter().for_each(|version| version.abort());
-        }
-        Drained { unanswered }
-    }
-
     pub(crate) fn numbers(&self) -> Numbers {
         let mut held: Vec<_> = {
             let changes = self.changes.lock();
@@ -639,45 +469,6 @@ impl<M: ?Sized + Servable + 'static> Host<M> for Shared<M> {
         // Listeners hear of copies that it leaves to others: under no lock.
         retired.iter().for_each(|retired| retired.close());
         self.threads.reap();
-    }
-}
-
-/// Versions that are closed, and until when they are waited for.
-struct Ending<M: ?Sized + Servable> {
-    versions: Vec<Arc<Version<M>>>,
-    until: Duration,
-}
-
-impl<M: ?Sized + Servable> Ending<M> {
-    /// Waits until all that was accepted is answered, and refuses what is left; how much that is.
-    fn settle(&self) -> usize {
-        let left = self.versions.iter().map(|version| version.wait_until_quiet(self.until)).sum();
-        self.versions.iter().for_each(|version| version.abort());
-        left
-    }
-}
-
-impl<M: ?Sized + Servable + 'static> Drop for Shared<M> {
-    fn drop(&mut self) {
-        let until = self.time.monotonic().saturating_add(self.options.drain_timeout);
-        let changes = self.changes.get_mut();
-        let leaving = changes.leaving.iter().filter_map(Weak::upgrade);
-        let versions: Vec<_> = self.table.load().versions.iter().cloned().chain(leaving).collect();
-        self.table.store(Arc::new(Table::empty()));
-        versions.iter().for_each(|version| version.close());
-        let (threads, time) = (Arc::clone(&self.threads), self.time.clone());
-        let ending = Ending { versions, until };
-        let end = move || {
-            ending.settle();
-            drop(ending);
-            threads.join_all(&time, until);
-        };
-        if !self.threads.is_own() {
-            return end();
-        }
-        // This thread would wait for itself. Without another one its versions end by themselves, since they are closed.
-        let name = "mlp-serve end".to_owned();
-        drop(crate::sync::thread::Builder::new().name(name).spawn(end));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mlp_core::{ModelError, OutcomeStatus, Servable, VersionSource, catch_panic};
+use mlp_core::{ModelError, OutcomeStatus, Servable, VersionSource};
 
 use crate::answers::{Origin, copy};
 use crate::bisect;
@@ -57,8 +57,18 @@ impl<M: ?Sized + Servable> Version<M> {
         let (index, entered) = (replica.index, call.entered);
         let result = result.unwrap_or(Err(ModelError::OutputCount { expected: 1, given: 0 }));
         let flight = key.clone();
-        let mut held = Held { version: self, replica: Some(replica), flight, rows, entered, ended };
-        let reply = self.settle(call, &input, &result, index, key, ended);
+        let counted_by = if rows == 1 { CountedBy::Queue } else { CountedBy::Ledger };
+        let mut held = Held {
+            version: self,
+            replica: Some(replica),
+            flight,
+            rows,
+            entered,
+            ended,
+            is_alone: false,
+        };
+        let reply = self.settle(call, &input, &result, index, key, ended, counted_by);
+        held.is_alone = rows == 1 && reply.is_ok();
         if let Some(key) = held.flight.take() {
             self.land(self.followers(&key), &result, index);
         }
@@ -75,15 +85,7 @@ impl<M: ?Sized + Servable> Version<M> {
         batch: &[M::Input],
     ) -> &'r mut Vec<Result<M::Output, ModelError>> {
         let Replica { model, out, results, .. } = &mut *replica;
-        results.clear();
-        let panics = catch_panic(|| bisect::run(&**model, batch, out, results));
-        let panics = panics.unwrap_or_else(|panicked| {
-            // An output panicked when it was dropped.
-            let spoilt = (std::mem::take(out), std::mem::take(results));
-            self.ledger.listen(|| drop(spoilt));
-            results.extend(batch.iter().map(|_| Err(panicked.clone().into())));
-            1
-        });
+        let panics = bisect::run(&**model, batch, out, results);
         // Whoever holds the replica is the only one to write.
         let served = replica.served.load(Ordering::Relaxed) + batch.len() as u64;
         replica.served.store(served, Ordering::Relaxed);
@@ -102,15 +104,19 @@ impl<M: ?Sized + Servable> Version<M> {
         queue.active -= work.requests;
         queue.open -= work.settled;
         queue.cost.observe(work.rows, work.span, &self.options);
-        queue.spans.add_span(work.span);
-        queue.batches.add(work.rows as u64);
+        if work.is_alone {
+            queue.alone.add_span(work.span);
+        } else {
+            queue.spans.add_span(work.span);
+            queue.batches.add(work.rows as u64);
+        }
         queue.take_back(replica, &self.options, work.ended);
         let (has_work, is_over) = (!queue.is_empty(), queue.is_over());
         let is_quiet = queue.is_closed && queue.open == 0;
         let is_changed = is_suspect || queue.roster.has_idle_hands();
-        let gone = std::mem::take(&mut queue.roster.gone);
+        let gone = (!queue.roster.gone.is_empty()).then(|| std::mem::take(&mut queue.roster.gone));
         drop(queue);
-        if !gone.is_empty() {
+        if let Some(gone) = gone {
             self.ledger.listen(|| drop(gone));
         }
         if is_suspect {
@@ -136,7 +142,8 @@ impl<M: ?Sized + Servable> Version<M> {
         }
     }
 
-    /// Remembers, records and reports a result, and makes the reply of it.
+    /// Remembers, records and reports a result, and makes the reply of it. An answer may be left for the queue to count.
+    #[expect(clippy::too_many_arguments, reason = "what is known of a call that has ended")]
     pub(crate) fn settle(
         &self,
         call: &Call,
@@ -145,6 +152,7 @@ impl<M: ?Sized + Servable> Version<M> {
         replica: usize,
         key: Option<Box<[u8]>>,
         now: Duration,
+        counted_by: CountedBy,
     ) -> Reply<M::Output> {
         let version = self.ledger.version;
         if let Ok(output) = result {
@@ -164,7 +172,10 @@ impl<M: ?Sized + Servable> Version<M> {
         let answer = self.answer(call, output, replica, now, Origin::Model);
         let (role, model) = (call.route.role, &*self.model);
         self.ledger.record(call, role, model, input, &answer.output, answer.latency);
-        self.ledger.report(call, OutcomeStatus::Answered, now);
+        match counted_by {
+            CountedBy::Ledger => self.ledger.report(call, OutcomeStatus::Answered, now),
+            CountedBy::Queue => self.ledger.report_counted(call, answer.latency),
+        }
         Ok(answer)
     }
 
@@ -215,13 +226,17 @@ impl<M: ?Sized + Servable> Version<M> {
         let queue = self.queue.lock();
         let queue = self.sweep(queue).unwrap_or_else(|| self.queue.lock());
         // Quantiles are computed from copies, so that nobody waits for that.
-        let (waits, spans, batches) =
-            (queue.waits.clone(), queue.spans.clone(), queue.batches.clone());
+        let (waits, alone) = (queue.waits.clone(), queue.alone.clone());
+        let (mut spans, mut batches) = (queue.spans.clone(), queue.batches.clone());
         let (queue_rows, in_flight) = (queue.rows() as u64, queue.in_flight() as u64);
         let (restarts, stuck) = (queue.roster.restarts, queue.roster.stuck);
         let failed_restarts = queue.roster.failed_restarts;
         drop(queue);
-        let tally = self.ledger.tally.lock().clone();
+        let mut tally = self.ledger.tally.lock().clone();
+        tally.answered += alone.count();
+        tally.latencies.add_all(&alone);
+        spans.add_all(&alone);
+        batches.add_many(1, alone.count());
         let batch_rows = batches.distribution(1.0);
         VersionNumbers {
             model: self.options.model.clone(),
@@ -262,6 +277,7 @@ struct Held<'a, M: ?Sized + Servable> {
     rows: usize,
     entered: Duration,
     ended: Duration,
+    is_alone: bool,
 }
 
 impl<M: ?Sized + Servable> Drop for Held<'_, M> {
@@ -272,9 +288,10 @@ impl<M: ?Sized + Servable> Drop for Held<'_, M> {
             self.version.land(self.version.followers(&key), &Err(panicked), replica.index);
         }
         // What came before the model on this path is too short to be told from it.
-        let (rows, ended) = (self.rows, self.ended);
-        let span = ended.saturating_sub(self.entered);
-        self.version.put_back(replica, Work { requests: 1, settled: 1, rows, span, ended });
+        let &mut Self { rows, ended, entered, is_alone, .. } = self;
+        let span = ended.saturating_sub(entered);
+        let work = Work { requests: 1, settled: 1, rows, span, ended, is_alone };
+        self.version.put_back(replica, work);
     }
 }
 
@@ -288,6 +305,16 @@ pub(crate) struct Work {
     pub(crate) span: Duration,
     /// When it was done.
     pub(crate) ended: Duration,
+    /// Whether it was one answered request of one row that its caller ran.
+    pub(crate) is_alone: bool,
+}
+
+/// Who counts an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CountedBy {
+    Ledger,
+    /// The queue, when the replica is put back.
+    Queue,
 }
 
 impl<M: ?Sized + Servable> fmt::Debug for Version<M> {

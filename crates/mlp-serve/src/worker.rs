@@ -9,7 +9,7 @@ use crate::queue::{Job, Mirror, Replica, Request, Task};
 use crate::roster::Order;
 use crate::shadow::pass_on;
 use crate::threads::Abandoned;
-use crate::version::{Version, Work};
+use crate::version::{CountedBy, Version, Work};
 
 /// The buffers of a thread, kept from batch to batch.
 struct Worker<M: ?Sized + Servable> {
@@ -147,7 +147,8 @@ impl<M: ?Sized + Servable + 'static> Worker<M> {
         let ended = version.ledger.time.monotonic();
         let span = ended.saturating_sub(started);
         let requests = self.tasks.iter().filter(|task| matches!(task, Task::Answer(_))).count();
-        version.put_back(replica, Work { requests, settled: 0, rows, span, ended });
+        let work = Work { requests, settled: 0, rows, span, ended, is_alone: false };
+        version.put_back(replica, work);
 
         for ((input, task), result) in
             self.inputs.drain(..).zip(self.tasks.drain(..)).zip(self.results.drain(..))
@@ -180,7 +181,7 @@ fn answer<M: ?Sized + Servable>(
     let primary = pass.as_ref().and_then(|_| copy(&result).ok());
     let flight = key.clone();
     let reply = if promise.claim() {
-        Some(version.settle(&call, &input, &result, replica, key, now))
+        Some(version.settle(&call, &input, &result, replica, key, now, CountedBy::Ledger))
     } else {
         if let Ok(output) = &result {
             version.remember(key, output, replica, now);
