@@ -98,13 +98,6 @@ impl Scope {
             Self::Everywhere => "evaluation_by_start",
         }
     }
-
-    fn index_of_values(self) -> &'static str {
-        match self {
-            Self::Experiment(_) => "series_by_value",
-            Self::Everywhere => "series_by_value_anywhere",
-        }
-    }
 }
 
 /// None if the filter asks for an experiment that is not there.
@@ -224,6 +217,8 @@ struct Walk<'a> {
     metric: &'a str,
     sorting: Sorting,
     scope: Scope,
+    /// The experiments in the scope: the index holds the values of each by themselves.
+    experiments: Vec<i64>,
     /// The number of its key, if any evaluation ever had it.
     key: Option<i64>,
 }
@@ -235,8 +230,7 @@ fn by_metric(
     sorting: Sorting,
 ) -> Result<Vec<Found>, StoreError> {
     let Some(scope) = scope(connection, &query.filter)? else { return Ok(Vec::new()) };
-    let key = series::key_number(connection, &metric.into())?;
-    let walk = Walk { connection, query, metric, sorting, scope, key };
+    let walk = Walk::new(connection, query, metric, sorting, scope)?;
     let token = query.after.as_ref().map(PageToken::position);
     let (first, value) = match token.map(|position| &position.keys[..]) {
         None => (Phase::Numbers, None),
@@ -253,11 +247,17 @@ fn by_metric(
         let token = token.filter(|_| phase == first);
         let mut of_phase = Vec::new();
         for bin in bins(query.view) {
-            of_phase.extend(match phase {
-                Phase::Numbers => walk.numbers(*bin, value.zip(token))?,
-                Phase::Nan => walk.ties(*bin, f64::NAN, token)?,
-                Phase::Missing => walk.missing(*bin, token)?,
-            });
+            if phase == Phase::Missing {
+                of_phase.extend(walk.missing(*bin, token)?);
+                continue;
+            }
+            for experiment in &walk.experiments {
+                of_phase.extend(match phase {
+                    Phase::Numbers => walk.numbers(*experiment, *bin, value.zip(token))?,
+                    _ => walk.ties(*experiment, *bin, f64::NAN, token)?,
+                });
+                of_phase = merged(query, of_phase);
+            }
         }
         found.extend(merged(query, of_phase));
     }
@@ -265,18 +265,39 @@ fn by_metric(
     Ok(found)
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(
+        connection: &'a Connection,
+        query: &'a Query,
+        metric: &'a str,
+        sorting: Sorting,
+        scope: Scope,
+    ) -> Result<Self, StoreError> {
+        let experiments = match scope {
+            Scope::Experiment(n) => vec![n],
+            Scope::Everywhere => experiments::all(connection)?.iter().map(|row| row.n).collect(),
+        };
+        let key = series::key_number(connection, &metric.into())?;
+        Ok(Self { connection, query, metric, sorting, scope, experiments, key })
+    }
+
     /// Those with a number, from a number and a place among its equals on. The values are walked along without regard to ties, as no index
     /// has both directions; the ties of the value at which the page is full are then read from the index by themselves.
-    fn numbers(&self, bin: Bin, from: Option<(f64, &Position)>) -> Result<Vec<Found>, StoreError> {
+    fn numbers(
+        &self,
+        experiment: i64,
+        bin: Bin,
+        from: Option<(f64, &Position)>,
+    ) -> Result<Vec<Found>, StoreError> {
         let mut found = match from {
-            Some((value, position)) => self.ties(bin, value, Some(position))?,
+            Some((value, position)) => self.ties(experiment, bin, value, Some(position))?,
             None => Vec::new(),
         };
         if found.len() > self.query.limit {
             return Ok(found);
         }
-        let Some(statement) = self.values_statement(bin, from.map(|(value, _)| value)) else {
+        let beyond = from.map(|(value, _)| value);
+        let Some(statement) = self.values_statement(experiment, bin, beyond) else {
             return Ok(found);
         };
         let mut walked =
@@ -288,14 +309,19 @@ impl Walk<'_> {
             && let Some(Some(Value::Number(last))) = one.keys.first().cloned()
         {
             walked.retain(|(_, at)| at.keys[0] != Some(Value::Number(last)));
-            walked.extend(self.ties(bin, last, None)?);
+            walked.extend(self.ties(experiment, bin, last, None)?);
         }
         found.extend(walked);
         Ok(found)
     }
 
     /// Along the values, beyond one if it is given.
-    fn values_statement(&self, bin: Bin, beyond: Option<f64>) -> Option<Condition> {
+    fn values_statement(
+        &self,
+        experiment: i64,
+        bin: Bin,
+        beyond: Option<f64>,
+    ) -> Option<Condition> {
         let (symbol, direction) = match self.sorting {
             Sorting::Ascending => (">", "ASC"),
             Sorting::Descending => ("<", "DESC"),
@@ -306,17 +332,18 @@ impl Walk<'_> {
             bound.push(Bound::Real(value));
         }
         let order = format!("s.last {direction}");
-        self.statement(bin, Phase::Numbers, Condition::new(which, bound), &order)
+        self.statement(experiment, bin, Phase::Numbers, Condition::new(which, bound), &order)
     }
 
     /// Those with a value, or with NaN, from a place among them on.
     fn ties(
         &self,
+        experiment: i64,
         bin: Bin,
         value: f64,
         from: Option<&Position>,
     ) -> Result<Vec<Found>, StoreError> {
-        match self.ties_statement(bin, value, from) {
+        match self.ties_statement(experiment, bin, value, from) {
             Some(statement) => {
                 rows_of(self.connection, statement, |_| Ok(vec![Some(Value::Number(value))]))
             }
@@ -324,7 +351,13 @@ impl Walk<'_> {
         }
     }
 
-    fn ties_statement(&self, bin: Bin, value: f64, from: Option<&Position>) -> Option<Condition> {
+    fn ties_statement(
+        &self,
+        experiment: i64,
+        bin: Bin,
+        value: f64,
+        from: Option<&Position>,
+    ) -> Option<Condition> {
         let (phase, which, bound) = match value.is_nan() {
             true => (Phase::Nan, " AND s.last IS NULL", Vec::new()),
             false => (Phase::Numbers, " AND s.last = ?", vec![Bound::Real(value)]),
@@ -334,25 +367,24 @@ impl Walk<'_> {
             format!("{which} AND {}", after.sql),
             bound.into_iter().chain(after.bound),
         );
-        self.statement(bin, phase, which, "s.started_at DESC, e.id")
+        self.statement(experiment, bin, phase, which, "s.started_at DESC, e.id")
     }
 
     fn statement(
         &self,
+        experiment: i64,
         bin: Bin,
         phase: Phase,
         which: Condition,
         order: &str,
     ) -> Option<Condition> {
         let filter = condition(&self.query.filter);
-        let (place, at) = self.scope.of("s", bin);
+        let (place, at) = Scope::Experiment(experiment).of("s", bin);
         let sql = format!(
-            "SELECT e.n, e.started_at, e.id, s.last FROM series s INDEXED BY {} \
+            "SELECT e.n, e.started_at, e.id, s.last FROM series s INDEXED BY series_by_value \
              CROSS JOIN evaluation e ON e.n = s.evaluation \
              WHERE s.key = ? AND {place} AND s.is_nan = ?{} AND {} ORDER BY {order} LIMIT ?",
-            self.scope.index_of_values(),
-            which.sql,
-            filter.sql
+            which.sql, filter.sql
         );
         let mut bound = vec![Bound::Integer(self.key?)];
         bound.extend(at);

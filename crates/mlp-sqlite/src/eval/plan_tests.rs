@@ -99,15 +99,14 @@ fn pages_by_a_metric_are_read_from_an_index_in_each_phase_with_and_without_a_tok
             database
                 .read(|connection| {
                     let scope = scope(connection, &filter)?.unwrap();
-                    let key = series::key_number(connection, &"acc".into())?;
-                    let query = &query;
-                    let walk = Walk { connection, query, metric: "acc", sorting, scope, key };
-                    let values = format!("INDEX {} (", scope.index_of_values());
+                    let walk = Walk::new(connection, &query, "acc", sorting, scope)?;
+                    let values = "INDEX series_by_value (";
+                    let first = walk.experiments[0];
                     for beyond in [None, Some(5.0)] {
-                        let statement = walk.values_statement(Bin::InUse, beyond).unwrap();
+                        let statement = walk.values_statement(first, Bin::InUse, beyond).unwrap();
                         let plan = plan(connection, &statement);
                         assert_no_scan(&plan);
-                        assert!(plan[0].starts_with("SEARCH s") && plan[0].contains(&values));
+                        assert!(plan[0].starts_with("SEARCH s") && plan[0].contains(values));
                         assert!(beyond.is_none() || plan[0].contains("last"), "{plan:#?}");
                         assert!(!sorts(&plan), "{plan:#?}");
                     }
@@ -115,10 +114,11 @@ fn pages_by_a_metric_are_read_from_an_index_in_each_phase_with_and_without_a_tok
                         .into_iter()
                         .flat_map(|value| [(value, None), (value, Some(&position))])
                     {
-                        let statement = walk.ties_statement(Bin::InUse, value, from).unwrap();
+                        let statement =
+                            walk.ties_statement(first, Bin::InUse, value, from).unwrap();
                         let plan = plan(connection, &statement);
                         assert_no_scan(&plan);
-                        assert!(plan[0].starts_with("SEARCH s") && plan[0].contains(&values));
+                        assert!(plan[0].starts_with("SEARCH s") && plan[0].contains(values));
                         assert!(plan[0].contains("last=?"), "{plan:#?}");
                         assert!(from.is_none() || plan[0].contains("started_at"), "{plan:#?}");
                         // Only what has one value and one start is sorted by its id.
@@ -187,14 +187,13 @@ fn equal_values_are_read_from_the_index_and_not_sorted_however_many_there_are() 
         database
             .read(|connection| {
                 let scope = scope(connection, &filter)?.unwrap();
-                let key = series::key_number(connection, &"acc".into())?;
-                let sorting = Sorting::Descending;
-                let walk = Walk { connection, query, metric: "acc", sorting, scope, key };
+                let walk = Walk::new(connection, query, "acc", Sorting::Descending, scope)?;
+                let (first, bin) = (walk.experiments[0], Bin::InUse);
                 let statements = [
-                    walk.values_statement(Bin::InUse, None),
-                    walk.ties_statement(Bin::InUse, 1.0, None),
-                    walk.ties_statement(Bin::InUse, 1.0, Some(from)),
-                    walk.ties_statement(Bin::InUse, f64::NAN, None),
+                    walk.values_statement(first, bin, None),
+                    walk.ties_statement(first, bin, 1.0, None),
+                    walk.ties_statement(first, bin, 1.0, Some(from)),
+                    walk.ties_statement(first, bin, f64::NAN, None),
                 ];
                 for statement in statements {
                     let statement = statement.unwrap();

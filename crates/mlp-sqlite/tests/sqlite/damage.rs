@@ -110,7 +110,7 @@ fn files_of_others_newer_ones_and_garbage_are_refused_and_left_alone() {
     drop(Database::open(&path).unwrap());
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let newer = Database::open(&path).unwrap_err();
-    assert!(matches!(newer, StoreError::NewerSchema { found: 99, supported: 4 }), "{newer:?}");
+    assert!(matches!(newer, StoreError::NewerSchema { found: 99, supported: 5 }), "{newer:?}");
 
     for garbage in [&b"not a database at all, but a text that is long enough"[..], &[0xff; 5_000]] {
         let path = folder.path().join("garbage.db");
@@ -251,7 +251,7 @@ fn any_bytes_are_refused_with_a_typed_error_and_no_file_is_deleted() {
 fn a_file_of_each_released_schema_opens_with_everything_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    for version in 1..=4 {
+    for version in 1..=5 {
         let file = fixtures.join(format!("schema_{version}.db"));
         let path = folder.path().join(format!("{version}.db"));
         std::fs::copy(file, &path).unwrap();
@@ -274,7 +274,7 @@ fn a_file_of_each_released_schema_opens_with_everything_in_it() {
 #[test]
 #[ignore = "writes a fixture"]
 fn write_the_fixture() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/schema_4.db");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/schema_5.db");
     let database = Database::open(path).unwrap();
     (0..2).for_each(|k| step(&database, k).unwrap());
     let (epoch, _) = database.take_over().unwrap();
