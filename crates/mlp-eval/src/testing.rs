@@ -7,7 +7,7 @@ use mlp_core::{
     VersionNumber,
 };
 
-use crate::batch::{Batch, MAX_DEPTH, MAX_METRICS, MAX_VALUE_BYTES};
+use crate::batch::{Batch, MAX_DEPTH, MAX_METRICS, MAX_PARAMS, MAX_TAGS, MAX_VALUE_BYTES};
 use crate::evaluation::{Evaluation, Lifecycle, NewEvaluation, Stage, Status};
 use crate::filter::{Field, Filter, Operator, Statistic, Value};
 use crate::query::{Keys, Order, PageToken, Projection, Query, Sorting, View};
@@ -491,8 +491,14 @@ fn bad_keys_and_too_large_batches_are_refused(store: &dyn EvalStore) {
     let points =
         |n: usize| (0..n).fold(Batch::new(), |b, i| b.with_point("m", i as i64, at(0), 0.0));
     store.write(id, &points(MAX_METRICS)).unwrap();
-    let over = store.write(id, &points(MAX_METRICS + 1));
-    assert!(matches!(over, Err(StoreError::LimitExceeded { .. })));
+    let params = |n: usize| (0..n).fold(Batch::new(), |b, i| b.with_param(format!("p{i}"), 1));
+    let tags = |n: usize| (0..n).fold(Batch::new(), |b, i| b.with_tag(format!("t{i}"), ""));
+    store.write(id, &params(MAX_PARAMS)).unwrap();
+    store.write(id, &tags(MAX_TAGS)).unwrap();
+    for over in [points(MAX_METRICS + 1), params(MAX_PARAMS + 1), tags(MAX_TAGS + 1)] {
+        let refused = store.write(id, &over);
+        assert!(matches!(refused, Err(StoreError::LimitExceeded { .. })), "{refused:?}");
+    }
     let long = "x".repeat(MAX_VALUE_BYTES + 1);
     assert!(store.write(id, &Batch::new().with_tag("long", long)).is_err());
     assert!(store.create(&NewEvaluation::new("", Stage::Test, at(0))).is_err());
