@@ -179,8 +179,7 @@ impl Group {
         let mut candidates: Vec<_> =
             (0..settings.candidates).map(|_| self.below.draw(&given, &fixed, stream)).collect();
         let good = self.below.log_densities(&below, &candidates);
-        let others = self.above.log_densities(&above, &candidates);
-        let ratios = good.iter().zip(&others).map(|(good, other)| Some(good - other));
+        let ratios = self.above.contest(&above, &candidates, &good);
         let best = Direction::Maximize.best(ratios).map_or(0, |(place, _)| place);
         for (number, _) in running {
             self.above.remove(*number);

@@ -3,6 +3,9 @@
 /// How many terms are added at a time.
 pub(super) const TILE: usize = 64;
 
+/// e to this, times [`TILE`], is less than half of the last digit of 1, and a sum is at least 1: it would stay the same to the bit.
+const NEGLIGIBLE: f64 = -41.0;
+
 /// ln Σ exp(term), over terms that come in tiles.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LogSum {
@@ -20,7 +23,7 @@ impl LogSum {
     pub(super) fn add(&mut self, terms: &mut [f64]) {
         let top =
             terms.iter().fold(f64::NEG_INFINITY, |top, &term| if term > top { term } else { top });
-        if top == f64::NEG_INFINITY {
+        if top - self.top < NEGLIGIBLE || top == f64::NEG_INFINITY {
             return;
         }
         if top > self.top {
@@ -101,5 +104,14 @@ mod tests {
         let turned: Vec<f64> = terms.iter().rev().copied().collect();
         assert!((sum(&turned) - known).abs() < 1e-12);
         assert_eq!(sum(&[f64::NEG_INFINITY]), f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn a_tile_that_is_passed_over_would_have_added_nothing() {
+        assert_eq!(1.0 + TILE as f64 * NEGLIGIBLE.exp(), 1.0);
+        let mut sum = LogSum::new();
+        sum.add(&mut [3.0]);
+        sum.add(&mut [3.0 + NEGLIGIBLE - 1e-9; TILE]);
+        assert_eq!(sum.ln(), 3.0);
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Numeric {
     inverse: Vec<f64>,
     /// The logarithm of the normaliser; without √2π on a continuum.
     constant: Vec<f64>,
+    /// The logarithm of the prior's normaliser, like `constant`.
+    prior_constant: f64,
     /// What σ was last held above.
     floor: f64,
     /// On a grid: the logarithm of the mass of a cell under each kernel and the prior, by the place of the cell. Only saves time.
@@ -38,7 +40,7 @@ impl Numeric {
             Bandwidth::Watanabe => vec![(middle, PRIOR)],
             Bandwidth::Optuna => Vec::new(),
         };
-        Self {
+        let mut numeric = Self {
             axis,
             bandwidth,
             sorted,
@@ -46,9 +48,13 @@ impl Numeric {
             sigma: Vec::new(),
             inverse: Vec::new(),
             constant: Vec::new(),
+            prior_constant: 0.0,
             floor: f64::NAN,
             cells: Vec::new(),
-        }
+        };
+        let (mu, sigma) = numeric.prior();
+        numeric.prior_constant = numeric.constant_of(mu, sigma);
+        numeric
     }
 
     /// Adds the kernel of the trial that stands at `slot` of `numbers`; returns the slots whose kernels changed.
@@ -147,7 +153,7 @@ impl Numeric {
             Some(_) => log_mass(&self.axis, place, mu, sigma),
             None => -0.5 * ((place - mu) / sigma).powi(2),
         };
-        kernel + self.constant_of(mu, sigma)
+        kernel + self.prior_constant
     }
 
     /// Makes sure that the masses of these cells are known, if the axis is a grid.
@@ -168,22 +174,23 @@ impl Numeric {
         }
     }
 
-    /// Adds to each term the logarithm of its kernel at a place, without its constant; the first term is that of slot `start`. On a grid the
-    /// place must be prepared.
-    pub(super) fn add_kernels(&self, place: f64, start: usize, terms: &mut [f64]) {
-        let slots = start..start + terms.len();
-        if self.axis.step.is_some() {
-            let position = self.cells.partition_point(|(other, _)| *other < place);
-            let masses = &self.cells[position].1[slots];
-            for (term, mass) in terms.iter_mut().zip(masses) {
-                *term += mass;
-            }
-            return;
-        }
-        let kernels = self.mu[slots.clone()].iter().zip(&self.inverse[slots]);
-        for (term, (mu, inverse)) in terms.iter_mut().zip(kernels) {
-            let z = (place - mu) * inverse;
-            *term -= z * z;
+    /// Whether it is a range without steps.
+    pub(super) fn is_range(&self) -> bool {
+        self.axis.step.is_none()
+    }
+
+    /// Some of the kernels of a range, seen from a place.
+    pub(super) fn bell(&self, place: f64, slots: Range<usize>) -> Bell<'_> {
+        Bell { place, mu: &self.mu[slots.clone()], inverse: &self.inverse[slots] }
+    }
+
+    /// Adds to each term the logarithm of its kernel's mass at a place of a grid, without its constant; the first term is that of slot
+    /// `start`. The place must be prepared.
+    pub(super) fn add_masses(&self, place: f64, start: usize, terms: &mut [f64]) {
+        let position = self.cells.partition_point(|(other, _)| *other < place);
+        let masses = &self.cells[position].1[start..];
+        for (term, mass) in terms.iter_mut().zip(masses) {
+            *term += mass;
         }
     }
 
@@ -199,6 +206,26 @@ impl Numeric {
             if (self.axis.low..=self.axis.high).contains(&place) {
                 return self.axis.settle(place);
             }
+        }
+    }
+}
+
+/// Some kernels of a range, seen from a place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bell<'a> {
+    place: f64,
+    mu: &'a [f64],
+    inverse: &'a [f64],
+}
+
+/// Takes from each term what is in the exponents of its kernels along some ranges. In a form of which the compiler makes vectors.
+pub(super) fn subtract_squares<const N: usize>(bells: [Bell<'_>; N], terms: &mut [f64]) {
+    let length = terms.len();
+    let bells = bells.map(|bell| (bell.place, &bell.mu[..length], &bell.inverse[..length]));
+    for (slot, term) in terms.iter_mut().enumerate() {
+        for (place, mu, inverse) in &bells {
+            let z = (place - mu[slot]) * inverse[slot];
+            *term -= z * z;
         }
     }
 }

@@ -1,12 +1,19 @@
 //! Mixtures of product kernels over observed trials, updated trial by trial.
 
-use mlp_core::Domain;
+use std::ops::Range;
+
 use mlp_core::random::{self, ChaCha8Rng};
+use mlp_core::{Direction, Domain};
 
 use super::log_sum::{LogSum, TILE};
-use super::numeric::Numeric;
+use super::numeric::{Bell, Numeric, subtract_squares};
 use super::settings::Bandwidth;
 use crate::axis::Axis;
+
+/// After how many tiles a contest picks the point that it finishes first.
+const FIRST_TILES: usize = 2;
+/// More than all the rounding in the logarithm of a density comes to.
+const ROUNDING: f64 = 1e-6;
 
 /// A density over some parameters: one kernel per observed trial, and a broad prior. Kernels stand in the order of their trials' numbers, so
 /// that the state does not depend on the order of the updates.
@@ -15,6 +22,9 @@ pub(super) struct Mixture {
     numbers: Vec<u64>,
     pub(super) losses: Vec<f64>,
     columns: Vec<Column>,
+    /// Which columns are ranges without steps, and which are not.
+    ranges: Vec<usize>,
+    others: Vec<usize>,
     /// By kernel: the sum of its normalisers' logarithms.
     constants: Vec<f64>,
 }
@@ -37,8 +47,14 @@ impl Mixture {
             }
             _ => unreachable!("a domain without an axis is categorical"),
         });
+        let columns: Vec<Column> = columns.collect();
+        let is_range = |place: &usize| match &columns[*place] {
+            Column::Numeric(numeric) => numeric.is_range(),
+            Column::Categorical { .. } => false,
+        };
+        let (ranges, others) = (0..columns.len()).partition(is_range);
         let (numbers, losses, constants) = (Vec::new(), Vec::new(), Vec::new());
-        Self { numbers, losses, columns: columns.collect(), constants }
+        Self { numbers, losses, columns, ranges, others, constants }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -139,43 +155,159 @@ impl Mixture {
 
     /// The logarithm of the density at each point, up to a constant that is the same for all mixtures over the same parameters.
     pub(super) fn log_densities(&mut self, weights: &[f64], points: &[Vec<f64>]) -> Vec<f64> {
+        self.prepare(points);
+        let tiles = self.tiles(weights);
+        let mut sums = vec![LogSum::new(); points.len()];
+        // Tile by tile, so that the kernels are read from the nearest cache for all points but the first.
+        for tile in tiles.iter() {
+            for (point, sum) in points.iter().zip(&mut sums) {
+                self.add_tile(&tile, point, sum);
+            }
+        }
+        let densities = points.iter().zip(sums);
+        densities.map(|(point, sum)| self.with_prior(&tiles, point, sum)).collect()
+    }
+
+    /// What remains of each lead when the logarithm of the density at its point is taken off, for those that may be the greatest; none for
+    /// those that cannot be.
+    ///
+    /// The density at a point is a sum that only grows from kernel to kernel, so what is left of a lead only falls. Once it is below what a
+    /// finished one has kept, the rest of the sum is not needed.
+    pub(super) fn contest(
+        &mut self,
+        weights: &[f64],
+        points: &[Vec<f64>],
+        leads: &[f64],
+    ) -> Vec<Option<f64>> {
+        self.prepare(points);
+        let tiles = self.tiles(weights);
+        let mut sums = vec![LogSum::new(); points.len()];
+        let mut rest = tiles.iter();
+        for tile in rest.by_ref().take(FIRST_TILES) {
+            for (point, sum) in points.iter().zip(&mut sums) {
+                self.add_tile(&tile, point, sum);
+            }
+        }
+        let left = |place: usize, sum: &LogSum| leads[place] - sum.ln();
+        let hopes = sums.iter().enumerate().map(|(place, sum)| Some(left(place, sum)));
+        let Some((first, _)) = Direction::Maximize.best(hopes) else {
+            return vec![None; points.len()];
+        };
+        for tile in rest.clone() {
+            self.add_tile(&tile, &points[first], &mut sums[first]);
+        }
+        let finish =
+            |place: usize, sum| leads[place] - self.with_prior(&tiles, &points[place], sum);
+        let bar = finish(first, sums[first]) - ROUNDING;
+        let mut open: Vec<usize> = (0..points.len()).filter(|&place| place != first).collect();
+        for tile in rest {
+            open.retain(|&place| !(left(place, &sums[place]) < bar));
+            for &place in &open {
+                self.add_tile(&tile, &points[place], &mut sums[place]);
+            }
+        }
+        let is_open = |place: &usize| *place == first || open.contains(place);
+        let finished = |place| is_open(&place).then(|| finish(place, sums[place]));
+        (0..points.len()).map(finished).collect()
+    }
+
+    fn prepare(&mut self, points: &[Vec<f64>]) {
         for (place, column) in self.columns.iter_mut().enumerate() {
             if let Column::Numeric(numeric) = column {
                 numeric.prepare(points.iter().map(|point| point[place]));
             }
         }
-        let kernels = weights.len() as f64;
-        let base: Vec<f64> =
-            self.constants.iter().zip(weights).map(|(c, weight)| weight.ln() + c).collect();
-        let mut sums = vec![LogSum::new(); points.len()];
-        let mut terms = [0.0; TILE];
-        // Tile by tile, so that the kernels are read from the nearest cache for all points but the first.
-        for (tile, base) in base.chunks(TILE).enumerate() {
-            let terms = &mut terms[..base.len()];
-            for (point, sum) in points.iter().zip(&mut sums) {
-                terms.copy_from_slice(base);
-                for (column, &place) in self.columns.iter().zip(point) {
-                    column.add_kernels(place, tile * TILE, kernels, terms);
-                }
-                sum.add(terms);
+    }
+
+    fn tiles(&self, weights: &[f64]) -> Tiles {
+        // Equal weights stand together: their logarithm is taken once.
+        let (mut last, mut log) = (f64::NAN, f64::NAN);
+        let mut ln = |weight: f64| {
+            if weight != last {
+                (last, log) = (weight, weight.ln());
             }
+            log
+        };
+        let base = self.constants.iter().zip(weights).map(|(c, &weight)| ln(weight) + c).collect();
+        let prior = weights.last().map_or(0.0, |weight| weight.ln());
+        Tiles { base, prior, kernels: weights.len() as f64 }
+    }
+
+    fn add_tile(&self, tile: &Tile<'_>, point: &[f64], sum: &mut LogSum) {
+        let mut terms = [0.0; TILE];
+        let terms = &mut terms[..tile.base.len()];
+        terms.copy_from_slice(tile.base);
+        // Ranges are taken together, so that the terms are loaded and stored once for several of them.
+        let bell = |column: usize| self.columns[column].bell(point[column], tile);
+        let (fours, rest) = self.ranges.as_chunks::<4>();
+        let (twos, ones) = rest.as_chunks::<2>();
+        for &[a, b, c, d] in fours {
+            subtract_squares([bell(a), bell(b), bell(c), bell(d)], terms);
         }
-        let prior_weight = weights.last().map_or(0.0, |weight| weight.ln());
-        let columns = &self.columns;
-        let densities = points.iter().zip(sums).map(|(point, mut sum)| {
-            let columns = columns.iter().zip(point);
-            let prior: f64 = columns.map(|(column, &place)| column.log_prior(place)).sum();
-            sum.add(&mut [prior_weight + prior]);
-            sum.ln()
-        });
-        densities.collect()
+        for &[a, b] in twos {
+            subtract_squares([bell(a), bell(b)], terms);
+        }
+        for &one in ones {
+            subtract_squares([bell(one)], terms);
+        }
+        for &column in &self.others {
+            self.columns[column].add_kernels(point[column], tile, terms);
+        }
+        sum.add(terms);
+    }
+
+    fn with_prior(&self, tiles: &Tiles, point: &[f64], mut sum: LogSum) -> f64 {
+        let columns = self.columns.iter().zip(point);
+        let prior: f64 = columns.map(|(column, &place)| column.log_prior(place)).sum();
+        sum.add(&mut [tiles.prior + prior]);
+        sum.ln()
+    }
+}
+
+/// The kernels of a mixture with their weights, some at a time.
+struct Tiles {
+    /// By kernel: what its term has at every point.
+    base: Vec<f64>,
+    /// The logarithm of the prior's weight.
+    prior: f64,
+    /// How many kernels there are, the prior among them.
+    kernels: f64,
+}
+
+struct Tile<'a> {
+    start: usize,
+    base: &'a [f64],
+    kernels: f64,
+}
+
+impl Tile<'_> {
+    fn slots(&self) -> Range<usize> {
+        self.start..self.start + self.base.len()
+    }
+}
+
+impl Tiles {
+    /// The newest trials first: they lie nearest to where the next ones are sought, so that a contest is decided early.
+    fn iter(&self) -> impl Iterator<Item = Tile<'_>> + Clone {
+        let tile = |(tile, base)| Tile { start: tile * TILE, base, kernels: self.kernels };
+        self.base.chunks(TILE).enumerate().rev().map(tile)
     }
 }
 
 impl Column {
-    fn add_kernels(&self, place: f64, start: usize, kernels: f64, terms: &mut [f64]) {
+    /// The kernels of a tile along a range.
+    fn bell(&self, place: f64, tile: &Tile<'_>) -> Bell<'_> {
         match self {
-            Self::Numeric(numeric) => numeric.add_kernels(place, start, terms),
+            Self::Numeric(numeric) => numeric.bell(place, tile.slots()),
+            Self::Categorical { .. } => unreachable!("choices are no range"),
+        }
+    }
+
+    /// Adds to each term the logarithm of its kernel at a place of a grid, which must be prepared, or at a choice.
+    fn add_kernels(&self, place: f64, tile: &Tile<'_>, terms: &mut [f64]) {
+        let (start, kernels) = (tile.start, tile.kernels);
+        match self {
+            Self::Numeric(numeric) => numeric.add_masses(place, start, terms),
             Self::Categorical { choices, chosen } => {
                 let place = place as usize;
                 let log = |chosen| share(*choices, Some(chosen), place, kernels).ln();
@@ -264,6 +396,39 @@ mod tests {
             let densities = |mixture: &mut Mixture| mixture.log_densities(&weights, &points);
             assert_eq!(densities(&mut fresh), densities(&mut worn));
         }
+    }
+
+    #[test]
+    fn a_contest_finishes_its_winner_and_few_others() {
+        let mut mixture = Mixture::new(&mixed(), Bandwidth::Watanabe);
+        let kernels = points(1_000);
+        for (number, point) in kernels.iter().enumerate() {
+            mixture.insert(number as u64, 1.0, point);
+        }
+        let weights = vec![1.0 / 1_001.0; 1_001];
+        let (mut finished, mut all) = (0, 0);
+        for points in points(240).chunks(24) {
+            for spread in [0.0, 1.0, 100.0] {
+                let leads: Vec<f64> = (0..24).map(|k| spread * f64::from(k * 7 % 24)).collect();
+                let densities = mixture.log_densities(&weights, points);
+                let left = leads.iter().zip(&densities).map(|(lead, density)| Some(lead - density));
+                let left: Vec<Option<f64>> = left.collect();
+                let contest = mixture.contest(&weights, points, &leads);
+                let best = |left: &[Option<f64>]| Direction::Maximize.best(left.iter().copied());
+                assert_eq!(best(&contest), best(&left));
+                for (own, known) in contest.iter().zip(&left) {
+                    assert!(own.is_none() || own == known);
+                }
+                finished += contest.iter().flatten().count();
+                all += points.len();
+            }
+        }
+        assert!(finished * 4 < all, "{finished} of {all}");
+        // Equal ones are all finished, so that the first of them wins.
+        let twins = vec![kernels[3].clone(); 3];
+        assert!(mixture.contest(&weights, &twins, &[0.5; 3]).iter().all(Option::is_some));
+        let nobody = mixture.contest(&weights, &twins, &[f64::NAN; 3]);
+        assert!(Direction::Maximize.best(nobody).is_none());
     }
 
     #[test]
