@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use mlp_core::{Domain, ParamValue, Scale, StoreError};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::number;
 
 /// The domains of a trial's parameters by name.
-type Domains = Arc<BTreeMap<String, Domain>>;
+pub(super) type Domains = Arc<BTreeMap<String, Domain>>;
 
 /// Distributions that were read before: a journal repeats the same few texts in every trial.
 #[derive(Debug, Default)]
 pub(super) struct Distributions {
     by_text: HashMap<String, Domain>,
+    /// The last sets by the text of their field, the newest last.
+    fields: Vec<(String, Domains)>,
     /// The sets of the last trials, shared between those that are alike.
     sets: Vec<Domains>,
     /// The texts of the set that was written last.
@@ -24,6 +27,10 @@ pub(super) struct Distributions {
 /// How many distribution texts, and how many sets of them, are remembered.
 const MAX_TEXTS: usize = 10_000;
 const MAX_SETS: usize = 64;
+/// How many fields are remembered: each of them is compared with every line.
+const MAX_FIELDS: usize = 4;
+/// How the field of the distributions begins.
+const FIELD: &str = r#""distributions":"#;
 
 impl Distributions {
     pub(super) fn read(&mut self, text: &str) -> Result<Domain, String> {
@@ -46,6 +53,39 @@ impl Distributions {
             self.sets.push(Arc::clone(&shared));
         }
         shared
+    }
+
+    /// Where the line has the field of its distributions; none unless it is surely one of the operation itself, and no key inside another.
+    fn field(line: &str) -> Option<usize> {
+        let start = line.find(FIELD)?;
+        // Inside a text the quotes would be escaped, and inside another object there would be its brace.
+        let outer = line.starts_with('{') && !line[1..start].contains('{');
+        outer.then_some(start)
+    }
+
+    /// The line without the field of its distributions, and what that field says, if the same text was read lately.
+    pub(super) fn cut(&self, line: &str) -> Option<(String, Domains)> {
+        let start = Self::field(line)?;
+        let text = &line[start..];
+        let known = |(field, _): &&(String, Domains)| text.starts_with(field.as_str());
+        let (field, domains) = self.fields.iter().rev().find(known)?;
+        let rest = text[field.len()..].strip_prefix(',')?;
+        Some(([&line[..start], rest].concat(), Arc::clone(domains)))
+    }
+
+    /// Remembers what the field of a line says.
+    pub(super) fn remember(&mut self, line: &str, domains: &Domains) {
+        let Some(start) = Self::field(line) else { return };
+        let text = &line[start + FIELD.len()..];
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+        if !matches!(values.next(), Some(Ok(_))) {
+            return;
+        }
+        let end = start + FIELD.len() + values.byte_offset();
+        if self.fields.len() == MAX_FIELDS {
+            self.fields.remove(0);
+        }
+        self.fields.push((line[start..end].to_owned(), Arc::clone(domains)));
     }
 
     /// The distribution texts of a set of domains, remembered for the next trial of the same study.

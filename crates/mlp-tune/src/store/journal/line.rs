@@ -1,13 +1,16 @@
 //! The lines of a journal: operations of Optuna's `JournalStorage`, written and applied.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use mlp_core::{Direction, Params, StoreError, Timestamp};
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::distribution::{self, Distributions};
+use super::distribution::{self, Distributions, Domains};
 use super::number;
 use crate::store::ledger::Ledger;
 use crate::store::{StudyId, TrialDraft, TrialEvent};
@@ -160,9 +163,9 @@ struct Line<'a> {
     #[serde(borrow)]
     datetime_complete: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    distributions: Option<HashMap<Cow<'a, str>, Cow<'a, str>>>,
+    distributions: Option<Pairs<Cow<'a, str>, Cow<'a, str>>>,
     #[serde(borrow)]
-    params: Option<HashMap<Cow<'a, str>, Number>>,
+    params: Option<Pairs<Cow<'a, str>, Number>>,
     user_attrs: Option<BTreeMap<String, Value>>,
     system_attrs: Option<BTreeMap<String, Value>>,
     intermediate_values: Option<BTreeMap<String, Number>>,
@@ -176,6 +179,32 @@ struct Line<'a> {
     mlp_values: Option<Vec<Number>>,
     user_attr: Option<BTreeMap<String, Value>>,
     system_attr: Option<BTreeMap<String, Value>>,
+}
+
+/// The members of an object in their order. Of equal keys the last one counts, as everywhere.
+#[derive(Debug)]
+struct Pairs<K, V>(Vec<(K, V)>);
+
+impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Pairs<K, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<K, V>(PhantomData<(K, V)>);
+        impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for Members<K, V> {
+            type Value = Pairs<K, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Pairs(members))
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
 }
 
 /// A double that may stand in quotes.
@@ -220,13 +249,26 @@ pub(super) fn apply(
     distributions: &mut Distributions,
 ) -> Result<(), String> {
     let line = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?.trim();
-    match serde_json::from_str::<Line<'_>>(line) {
-        Ok(line) => line.apply(ledger, distributions),
+    // Trials repeat the distributions of those before: most lines are read without them.
+    if let Some((rest, domains)) = distributions.cut(line) {
+        return apply_text(&rest, Some(domains), ledger, distributions);
+    }
+    apply_text(line, None, ledger, distributions)
+}
+
+fn apply_text(
+    text: &str,
+    domains: Option<Domains>,
+    ledger: &mut Ledger,
+    distributions: &mut Distributions,
+) -> Result<(), String> {
+    match serde_json::from_str::<Line<'_>>(text) {
+        Ok(line) => line.apply(text, domains, ledger, distributions),
         // NaN and infinities are rare: only lines that fail are looked at again.
         Err(_) => {
-            let quoted = number::quote_nonfinite(line);
+            let quoted = number::quote_nonfinite(text);
             let line: Line<'_> = serde_json::from_str(&quoted).map_err(|e| e.to_string())?;
-            line.apply(ledger, distributions)
+            line.apply(text, domains, ledger, distributions)
         }
     }
 }
@@ -243,7 +285,14 @@ fn read_moment(text: Option<&Cow<'_, str>>) -> Result<Option<Timestamp>, String>
 }
 
 impl Line<'_> {
-    fn apply(self, ledger: &mut Ledger, distributions: &mut Distributions) -> Result<(), String> {
+    /// Applies the operation. `domains` are those of its distributions if they were cut out of its text.
+    fn apply(
+        self,
+        text: &str,
+        domains: Option<Domains>,
+        ledger: &mut Ledger,
+        distributions: &mut Distributions,
+    ) -> Result<(), String> {
         match self.op_code {
             0 => self.create_study(ledger),
             1 => {
@@ -251,7 +300,7 @@ impl Line<'_> {
                 Ok(())
             }
             2 | 3 | 10 => Ok(()), // attributes of studies, and Rustuna's hint to forget trials
-            4 => self.create_trial(ledger, distributions),
+            4 => self.create_trial(text, domains, ledger, distributions),
             5..=9 => self.event(ledger, distributions),
             other => Err(format!("there is no operation {other}")),
         }
@@ -275,6 +324,8 @@ impl Line<'_> {
 
     fn create_trial(
         self,
+        text: &str,
+        domains: Option<Domains>,
         ledger: &mut Ledger,
         distributions: &mut Distributions,
     ) -> Result<(), String> {
@@ -287,12 +338,22 @@ impl Line<'_> {
         for _ in 0..missing {
             add_stand_in(study, "the line that created it is missing", ledger);
         }
-        let mut domains = BTreeMap::new();
-        for (name, text) in self.distributions.iter().flatten() {
-            domains.insert(name.to_string(), distributions.read(text)?);
-        }
+        let domains = match (domains, &self.distributions) {
+            (Some(domains), None) => domains,
+            (Some(_), Some(_)) => return Err("it has two fields of distributions".to_owned()),
+            (None, None) => Domains::default(),
+            (None, Some(Pairs(given))) => {
+                let read = |(name, text): &(Cow<'_, str>, Cow<'_, str>)| {
+                    Ok((name.to_string(), distributions.read(text)?))
+                };
+                let domains = given.iter().map(read).collect::<Result<_, String>>()?;
+                let domains = distributions.share(domains);
+                distributions.remember(text, &domains);
+                domains
+            }
+        };
         let mut params = Params::new();
-        for (name, value) in self.params.iter().flatten() {
+        for (name, value) in self.params.iter().flat_map(|Pairs(params)| params) {
             let domain =
                 domains.get(&**name).ok_or_else(|| format!("{name} has no distribution"))?;
             params.insert(&**name, distribution::external(domain, value.0)?);
@@ -306,7 +367,7 @@ impl Line<'_> {
             number: 0,
             state: state(self.state.unwrap_or(0))?,
             params: params.into(),
-            domains: distributions.share(domains),
+            domains,
             values: values.iter().map(|value| value.0).collect(),
             reports,
             vector_reports: BTreeMap::new(),

@@ -7,7 +7,7 @@ mod lock;
 mod number;
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use mlp_core::{Direction, StoreError};
@@ -20,6 +20,8 @@ use lock::FileLock;
 
 /// How every line of ours begins, the first one among them.
 const FIRST: &[u8] = br#"{"op_code":"#;
+/// How much of the file is read at a time, in bytes.
+const BUFFER: usize = 1 << 16;
 /// How many damaged lines a journal remembers.
 const MAX_DAMAGE: usize = 1_000;
 
@@ -159,12 +161,18 @@ impl Inner {
         if length == self.offset {
             return Ok(());
         }
-        let mut bytes = Vec::with_capacity((length - self.offset) as usize);
         self.file.seek(SeekFrom::Start(self.offset)).map_err(StoreError::backend)?;
-        let mut unread = (&self.file).take(length - self.offset);
-        unread.read_to_end(&mut bytes).map_err(StoreError::backend)?;
-        let complete = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        for line in bytes[..complete].split_inclusive(|&byte| byte == b'\n') {
+        let file = self.file.try_clone().map_err(StoreError::backend)?;
+        let mut unread = BufReader::with_capacity(BUFFER, file.take(length - self.offset));
+        let mut buffer = Vec::new();
+        loop {
+            buffer.clear();
+            unread.read_until(b'\n', &mut buffer).map_err(StoreError::backend)?;
+            let line = buffer.as_slice();
+            if !line.ends_with(b"\n") {
+                return Ok(()); // The end, or a line that is being written.
+            }
+            self.offset += line.len() as u64;
             self.lines += 1;
             let outcome = match checksum::is_whole(line) {
                 true => line::apply(line, &mut self.ledger, &mut self.distributions),
@@ -178,8 +186,6 @@ impl Inner {
                 }
             }
         }
-        self.offset += complete as u64;
-        Ok(())
     }
 
     /// Whether what is there belongs to a journal: one good line, or the beginning of a first one.

@@ -1,4 +1,5 @@
 use std::fs;
+use std::sync::Arc;
 
 use super::*;
 use crate::trial::TrialState;
@@ -215,4 +216,57 @@ fn every_flipped_bit_is_found_or_changes_nothing() {
             assert_eq!(journal.changes(study, 0).unwrap().trials, expected, "bit {bit}");
         }
     }
+}
+
+#[test]
+fn distributions_that_repeat_are_recognised_only_where_they_are_the_trials_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let field = |low: u32| {
+        format!(
+            r#""distributions":{{"x":"{{\"name\": \"FloatDistribution\", \"attributes\": {{\"step\": null, \"low\": {low}.0, \"high\": 9.0, \"log\": false}}}}"}}"#
+        )
+    };
+    let trial = |rest: &str| {
+        format!(
+            "{{\"op_code\":4,\"worker_id\":\"w\",\"study_id\":0,\"datetime_start\":null,{rest}}}\n"
+        )
+    };
+    let x = r#""params":{"x":5.0}"#;
+    let (one, two) = (field(1), field(2));
+    let mut text =
+        "{\"op_code\":0,\"worker_id\":\"w\",\"study_name\":\"s\",\"directions\":[1]}\n".to_owned();
+    for rest in [
+        format!("{one},{x}"),
+        format!("{one},{x}"),
+        format!("{two},{x}"),
+        format!("{two},{x},\"user_attrs\":{{{one}}}"),
+        // An attribute of that name, before the field itself and instead of it.
+        format!("\"user_attrs\":{{{one},\"a\":1}},{two},{x}"),
+        format!("\"user_attrs\":{{{one},\"a\":1}}"),
+        format!("{x},{one}"),
+        // Not the same text to its end, and twice.
+        format!("{},{x}", one.replace("false}}\"", "false}}\",\"y\":\"\"")),
+        format!("{one},{two},{x}"),
+    ] {
+        text.push_str(&trial(&rest));
+    }
+    fs::write(&path, &text).unwrap();
+    let journal = Journal::open(&path).unwrap();
+    let trials = journal.changes(StudyId(0), 0).unwrap().trials;
+    let lows: Vec<Option<f64>> = trials
+        .iter()
+        .map(|trial| match trial.domains.get("x") {
+            Some(mlp_core::Domain::Float { low, .. }) => Some(*low),
+            _ => None,
+        })
+        .collect();
+    let damaged = trials.iter().filter(|trial| trial.state == TrialState::Failed).count();
+    assert_eq!((journal.damaged_lines(), damaged), (2, 2), "{:?}", journal.damage());
+    let known = [1.0, 1.0, 2.0, 2.0, 2.0].map(Some).into_iter().chain([None, Some(1.0)]);
+    assert_eq!(lows[..7], known.collect::<Vec<_>>());
+    assert!(Arc::ptr_eq(&trials[0].domains, &trials[1].domains));
+    let nested = serde_json::from_str::<serde_json::Value>(&format!("{{{one}}}")).unwrap();
+    assert_eq!(trials[3].attributes["distributions"], nested["distributions"]);
+    assert_eq!(trials[5].attributes["a"], 1);
 }
