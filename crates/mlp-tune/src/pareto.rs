@@ -2,6 +2,18 @@
 
 use std::cmp::Ordering;
 
+use mlp_core::Direction;
+
+/// The values of several objectives as losses.
+pub(crate) fn losses(directions: &[Direction], values: &[f64]) -> Vec<f64> {
+    let loss = |(direction, value): (&Direction, &f64)| match direction {
+        // Zero has one sign only, so that orders agree with comparisons.
+        Direction::Minimize => value + 0.0,
+        Direction::Maximize => 0.0 - value,
+    };
+    directions.iter().zip(values).map(loss).collect()
+}
+
 /// Whether `one` is at least as good as `other` everywhere, and better somewhere.
 pub(crate) fn dominates(one: &[f64], other: &[f64]) -> bool {
     let mut better = false;
@@ -101,6 +113,16 @@ mod tests {
                 (0..120).map(|_| (0..objectives).map(|_| value(&mut stream)).collect()).collect();
             assert_eq!(front_numbers(&losses), slow_front_numbers(&losses), "{objectives}");
         }
+    }
+
+    #[test]
+    fn losses_turn_what_is_maximised_and_zeros_of_either_sign_are_equal() {
+        let directions = [Direction::Minimize, Direction::Maximize];
+        let results = [[-0.0, 1.0], [0.0, 3.0], [2.0, 2.0], [2.0, 2.0], [3.0, 1.0]];
+        let losses = results.map(|values| losses(&directions, &values));
+        assert_eq!(losses[2], [2.0, -2.0]);
+        assert_eq!(front_numbers(&losses), [1, 0, 1, 1, 2]);
+        assert!(dominates(&losses[1], &losses[0]) && !dominates(&losses[2], &losses[3]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use mlp_core::Direction;
 
-use crate::order;
+use crate::pareto::{front_numbers, losses};
 
 /// How many of the rivals are better: by their value, or with several objectives by the front they belong to, as in multi-objective asynchronous
 /// successive halving (Schmucker et al. 2021). A rival that has not as many values does not compete.
@@ -22,8 +22,8 @@ pub(super) fn fronts(
     own: &[f64],
 ) -> (usize, Vec<usize>) {
     let rivals = rivals.iter().map(Vec::as_slice).filter(|rival| rival.len() == own.len());
-    let all: Vec<&[f64]> = rivals.chain([own]).collect();
-    let mut fronts = order::fronts(directions, &all);
+    let all: Vec<_> = rivals.chain([own]).map(|values| losses(directions, values)).collect();
+    let mut fronts = front_numbers(&all);
     let own = fronts.pop().unwrap_or_default();
     (own, fronts)
 }

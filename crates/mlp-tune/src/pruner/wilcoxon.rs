@@ -8,6 +8,7 @@ use mlp_stats::{Alternative, wilcoxon_signed_rank};
 use super::{Decision, PruneRequest, Pruner, Verdict};
 use crate::error::TuneError;
 use crate::order;
+use crate::pareto::{front_numbers, losses};
 use crate::trial::TrialRecord;
 
 /// Stops a trial whose reports are worse than those of the best complete trial at the same steps, by Wilcoxon's signed-rank test (Optuna 5.0).
@@ -112,8 +113,9 @@ fn bests<'a>(request: &PruneRequest<'a>) -> Vec<&'a TrialRecord> {
         let best = direction.best(complete.iter().map(|trial| order::score(trial)));
         return best.map(|(place, _)| complete[place]).into_iter().collect();
     }
-    let values: Vec<&[f64]> = complete.iter().map(|trial| trial.values.as_slice()).collect();
-    let fronts = order::fronts(request.history.directions(), &values);
+    let directions = request.history.directions();
+    let values: Vec<_> = complete.iter().map(|trial| losses(directions, &trial.values)).collect();
+    let fronts = front_numbers(&values);
     complete.into_iter().zip(fronts).filter(|(_, front)| *front == 0).map(|(t, _)| t).collect()
 }
 

@@ -7,6 +7,7 @@ use mlp_core::Direction;
 
 use super::learned::{Learned, News};
 use crate::history::History;
+use crate::pareto;
 use crate::trial::{TrialRecord, TrialState};
 
 /// The complete trials of each generation. Which trials a generation consists of is a matter of the history alone: the first `size` of
@@ -75,6 +76,5 @@ impl Generations {
 
 /// The values of a trial as losses.
 pub(super) fn losses(trial: &TrialRecord, directions: &[Direction]) -> Vec<f64> {
-    let sign = |direction: &Direction| if *direction == Direction::Minimize { 1.0 } else { -1.0 };
-    directions.iter().zip(&trial.values).map(|(direction, value)| sign(direction) * value).collect()
+    pareto::losses(directions, &trial.values)
 }

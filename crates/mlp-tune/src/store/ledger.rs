@@ -23,6 +23,7 @@ pub(crate) struct Ledger {
 struct StudyState {
     name: String,
     directions: Vec<Direction>,
+    attributes: BTreeMap<String, Value>,
     trials: Vec<Arc<TrialRecord>>,
     /// Global ids by number.
     ids: Vec<u64>,
@@ -52,9 +53,14 @@ impl Ledger {
     }
 
     pub(crate) fn add_study(&mut self, name: String, directions: Vec<Direction>) -> StudyId {
-        let study =
-            StudyState { name, directions, trials: Vec::new(), ids: Vec::new(), log: Vec::new() };
-        self.studies.push(Some(study));
+        self.studies.push(Some(StudyState {
+            name,
+            directions,
+            attributes: BTreeMap::new(),
+            trials: Vec::new(),
+            ids: Vec::new(),
+            log: Vec::new(),
+        }));
         StudyId(self.studies.len() as u64 - 1)
     }
 
@@ -91,6 +97,20 @@ impl Ledger {
             .get_mut(id.0 as usize)
             .and_then(Option::as_mut)
             .ok_or_else(|| StoreError::not_found("study", id.0))
+    }
+
+    pub(crate) fn attributes(&self, id: StudyId) -> Result<&BTreeMap<String, Value>, StoreError> {
+        Ok(&self.study(id)?.attributes)
+    }
+
+    pub(crate) fn set_attribute(
+        &mut self,
+        id: StudyId,
+        name: String,
+        value: Value,
+    ) -> Result<(), StoreError> {
+        self.study_mut(id)?.attributes.insert(name, value);
+        Ok(())
     }
 
     pub(crate) fn next_number(&self, id: StudyId) -> Result<u64, StoreError> {

@@ -1,7 +1,10 @@
 //! Studies in memory: the reference backend.
 
+use std::collections::BTreeMap;
+
 use mlp_core::{Direction, StoreError};
 use parking_lot::Mutex;
+use serde_json::Value;
 
 use super::ledger::Ledger;
 use super::{Changes, StudyId, StudyStore, TrialDraft, TrialEvent};
@@ -29,6 +32,14 @@ impl StudyStore for MemoryStore {
 
     fn studies(&self) -> Result<Vec<(StudyId, String, Vec<Direction>)>, StoreError> {
         Ok(self.0.lock().studies())
+    }
+
+    fn set_attribute(&self, study: StudyId, name: &str, value: &Value) -> Result<(), StoreError> {
+        self.0.lock().set_attribute(study, name.to_owned(), value.clone())
+    }
+
+    fn attributes(&self, study: StudyId) -> Result<BTreeMap<String, Value>, StoreError> {
+        self.0.lock().attributes(study).cloned()
     }
 
     fn create_trial(

@@ -117,6 +117,7 @@ pub struct Changes {
 /// # Contract
 ///
 /// * Opening a study that is there returns it; opening it with other directions is a conflict.
+/// * An attribute of a study keeps the value it got last, and is that study's alone.
 /// * The numbers of a study's trials are 0, 1, 2, … without gaps. [`create_trial`](Self::create_trial) with a number that is not the next
 ///   one is a conflict and writes nothing: whoever lost the race reads the changes and tries again.
 /// * A finished trial never changes: every event on it is a conflict. A trial that is not waiting cannot be claimed.
@@ -137,6 +138,18 @@ pub trait StudyStore: Debug + Send + Sync {
     /// # Errors
     /// If the store cannot be read.
     fn studies(&self) -> Result<Vec<(StudyId, String, Vec<Direction>)>, StoreError>;
+
+    /// Attaches something of the user's to a study, or replaces it; durable when it returns.
+    ///
+    /// # Errors
+    /// Not found if there is no such study; or if the store cannot be written.
+    fn set_attribute(&self, study: StudyId, name: &str, value: &Value) -> Result<(), StoreError>;
+
+    /// What the user attached to a study, by name.
+    ///
+    /// # Errors
+    /// Not found if there is no such study; or if the store cannot be read.
+    fn attributes(&self, study: StudyId) -> Result<BTreeMap<String, Value>, StoreError>;
 
     /// Writes the next trial, provided that its number is the next one.
     ///

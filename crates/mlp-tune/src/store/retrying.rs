@@ -1,8 +1,10 @@
 //! A store that waits for another one that is busy.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mlp_core::{Direction, StoreError};
+use serde_json::Value;
 
 use super::{Changes, StudyId, StudyStore, TrialDraft, TrialEvent};
 
@@ -40,6 +42,14 @@ impl<S: StudyStore> StudyStore for RetryingStore<S> {
 
     fn studies(&self) -> Result<Vec<(StudyId, String, Vec<Direction>)>, StoreError> {
         self.retry(S::studies)
+    }
+
+    fn set_attribute(&self, study: StudyId, name: &str, value: &Value) -> Result<(), StoreError> {
+        self.retry(|store| store.set_attribute(study, name, value))
+    }
+
+    fn attributes(&self, study: StudyId) -> Result<BTreeMap<String, Value>, StoreError> {
+        self.retry(|store| store.attributes(study))
     }
 
     fn create_trial(
@@ -87,6 +97,14 @@ mod tests {
 
         fn studies(&self) -> Result<Vec<(StudyId, String, Vec<Direction>)>, StoreError> {
             self.wait()?.studies()
+        }
+
+        fn set_attribute(&self, s: StudyId, name: &str, value: &Value) -> Result<(), StoreError> {
+            self.wait()?.set_attribute(s, name, value)
+        }
+
+        fn attributes(&self, study: StudyId) -> Result<BTreeMap<String, Value>, StoreError> {
+            self.wait()?.attributes(study)
         }
 
         fn create_trial(&self, s: StudyId, n: u64, draft: &TrialDraft) -> Result<(), StoreError> {

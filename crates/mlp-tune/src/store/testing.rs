@@ -10,6 +10,7 @@ type Check = fn(&dyn StudyStore);
 
 const CHECKS: &[(&str, Check)] = &[
     ("a_study_opens_again_with_its_directions_only", a_study_opens_again_with_its_directions_only),
+    ("attributes_of_a_study_are_its_own", attributes_of_a_study_are_its_own),
     ("numbers_have_no_gaps", numbers_have_no_gaps),
     ("a_finished_trial_never_changes", a_finished_trial_never_changes),
     ("a_waiting_trial_is_claimed_once", a_waiting_trial_is_claimed_once),
@@ -71,6 +72,28 @@ fn a_study_opens_again_with_its_directions_only(store: &dyn StudyStore) {
     assert_ne!(other.expect("opens"), first);
     let names: Vec<_> = store.studies().expect("reads").into_iter().map(|s| s.1).collect();
     assert_eq!(names, ["study", "other"]);
+}
+
+fn attributes_of_a_study_are_its_own(store: &dyn StudyStore) {
+    let study = open(store);
+    let other = store.open_study("other", MINIMIZE).expect("opens");
+    assert!(store.attributes(study).expect("reads").is_empty());
+    let data = json!({"rows": 1e-300, "\"ü\"": [null, true, "x\n"]});
+    for (study, name, value) in [(study, "data", json!(1)), (other, "data", json!("theirs"))] {
+        store.set_attribute(study, name, &value).expect("attaches");
+    }
+    store.set_attribute(study, "data", &data).expect("replaces");
+    store.set_attribute(study, "a \"name\"", &json!(-0.1)).expect("attaches");
+    let own = store.attributes(study).expect("reads");
+    let known = [("data".to_owned(), data), ("a \"name\"".to_owned(), json!(-0.1))];
+    assert_eq!(own, known.into());
+    assert_eq!(store.attributes(other).expect("reads")["data"], "theirs");
+    let missing = StudyId(u64::MAX);
+    let is_missing = |outcome: Result<(), StoreError>| {
+        assert!(matches!(outcome, Err(StoreError::NotFound { .. })), "{outcome:?}");
+    };
+    is_missing(store.set_attribute(missing, "data", &json!(1)));
+    is_missing(store.attributes(missing).map(drop));
 }
 
 fn numbers_have_no_gaps(store: &dyn StudyStore) {

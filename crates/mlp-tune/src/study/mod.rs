@@ -18,6 +18,7 @@ pub use insight::{HistoryPoint, SlicePoint, TrialTable};
 pub use optimize::Summary;
 pub use trial::Trial;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use serde_json::Value;
 use crate::budget::Stopper;
 use crate::error::TuneError;
 use crate::observer::TrialObserver;
+use crate::pareto::{front_numbers, losses};
 use crate::pruner::{NoPruner, Pruner};
 use crate::store::StudyStore;
 use crate::trial::TrialRecord;
@@ -204,14 +206,43 @@ impl Study {
     /// If the store cannot be read.
     pub fn pareto_front(&self) -> Result<Vec<Arc<TrialRecord>>, TuneError> {
         let trials = self.trials()?;
-        let candidates: Vec<_> =
-            trials.iter().filter(|trial| crate::order::score(trial).is_some()).collect();
-        let dominated = |trial: &TrialRecord| {
-            candidates.iter().any(|other| {
-                crate::order::dominates(&self.directions, &other.values, &trial.values)
-            })
-        };
-        Ok(candidates.iter().filter(|trial| !dominated(trial)).map(|t| Arc::clone(t)).collect())
+        let may_win = |trial: &&Arc<TrialRecord>| crate::order::score(trial).is_some();
+        let candidates: Vec<_> = trials.iter().filter(may_win).collect();
+        let losses: Vec<_> =
+            candidates.iter().map(|trial| losses(&self.directions, &trial.values)).collect();
+        let fronts = candidates.into_iter().zip(front_numbers(&losses));
+        Ok(fronts.filter(|(_, front)| *front == 0).map(|(trial, _)| Arc::clone(trial)).collect())
+    }
+
+    /// Attaches a note of one's own to the study, or replaces the one of that name. Whoever opens the study sees it: Python's
+    /// `study.user_attrs` on a [journal](Self::with_journal), for one.
+    ///
+    /// ```
+    /// use mlp_core::{Dimension, Direction, SearchSpace};
+    /// use mlp_tune::Study;
+    ///
+    /// let space = SearchSpace::new([Dimension::float("x", -5.0, 5.0)])?;
+    /// let study = Study::new(space, Direction::Minimize);
+    /// study.set_attribute("dataset", "wine, 2026-11")?;
+    /// study.set_attribute("folds", 5)?;
+    /// assert_eq!(study.attributes()?["folds"], 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn set_attribute(&self, name: &str, value: impl Into<Value>) -> Result<(), TuneError> {
+        let id = self.sync(&mut self.state.lock())?;
+        Ok(self.store.set_attribute(id, name, &value.into())?)
+    }
+
+    /// What was [attached](Self::set_attribute) to the study, by name.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn attributes(&self) -> Result<BTreeMap<String, Value>, TuneError> {
+        let id = self.sync(&mut self.state.lock())?;
+        Ok(self.store.attributes(id)?)
     }
 
     /// Puts parameters into the queue: the next trial tries them, before the sampler is asked. Parameters that are not given are left to the

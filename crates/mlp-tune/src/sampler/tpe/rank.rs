@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use mlp_core::Direction;
 
 use crate::hypervolume::select_by_volume;
-use crate::pareto::front_numbers;
+use crate::pareto::{self, front_numbers};
 use crate::trial::{TrialRecord, TrialState};
 
 /// How good a trial is: the smaller, the better. Complete and feasible ones by their loss, then pruned ones, the farther they came the better,
@@ -58,11 +58,8 @@ pub(super) fn ranks(trials: &[&TrialRecord], directions: &[Direction], good: usi
     let complete: Vec<usize> = (0..trials.len())
         .filter(|&k| ranks[k].class == 0 && trials[k].values.len() == directions.len())
         .collect();
-    let losses = |&k: &usize| -> Vec<f64> {
-        let values = directions.iter().zip(&trials[k].values);
-        values.map(|(direction, value)| loss(*direction, *value)).collect()
-    };
-    let losses: Vec<Vec<f64>> = complete.iter().map(losses).collect();
+    let losses: Vec<Vec<f64>> =
+        complete.iter().map(|&k| pareto::losses(directions, &trials[k].values)).collect();
     let fronts = front_numbers(&losses);
     for (&k, &front) in complete.iter().zip(&fronts) {
         ranks[k].first = front as f64;

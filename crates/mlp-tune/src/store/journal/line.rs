@@ -57,6 +57,15 @@ pub(super) fn create_study(name: &str, directions: &[Direction]) -> String {
     format!("{},\"study_name\":{},\"directions\":{directions:?}}}\n", start(0), text(name))
 }
 
+pub(super) fn study_attribute(study: StudyId, name: &str, value: &Value) -> String {
+    format!("{},\"study_id\":{},\"user_attr\":{}}}\n", start(2), study.0, attribute(name, value))
+}
+
+/// An object with one member.
+fn attribute(name: &str, value: &Value) -> String {
+    format!("{{{}:{value}}}", text(name))
+}
+
 pub(super) fn create_trial(
     study: StudyId,
     id: u64,
@@ -95,7 +104,6 @@ pub(super) fn event(trial: u64, event: &TrialEvent) -> Result<String, StoreError
     let line = |operation, rest: String| {
         Ok(format!("{},\"trial_id\":{trial},{rest}}}\n", start(operation)))
     };
-    let attribute = |name: &str, value: &Value| format!("{{{}:{value}}}", text(name));
     match event {
         TrialEvent::Param { name, domain, value } => {
             let internal = number::write(distribution::internal(name, domain, value)?);
@@ -299,7 +307,8 @@ impl Line<'_> {
                 ledger.delete_study(self.study()?);
                 Ok(())
             }
-            2 | 3 | 10 => Ok(()), // attributes of studies, and Rustuna's hint to forget trials
+            2 => self.study_attributes(ledger),
+            3 | 10 => Ok(()), // what samplers attach to studies, and Rustuna's hint to forget trials
             4 => self.create_trial(text, domains, ledger, distributions),
             5..=9 => self.event(ledger, distributions),
             other => Err(format!("there is no operation {other}")),
@@ -318,6 +327,15 @@ impl Line<'_> {
                 |code: &u8| if *code == 2 { Direction::Maximize } else { Direction::Minimize };
             let codes = self.directions.ok_or_else(missing("directions"))?;
             ledger.add_study(name.into_owned(), codes.iter().map(direction).collect());
+        }
+        Ok(())
+    }
+
+    fn study_attributes(self, ledger: &mut Ledger) -> Result<(), String> {
+        let study = self.study()?;
+        for (name, value) in self.user_attr.ok_or_else(missing("user_attr"))? {
+            // Optuna passes over those of a study that was deleted.
+            let _ = ledger.set_attribute(study, name, value);
         }
         Ok(())
     }

@@ -6,12 +6,14 @@ mod line;
 mod lock;
 mod number;
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use mlp_core::{Direction, StoreError};
 use parking_lot::Mutex;
+use serde_json::Value;
 
 use super::ledger::Ledger;
 use super::{Changes, StudyId, StudyStore, TrialDraft, TrialEvent};
@@ -269,6 +271,19 @@ impl StudyStore for Journal {
         let mut inner = self.inner.lock();
         inner.catch_up()?;
         Ok(inner.ledger.studies())
+    }
+
+    fn set_attribute(&self, study: StudyId, name: &str, value: &Value) -> Result<(), StoreError> {
+        self.write(Durability::Synced, |inner| {
+            inner.ledger.attributes(study)?;
+            Ok((Some(line::study_attribute(study, name, value)), ()))
+        })
+    }
+
+    fn attributes(&self, study: StudyId) -> Result<BTreeMap<String, Value>, StoreError> {
+        let mut inner = self.inner.lock();
+        inner.catch_up()?;
+        inner.ledger.attributes(study).cloned()
     }
 
     fn create_trial(

@@ -270,3 +270,29 @@ fn distributions_that_repeat_are_recognised_only_where_they_are_the_trials_own()
     assert_eq!(trials[3].attributes["distributions"], nested["distributions"]);
     assert_eq!(trials[5].attributes["a"], 1);
 }
+
+#[test]
+fn attributes_of_a_study_are_optunas() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    // As `study.set_user_attr` of Optuna 5.0 writes it; then one of a study that is not there, which Optuna passes over.
+    let lines = concat!(
+        r#"{"op_code":0,"worker_id":"w","study_name":"s","directions":[1]}"#,
+        "\n",
+        r#"{"op_code":2,"worker_id":"w","study_id":0,"user_attr":{"best_so_far":[0.5,null]}}"#,
+        "\n",
+        r#"{"op_code":2,"worker_id":"w","study_id":7,"user_attr":{"a":1}}"#,
+        "\n",
+    );
+    fs::write(&path, lines).unwrap();
+    let journal = Journal::open(&path).unwrap();
+    let study = journal.open_study("s", &[Direction::Minimize]).unwrap();
+    journal.set_attribute(study, "data", &"wine".into()).unwrap();
+    let again = Journal::open(&path).unwrap();
+    assert_eq!(again.damage(), []);
+    let attributes = again.attributes(study).unwrap();
+    assert_eq!(attributes["best_so_far"], serde_json::json!([0.5, null]));
+    assert_eq!(attributes["data"], "wine");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.lines().last().unwrap().contains(r#""study_id":0,"user_attr":{"data":"wine"}"#));
+}
