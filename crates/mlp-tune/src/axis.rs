@@ -61,10 +61,14 @@ impl Axis {
         self.encode(&self.decode(place)).unwrap_or(place)
     }
 
-    /// The width of a cell as a share of the range, where all have the same.
-    pub(crate) fn even_cell(&self) -> Option<f64> {
-        let step = self.step.filter(|_| !self.log)?;
-        Some(step / self.range())
+    /// The borders to the cells below and above the one around a share of the range, as shares; none where there is no such cell.
+    pub(crate) fn borders(&self, share: f64) -> (Option<f64>, Option<f64>) {
+        let place = self.settle(self.low + share * self.range());
+        let Some((low, high)) = self.cell(place) else { return (None, None) };
+        let share = |place: f64| Some((place - self.low) / self.range());
+        // The outermost borders are the ends of the range, up to rounding.
+        let inside = |share: &f64| *share > 1e-12 && *share < 1.0 - 1e-12;
+        (share(low).filter(inside), share(high).filter(inside))
     }
 
     /// The places of the cell around a grid value, for a place that [`encode`](Self::encode) returned.
@@ -170,6 +174,22 @@ mod tests {
                 assert!((again - value.as_float().unwrap()).abs() < 1e-9);
             }
         }
+    }
+
+    #[test]
+    fn the_cells_of_integers_border_halfway_between_them_on_either_scale() {
+        let borders =
+            |dimension: Dimension, share| Axis::of(&dimension.domain).unwrap().borders(share);
+        let (low, high) = borders(Dimension::int("n", 0, 9), 0.55);
+        assert!((low.unwrap() - 0.5).abs() < 1e-12 && (high.unwrap() - 0.6).abs() < 1e-12);
+        assert_eq!(borders(Dimension::int("n", 0, 9), 0.05).0, None);
+        assert_eq!(borders(Dimension::log_int("n", 1, 4), 0.99).1, None);
+        let (low, high) = borders(Dimension::log_int("n", 1, 4), 0.6);
+        // Between 1.5 and 2.5 on the logarithms of 0.5 to 4.5.
+        assert!((low.unwrap() - 3_f64.ln() / 9_f64.ln()).abs() < 1e-12);
+        assert!((high.unwrap() - 5_f64.ln() / 9_f64.ln()).abs() < 1e-12);
+        assert_eq!(borders(Dimension::float("x", 0.0, 1.0), 0.5), (None, None));
+        assert_eq!(borders(Dimension::stepped_float("x", 0.0, 0.1, 0.2), 0.5), (None, None));
     }
 
     #[test]

@@ -213,6 +213,24 @@ fn cma_es_moves_integers_to_their_optimum() {
 }
 
 #[test]
+fn cma_es_moves_integers_on_a_logarithmic_scale_to_their_optimum() {
+    let dimensions = (0..3).map(|i| Dimension::log_int(format!("n{i}"), 1, 1_000));
+    let space = SearchSpace::new(dimensions.chain([Dimension::float("x", -1.0, 1.0)])).unwrap();
+    // The small ones have the widest cells.
+    let loss = |params: &Params| -> f64 {
+        let values = params.iter().filter_map(|(_, value)| value.as_float());
+        let losses = values.enumerate().map(|(k, value)| match k {
+            0..3 => (value / [1.0, 2.0, 40.0][k]).log2().powi(2),
+            _ => 100.0 * (value - 0.1).powi(2),
+        });
+        losses.sum()
+    };
+    let best = median_best("cma", &space, 500, loss);
+    assert!(best < 1e-3, "{best}");
+    assert!(median_best("random", &space, 500, loss) > 0.1);
+}
+
+#[test]
 fn a_gaussian_process_needs_few_trials() {
     let dimensions = [Dimension::float("x", -5.0, 10.0), Dimension::float("y", 0.0, 15.0)];
     let space = SearchSpace::new(dimensions).unwrap();

@@ -63,8 +63,8 @@ impl CmaEsSettings {
     }
 }
 
-/// CMA-ES (Hansen 2016, with negative weights), for numbers that interact and some hundreds of trials or more. Integers and steps keep moving by
-/// the margin of Hamano et al. 2022.
+/// CMA-ES (Hansen 2016, with negative weights), for numbers that interact and some hundreds of trials or more. Integers and steps, on a logarithmic
+/// scale too, keep moving by the margin of Hamano et al. 2022.
 ///
 /// It follows the numbers that are always active; choices and what depends on them are [`TpeSampler`]'s, and so is all of a space with no such
 /// number. A generation is the first of its trials that are complete; trials that fail are replaced, infeasible ones rank last. One
@@ -115,14 +115,13 @@ impl CmaEsSampler {
         let numbers = Self::numbers(&self.space);
         let least = 4 + (3.0 * (numbers.len() as f64).ln()).floor() as usize;
         let population = self.settings.population.unwrap_or(least) << restarts.min(10);
-        // Linear steps only: on a logarithmic scale cells have no one width.
-        let cells = numbers.iter().map(|(_, axis)| axis.even_cell()).collect();
+        let grids = numbers.iter().map(|(_, axis)| axis.step.map(|_| *axis)).collect();
         let mut stream = random::stream(seed, u64::MAX - restarts);
         let mean = numbers.iter().map(|_| match restarts {
             0 => 0.5,
             _ => random::uniform(&mut stream),
         });
-        let strategy = Strategy::new(mean.collect(), self.settings.sigma, population, cells);
+        let strategy = Strategy::new(mean.collect(), self.settings.sigma, population, grids);
         State { strategy, restarts }
     }
 

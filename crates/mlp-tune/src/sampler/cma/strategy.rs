@@ -4,6 +4,7 @@ use mlp_core::random::{self, ChaCha8Rng};
 use mlp_stats::normal_quantile;
 
 use super::margin::hold_margin;
+use crate::axis::Axis;
 use crate::linalg::{Matrix, dot};
 
 /// The state of a run, with the names of Hansen 2016 (*The CMA Evolution Strategy: A Tutorial*, arXiv 1604.00772).
@@ -27,8 +28,8 @@ pub(super) struct Strategy {
     path_c: Vec<f64>,
     /// By how much each coordinate is stretched so that integers keep moving (Hamano et al. 2022).
     pub(super) stretch: Vec<f64>,
-    /// The width of a grid cell by coordinate; none on a continuum.
-    pub(super) cells: Vec<Option<f64>>,
+    /// The axis behind each coordinate that has steps; none on a continuum.
+    pub(super) grids: Vec<Option<Axis>>,
     generation: u32,
     /// The best loss of each generation, for the end of a run.
     bests: Vec<f64>,
@@ -36,7 +37,7 @@ pub(super) struct Strategy {
 
 impl Strategy {
     /// A run on [0, 1] in each coordinate.
-    pub(super) fn new(mean: Vec<f64>, sigma: f64, lambda: usize, cells: Vec<Option<f64>>) -> Self {
+    pub(super) fn new(mean: Vec<f64>, sigma: f64, lambda: usize, grids: Vec<Option<Axis>>) -> Self {
         let n = mean.len() as f64;
         let half = (lambda as f64 + 1.0) / 2.0;
         let raw: Vec<f64> = (1..=lambda).map(|rank| half.ln() - (rank as f64).ln()).collect();
@@ -75,7 +76,7 @@ impl Strategy {
             path_c: vec![0.0; size],
             stretch: vec![1.0; size],
             mean,
-            cells,
+            grids,
             generation: 0,
             bests: Vec::new(),
         }
