@@ -201,7 +201,10 @@ impl Mixture {
         let bar = finish(first, sums[first]) - ROUNDING;
         let mut open: Vec<usize> = (0..points.len()).filter(|&place| place != first).collect();
         for tile in rest {
-            open.retain(|&place| !(left(place, &sums[place]) < bar));
+            open.retain(|&place| {
+                let has_lost = left(place, &sums[place]) < bar;
+                !has_lost
+            });
             for &place in &open {
                 self.add_tile(&tile, &points[place], &mut sums[place]);
             }
