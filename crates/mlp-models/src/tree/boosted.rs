@@ -64,8 +64,8 @@ impl FittedBoosting {
         self.nodes.split_counts(self.signature.n_features())
     }
 
-    /// One tree as indented rules, for people; empty if there is no such tree. A leaf tells what it adds to the prediction, or to the score of
-    /// a class.
+    /// One tree as indented rules, for people, which say where a missing value goes; empty if there is no such tree. A leaf tells what it adds to
+    /// the prediction, or to the score of a class.
     #[must_use]
     pub fn rules(&self, tree: usize) -> String {
         let output = match (self.signature.classes(), &self.present[..]) {

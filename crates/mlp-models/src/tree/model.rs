@@ -88,7 +88,7 @@ impl FittedTrees {
         self.nodes.split_counts(self.signature.n_features())
     }
 
-    /// One tree as indented rules, for people; empty if there is no such tree.
+    /// One tree as indented rules, for people, which say where a missing value goes; empty if there is no such tree.
     #[must_use]
     pub fn rules(&self, tree: usize) -> String {
         self.nodes.rules(tree, self.signature.features(), self.signature.outputs())

@@ -258,14 +258,16 @@ impl Nodes {
         while let Some((number, depth, condition)) = open.pop() {
             let indent = "  ".repeat(depth);
             match self.step(number) {
-                Step::Split { feature, threshold, left, .. } => {
+                Step::Split { feature, threshold, missing_right, left } => {
                     let name = &features[feature];
+                    let [or_left, or_right] =
+                        if missing_right { ["", " or missing"] } else { [" or missing", ""] };
                     if !condition.is_empty() {
                         text += &format!("{indent}{condition}:\n");
                     }
                     let depth = depth + usize::from(!condition.is_empty());
-                    open.push((left + 1, depth, format!("{name} > {threshold}")));
-                    open.push((left, depth, format!("{name} <= {threshold}")));
+                    open.push((left + 1, depth, format!("{name} > {threshold}{or_right}")));
+                    open.push((left, depth, format!("{name} <= {threshold}{or_left}")));
                 }
                 Step::Leaf { slot } => {
                     let named = outputs.iter().zip(self.values(slot));

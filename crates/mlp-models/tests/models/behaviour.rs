@@ -291,7 +291,10 @@ fn a_tree_can_be_read_as_rules() {
     let target = Target::Classes { labels: &[0, 0, 1], names: &classes };
     let samples = Samples::new(features.view(), &names, target).unwrap();
     let rules = DecisionTree::default().fit_tree(samples).unwrap().rules(0);
-    assert_eq!(rules, "age <= 5: no 1.0000, yes 0.0000\nage > 5: no 0.0000, yes 1.0000\n");
+    assert_eq!(
+        rules,
+        "age <= 5 or missing: no 1.0000, yes 0.0000\nage > 5: no 0.0000, yes 1.0000\n"
+    );
 }
 
 #[test]

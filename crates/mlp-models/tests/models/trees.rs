@@ -275,6 +275,7 @@ fn a_boosted_tree_can_be_read_as_rules() {
     let samples = Samples::new(features.view(), &names, target).unwrap();
     let boosting = GradientBoosting::default().with_rounds(1).with_min_leaf(1);
     let rules = boosting.fit_boosting(samples, 0).unwrap().rules(0);
-    let (below, above) = ("age <= 5: score of yes -0.2000", "age > 5: score of yes 0.2000");
+    let (below, above) =
+        ("age <= 5 or missing: score of yes -0.2000", "age > 5: score of yes 0.2000");
     assert_eq!(rules, format!("{below}\n{above}\n"));
 }
