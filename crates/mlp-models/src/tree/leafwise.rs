@@ -92,13 +92,14 @@ struct Place {
 struct Leaf {
     place: Place,
     sum: Sum,
+    /// Empty where rows are few.
     histogram: Vec<Sum>,
     cut: Option<Cut>,
 }
 
-/// What lies up to each bin of a feature, and what a cut behind it gains. Columns, and no branch on an empty bin, let the compiler take several bins
-/// at once; an empty bin gains what the one before it does, so it is never the first best.
+/// What lies up to each bin of a feature that has rows, and what a cut behind it gains. Columns let the compiler take several bins at once.
 struct Scan {
+    bin: [u8; MOST_BINS],
     gradient: [f64; MOST_BINS],
     hessian: [f64; MOST_BINS],
     rows: [f64; MOST_BINS],
@@ -111,17 +112,33 @@ const MOST_BINS: usize = 256;
 impl Scan {
     fn new() -> Self {
         let zeros = [0.0; MOST_BINS];
-        Self { gradient: zeros, hessian: zeros, rows: zeros, gain: zeros, len: 0 }
+        Self {
+            bin: [0; MOST_BINS],
+            gradient: zeros,
+            hessian: zeros,
+            rows: zeros,
+            gain: zeros,
+            len: 0,
+        }
     }
 
-    fn fill(&mut self, bins: &[Sum], start: Sum) {
-        self.len = bins.len().min(MOST_BINS);
-        let mut sum = start;
-        let columns = self.gradient.iter_mut().zip(&mut self.hessian).zip(&mut self.rows);
-        for (&bin, ((gradient, hessian), rows)) in bins.iter().zip(columns) {
+    /// Takes the sums of some bins, whose numbers ascend.
+    fn fill<'a>(&mut self, bins: impl Iterator<Item = (u8, &'a Sum)>, start: Sum) {
+        let (mut sum, mut at) = (start, 0);
+        for (number, &bin) in bins {
             sum = sum.plus(bin);
-            (*gradient, *hessian, *rows) = (sum.gradient, sum.hessian, f64::from(sum.rows));
+            self.bin[at] = number;
+            (self.gradient[at], self.hessian[at]) = (sum.gradient, sum.hessian);
+            self.rows[at] = f64::from(sum.rows);
+            // Without a branch: the next one overwrites an empty bin.
+            at += usize::from(bin.rows > 0);
         }
+        self.len = at;
+    }
+
+    fn up_to(&self, at: usize) -> Sum {
+        let rows = self.rows[at] as u32;
+        Sum { gradient: self.gradient[at], hessian: self.hessian[at], rows }
     }
 
     /// Both sides' scores under one division, less the score before.
@@ -141,24 +158,23 @@ impl Scan {
 
     fn gains_by(&mut self, whole: Sum, min_leaf: usize, gain: impl Fn(Sum, Sum) -> f64) {
         for at in 0..self.len {
-            let (gradient, hessian) = (self.gradient[at], self.hessian[at]);
-            let left = Sum { gradient, hessian, rows: self.rows[at] as u32 };
+            let left = self.up_to(at);
             let right = whole.minus(left);
             let allowed = left.rows as usize >= min_leaf && right.rows as usize >= min_leaf;
             self.gain[at] = if allowed { gain(left, right) } else { f64::NEG_INFINITY };
         }
     }
 
-    /// The first bin of the highest gain above `least`.
+    /// The first place of the highest gain above `least`.
     fn best(&self, least: f64) -> Option<(usize, f64)> {
         let mut best = None;
         let mut most = least;
-        for (bin, &gain) in self.gain[..self.len].iter().enumerate() {
+        for (at, &gain) in self.gain[..self.len].iter().enumerate() {
             if gain > most {
-                (best, most) = (Some(bin), gain);
+                (best, most) = (Some(at), gain);
             }
         }
-        best.map(|bin| (bin, most))
+        best.map(|at| (at, most))
     }
 }
 
@@ -223,7 +239,7 @@ impl<'a> LeafGrower<'a> {
         let node = nodes.root(sum.hessian);
         let histogram = self.histogram(0, end, slopes);
         let root = Place { node, start: 0, end, depth: 0, bounds: Bounds::NONE };
-        let mut leaves = vec![self.leaf(root, sum, histogram)];
+        let mut leaves = vec![self.leaf(root, sum, histogram, slopes)];
         while leaves.len() < self.rules.max_leaves {
             let gain = |leaf: &Leaf| leaf.cut.map(|cut| cut.gain);
             let best = mlp_core::Direction::Maximize.best(leaves.iter().map(gain));
@@ -276,6 +292,11 @@ impl<'a> LeafGrower<'a> {
             let leaf = |place, sum| Leaf { place, sum, histogram: Vec::new(), cut: None };
             return [leaf(left_place, cut.left), leaf(right_place, cut.right)];
         }
+        if self.are_few((middle - start).max(end - middle)) {
+            self.pool.push(whole);
+            let mut leaf = |place, sum| self.leaf(place, sum, Vec::new(), slopes);
+            return [leaf(left_place, cut.left), leaf(right_place, cut.right)];
+        }
         // Only the smaller side is counted; the larger one is the rest.
         let left_is_smaller = middle - start <= end - middle;
         let (from, to) = if left_is_smaller { (start, middle) } else { (middle, end) };
@@ -284,13 +305,26 @@ impl<'a> LeafGrower<'a> {
             *rest = rest.minus(*part);
         }
         let (left, right) = if left_is_smaller { (smaller, whole) } else { (whole, smaller) };
-        [self.leaf(left_place, cut.left, left), self.leaf(right_place, cut.right, right)]
+        [
+            self.leaf(left_place, cut.left, left, slopes),
+            self.leaf(right_place, cut.right, right, slopes),
+        ]
     }
 
-    fn leaf(&self, place: Place, sum: Sum, histogram: Vec<Sum>) -> Leaf {
+    /// Whether so few rows fill so few of the bins that a histogram of all of them costs more than counting feature by feature.
+    fn are_few(&self, rows: usize) -> bool {
+        2 * rows * self.table.n_features() <= self.offsets[self.table.n_features()]
+    }
+
+    /// A leaf, and where to cut it: by its histogram, or by its rows if that is empty.
+    fn leaf(&mut self, place: Place, sum: Sum, histogram: Vec<Sum>, slopes: &[Slope]) -> Leaf {
         let large = (place.end - place.start) / 2 >= self.rules.min_leaf;
         let may_split = place.depth < self.rules.max_depth && large;
-        let cut = if may_split { self.best_cut(&histogram, sum, place.bounds) } else { None };
+        let cut = match (may_split, histogram.is_empty()) {
+            (false, _) => None,
+            (true, false) => self.cut_by_histogram(&histogram, sum, place.bounds),
+            (true, true) => self.cut_by_rows(&place, sum, slopes),
+        };
         Leaf { place, sum, histogram, cut }
     }
 
@@ -350,50 +384,40 @@ impl<'a> LeafGrower<'a> {
         }
     }
 
-    /// The cut that gains most; the first of equally good ones.
-    fn best_cut(&self, histogram: &[Sum], whole: Sum, bounds: Bounds) -> Option<Cut> {
-        let l2 = self.rules.l2;
-        let free = self.trends.is_empty();
-        let before =
-            if free { whole.score(l2) } else { whole.score_at(self.value(whole, bounds), l2) };
-        let mut scan = Scan::new();
-        let mut most = self.rules.min_gain.max(1e-12);
-        let mut best = None;
+    fn cut_by_histogram(&self, histogram: &[Sum], whole: Sum, bounds: Bounds) -> Option<Cut> {
+        let mut search = Search::new(self, whole, bounds);
         for &feature in &self.features {
             let bins = &histogram[self.offsets[feature]..self.offsets[feature + 1]];
-            let Some((&missing, bins)) = bins.split_last() else { continue };
-            let sides: &[bool] = if missing.rows > 0 { &[true, false] } else { &[true] };
-            for &missing_right in sides {
-                scan.fill(bins, if missing_right { Sum::default() } else { missing });
-                if free {
-                    scan.gains(whole, before, &self.rules);
-                } else {
-                    scan.gains_by(whole, self.rules.min_leaf, |left, right| {
-                        let score = self.bounded_score(feature, left, right, bounds);
-                        score.map_or(f64::NEG_INFINITY, |score| score - before)
-                    });
-                }
-                if let Some((bin, gain)) = scan.best(most) {
-                    most = gain;
-                    best = Some((feature, bin, missing_right));
-                }
+            if let Some((&missing, bins)) = bins.split_last() {
+                search.look(feature, || (0..=u8::MAX).zip(bins), missing);
             }
         }
-        let (feature, last_left, missing_right) = best?;
-        let bins = &histogram[self.offsets[feature]..self.offsets[feature + 1]];
-        let (&missing, bins) = bins.split_last()?;
-        let start = if missing_right { Sum::default() } else { missing };
-        let left = bins[..=last_left].iter().fold(start, |sum, &bin| sum.plus(bin));
-        let right = whole.minus(left);
-        Some(Cut {
-            gain: most,
-            feature,
-            last_left,
-            next: (last_left + 1..bins.len()).find(|&next| bins[next].rows > 0),
-            missing_right: if missing.rows > 0 { missing_right } else { right.rows > left.rows },
-            left,
-            right,
-        })
+        search.best
+    }
+
+    /// The same feature by feature, looking at no bin without rows.
+    fn cut_by_rows(&self, place: &Place, whole: Sum, slopes: &[Slope]) -> Option<Cut> {
+        let rows = &self.rows[place.start..place.end];
+        let mut search = Search::new(self, whole, place.bounds);
+        let mut bins = [Sum::default(); MOST_BINS];
+        for &feature in &self.features {
+            let column = self.table.column(feature);
+            let mut filled = Filled::default();
+            for &row in rows {
+                let code = column[row as usize];
+                bins[usize::from(code)].add(slopes[row as usize]);
+                filled.add(code);
+            }
+            let n_bins = self.table.edges[feature].len();
+            let missing = bins[n_bins];
+            let values = || {
+                let numbers = filled.numbers().filter(|&number| usize::from(number) < n_bins);
+                numbers.map(|number| (number, &bins[usize::from(number)]))
+            };
+            search.look(feature, values, missing);
+            filled.numbers().for_each(|number| bins[usize::from(number)] = Sum::default());
+        }
+        search.best
     }
 
     /// What both sides take off the loss with values within the bounds; none if they go against the trend.
@@ -422,6 +446,86 @@ impl<'a> LeafGrower<'a> {
         }
         rows[left..].copy_from_slice(&self.set_aside);
         left
+    }
+}
+
+/// Which bins have rows, as bits.
+#[derive(Default)]
+struct Filled([u64; MOST_BINS / 64]);
+
+impl Filled {
+    fn add(&mut self, bin: u8) {
+        self.0[usize::from(bin / 64)] |= 1 << (bin % 64);
+    }
+
+    /// In ascending order.
+    fn numbers(&self) -> impl Iterator<Item = u8> {
+        (0..).step_by(64).zip(self.0).flat_map(|(first, mut bits)| {
+            std::iter::from_fn(move || {
+                let lowest = (bits != 0).then(|| bits.trailing_zeros() as u8)?;
+                bits &= bits - 1;
+                Some(first + lowest)
+            })
+        })
+    }
+}
+
+/// The search for the cut of a leaf that gains most; the first of equally good ones.
+struct Search<'a> {
+    grower: &'a LeafGrower<'a>,
+    whole: Sum,
+    bounds: Bounds,
+    before: f64,
+    scan: Scan,
+    best: Option<Cut>,
+}
+
+impl<'a> Search<'a> {
+    fn new(grower: &'a LeafGrower<'a>, whole: Sum, bounds: Bounds) -> Self {
+        let l2 = grower.rules.l2;
+        let before = if grower.trends.is_empty() {
+            whole.score(l2)
+        } else {
+            whole.score_at(grower.value(whole, bounds), l2)
+        };
+        Self { grower, whole, bounds, before, scan: Scan::new(), best: None }
+    }
+
+    /// Looks at a feature, given its bins as often as they are asked for, and what lies in none of them.
+    fn look<'b, I>(&mut self, feature: usize, bins: impl Fn() -> I, missing: Sum)
+    where
+        I: Iterator<Item = (u8, &'b Sum)>,
+    {
+        let (grower, whole, scan) = (self.grower, self.whole, &mut self.scan);
+        let sides: &[bool] = if missing.rows > 0 { &[true, false] } else { &[true] };
+        for &missing_right in sides {
+            scan.fill(bins(), if missing_right { Sum::default() } else { missing });
+            if grower.trends.is_empty() {
+                scan.gains(whole, self.before, &grower.rules);
+            } else {
+                scan.gains_by(whole, grower.rules.min_leaf, |left, right| {
+                    let score = grower.bounded_score(feature, left, right, self.bounds);
+                    score.map_or(f64::NEG_INFINITY, |score| score - self.before)
+                });
+            }
+            let least = self.best.map_or(grower.rules.min_gain.max(1e-12), |best| best.gain);
+            let Some((at, gain)) = scan.best(least) else { continue };
+            let left = scan.up_to(at);
+            let right = whole.minus(left);
+            self.best = Some(Cut {
+                gain,
+                feature,
+                last_left: scan.bin[at].into(),
+                next: scan.bin[..scan.len].get(at + 1).map(|&next| next.into()),
+                missing_right: if missing.rows > 0 {
+                    missing_right
+                } else {
+                    right.rows > left.rows
+                },
+                left,
+                right,
+            });
+        }
     }
 }
 
