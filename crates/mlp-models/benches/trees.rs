@@ -61,6 +61,25 @@ fn fitting(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Large enough that starting threads costs nothing: the second thread is to be worth 1.7 times one.
+fn threads(criterion: &mut Criterion) {
+    let data = Data::new(50_000);
+    let mut group = criterion.benchmark_group("fit_50000x20_threads");
+    group.sample_size(10);
+    for threads in [1, 2] {
+        let forest = RandomForest::default().with_trees(20).with_threads(threads);
+        let boosting = GradientBoosting::default().with_rounds(20).with_threads(threads);
+        let estimators: [(&str, Box<dyn Estimator>); 2] =
+            [("forest", Box::new(forest)), ("boosting", Box::new(boosting))];
+        for (name, estimator) in estimators {
+            group.bench_function(format!("{name}_{threads}"), |bencher| {
+                bencher.iter(|| estimator.fit(data.samples(), 1).expect("a model"));
+            });
+        }
+    }
+    group.finish();
+}
+
 fn predicting(criterion: &mut Criterion) {
     let data = Data::new(10_000);
     let models = [
@@ -104,5 +123,5 @@ fn explaining(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, fitting, predicting, explaining);
+criterion_group!(benches, fitting, threads, predicting, explaining);
 criterion_main!(benches);
