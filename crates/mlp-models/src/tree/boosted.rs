@@ -37,7 +37,7 @@ impl FittedBoosting {
         let total: f64 = gains.iter().sum();
         let share = |&gain: &f64| if total > 0.0 { gain / total } else { 0.0 };
         let importances = gains.iter().map(share).collect();
-        Self { signature, present, base, nodes, importances, losses }
+        Self { signature, present, base, nodes: nodes.finish(), importances, losses }
     }
 
     /// How many trees there are.

@@ -8,6 +8,7 @@
 mod bins;
 mod evidence;
 mod nodes;
+mod ranked;
 mod trend;
 mod walk;
 

@@ -50,7 +50,7 @@ impl FittedTrees {
         let total: f64 = gains.iter().sum();
         let share = |gain: f64| if total > 0.0 { gain / total } else { 0.0 };
         let importances = gains.into_iter().map(share).collect();
-        Self { signature, nodes, importances }
+        Self { signature, nodes: nodes.finish(), importances }
     }
 
     /// How many trees there are.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ranked::Ranked;
+
 /// A place in a tree, of 16 bytes. A leaf points to itself, so that a walk may take more steps than a tree is deep.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Node {
@@ -56,6 +58,8 @@ pub(crate) struct Nodes {
     pub(super) roots: Vec<u32>,
     answers: Vec<f64>,
     width: usize,
+    /// The same nodes for many rows at once, once the trees are finished.
+    pub(super) ranked: Option<Ranked>,
 }
 
 /// A split or a leaf.
@@ -179,6 +183,13 @@ impl Nodes {
         }
     }
 
+    /// Arranges trees that nothing is added to any more, and prepares them for many rows at once.
+    pub(crate) fn finish(mut self) -> Self {
+        self.arrange();
+        self.ranked = Ranked::new(&self.nodes);
+        self
+    }
+
     fn is_leaf(&self, number: usize) -> bool {
         self.nodes[number].left as usize == number
     }
@@ -205,6 +216,11 @@ impl Nodes {
 
     pub(crate) fn cover(&self, node: usize) -> f64 {
         self.cover[node]
+    }
+
+    #[inline(always)]
+    pub(super) fn answer_of(&self, leaf: u32) -> &[f64] {
+        self.values(self.nodes[leaf as usize].slot())
     }
 
     pub(crate) fn values(&self, slot: usize) -> &[f64] {
@@ -241,6 +257,7 @@ impl Nodes {
             + size_of_val(&self.cover[..])
             + size_of_val(&self.roots[..])
             + size_of_val(&self.answers[..])
+            + self.ranked.as_ref().map_or(0, Ranked::bytes)
     }
 
     /// Whether all features are below `n_features` and answers have `width` numbers.
@@ -338,6 +355,9 @@ impl TryFrom<NodesBody> for Nodes {
             body.feature.into_iter().zip(body.threshold).zip(body.left).enumerate()
         {
             let child = left as usize;
+            if threshold.is_nan() {
+                return Err("a threshold is not a number");
+            }
             if child == 0 {
                 if body.slot[number] as usize >= slots {
                     return Err("a leaf's answer does not exist");
@@ -362,14 +382,14 @@ impl TryFrom<NodesBody> for Nodes {
         if has_parent.contains(&false) {
             return Err("a node belongs to no tree");
         }
-        let mut nodes = Self {
+        let nodes = Self {
             nodes,
             cover: body.cover,
             roots: body.roots,
             answers: body.answers,
             width: body.width,
+            ranked: None,
         };
-        nodes.arrange();
-        Ok(nodes)
+        Ok(nodes.finish())
     }
 }

@@ -140,7 +140,6 @@ impl<'a> Boost<'a> {
             nodes.truncate(watch.best_round * n_scores);
             (gains, losses) = (watch.best_gains, watch.losses);
         }
-        nodes.arrange();
         let signature = Goal::of(data)?.signature(data);
         Ok(FittedBoosting::new(signature, (self.present, self.base), nodes, &gains, losses))
     }

@@ -1,20 +1,29 @@
 //! From rows to leaves: many walks at once.
 //!
 //! A walk waits for memory at each step, so eight go side by side: of one row through eight trees, or of eight rows through one tree. Answers are
-//! added in the order of the trees either way, so a row gets the same bits alone and in a batch.
+//! added in the order of the trees either way, so a row gets the same bits alone and in a batch. Where rows are many, they
+//! [walk by the ranks of their values](super::ranked).
 
 use mlp_core::Scratch;
 use ndarray::ArrayView2;
 
 use super::nodes::{Node, Nodes};
+use super::ranked::RankedRows;
 
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
 /// Rows that go through one tree before the next: their values and the tree's nodes fit into the cache.
 const BLOCK: usize = 256;
 
 /// From this many rows on, rows go side by side instead of trees.
 const SOME_ROWS: usize = 5;
+
+/// From this many rows on, it pays to rank their values first.
+const MANY_ROWS: usize = 512;
+
+/// How many values are ranked at a time: trees are larger than their ranks, so each tree should come from memory once for as many rows as the second
+/// cache holds.
+const MANY_VALUES: usize = 1 << 18;
 
 impl Nodes {
     /// The leaf of a row in one tree.
@@ -23,7 +32,7 @@ impl Nodes {
         loop {
             let next = step::<true>(&self.nodes, at, |feature| row[feature]);
             if next == at {
-                return self.values(self.nodes[at as usize].slot());
+                return self.answer_of(at);
             }
             at = next;
         }
@@ -40,11 +49,14 @@ impl Nodes {
         mut write: impl FnMut(usize, &mut [f64]),
     ) {
         let (n_rows, n_features) = rows.dim();
-        let block = BLOCK.min(n_rows);
+        let ranked = self.ranked.as_ref().filter(|_| n_rows >= MANY_ROWS);
+        let mut ranked = ranked.map(|ranked| RankedRows::new(self, ranked));
+        let most = if ranked.is_some() { MANY_VALUES / n_features.max(1) } else { BLOCK };
+        let block = most.max(BLOCK).min(n_rows).max(1);
         let mut copy = scratch.take(if rows.is_standard_layout() { 0 } else { block * n_features });
         let mut sums = scratch.take(block * n_sums);
-        for first in (0..n_rows).step_by(BLOCK) {
-            let n = BLOCK.min(n_rows - first);
+        for first in (0..n_rows).step_by(block) {
+            let n = block.min(n_rows - first);
             let sums = &mut sums[..n * n_sums];
             sums.fill(0.0);
             if !base.is_empty() {
@@ -57,7 +69,10 @@ impl Nodes {
                 copy.iter_mut().zip(cells).for_each(|(copy, cell)| *copy = *cell);
                 &copy[..n * n_features]
             };
-            self.add(cells, n_features, sums, n_sums);
+            match &mut ranked {
+                Some(ranked) => ranked.add(cells, n_features, sums, n_sums),
+                None => self.add(cells, n_features, sums, n_sums),
+            }
             let each = sums.chunks_exact_mut(n_sums).enumerate();
             each.for_each(|(row, sums)| write(first + row, sums));
         }
@@ -127,8 +142,8 @@ impl Nodes {
     }
 
     #[inline(always)]
-    fn add_answer(&self, leaf: u32, sums: &mut [f64]) {
-        let values = self.values(self.nodes[leaf as usize].slot());
+    pub(super) fn add_answer(&self, leaf: u32, sums: &mut [f64]) {
+        let values = self.answer_of(leaf);
         sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     }
 }

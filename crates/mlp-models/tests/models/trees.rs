@@ -279,3 +279,37 @@ fn a_boosted_tree_can_be_read_as_rules() {
         ("age <= 5 or missing: score of yes -0.2000", "age > 5: score of yes 0.2000");
     assert_eq!(rules, format!("{below}\n{above}\n"));
 }
+
+/// Rows enough that they are ranked, with values at the thresholds' sides and, if wanted, missing ones.
+fn many_rows(data: &Data, with_missing: bool) -> Array2<f64> {
+    let (n, columns) = data.features.dim();
+    Array2::from_shape_fn((1_300, columns), |(row, column)| {
+        let is_missing = with_missing && (row * 7 + column * 3) % 5 == 0;
+        let shift = (row / n) as f64 * 0.01;
+        if is_missing { f64::NAN } else { data.features[[row % n, column]] + shift }
+    })
+}
+
+#[test]
+fn many_rows_at_once_get_the_same_bits_as_each_alone() {
+    let (classes, numbers) = (Data::load("wine"), Data::load("friedman1"));
+    let estimators: [(&Data, Box<dyn Estimator>); 4] = [
+        (&classes, Box::new(RandomForest::default().with_trees(20))),
+        (&numbers, Box::new(RandomForest::default().with_trees(20))),
+        (&classes, Box::new(GradientBoosting::default().with_rounds(20).with_min_leaf(2))),
+        (&numbers, Box::new(GradientBoosting::default().with_rounds(20).with_min_leaf(2))),
+    ];
+    for (data, estimator) in estimators {
+        let model = estimator.fit(data.samples(), 3).unwrap();
+        for with_missing in [false, true] {
+            let rows = many_rows(data, with_missing);
+            let together = model.predict(rows.view()).unwrap();
+            // The same rows in another layout.
+            let turned = rows.t().as_standard_layout().into_owned().reversed_axes();
+            assert_eq!(model.predict(turned.view()).unwrap(), together);
+            for (row, expected) in rows.rows().into_iter().zip(together.rows()) {
+                assert_eq!(model.predict_row(&row.to_vec()).unwrap(), expected.to_vec());
+            }
+        }
+    }
+}
