@@ -4,7 +4,7 @@ use mlp_core::{Complexity, FittedModel, Model, ModelError, SaveError, Saved, Scr
 use ndarray::{ArrayView2, ArrayViewMut1, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-use super::problem::{normalise, sigmoid};
+use super::link::{normalise, sigmoid};
 use crate::persist::{Plain, save};
 use crate::solve::row_dot;
 use crate::support::check_finite;

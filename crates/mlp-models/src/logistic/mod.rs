@@ -1,6 +1,8 @@
 //! Logistic regression for two classes and more.
 
 mod fitted;
+mod link;
+mod newton;
 mod path;
 mod problem;
 mod proximal;
@@ -13,9 +15,9 @@ use mlp_core::{
 use serde::{Deserialize, Serialize};
 
 pub use fitted::FittedLogistic;
+pub(crate) use link::{normalise, sigmoid};
 use path::LogisticElimination;
 use problem::Problem;
-pub(crate) use problem::{normalise, sigmoid};
 
 use crate::support::{check_two_classes, weights};
 

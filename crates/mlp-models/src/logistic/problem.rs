@@ -1,23 +1,11 @@
-//! What a logistic regression minimises, and Newton's method for it.
+//! What a logistic regression minimises, its slope and its curvature.
 
-use mlp_core::FitError;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, s};
 
+use super::link::{normalise, softmax_loss};
 use crate::simd::{add_rows, four_dots};
-use crate::solve::{dot, solve};
-
-/// The expected decrease, relative to the objective, from which on quasi-Newton steps are cheaper than Newton's.
-const NEAR: f64 = 0.01;
-
-/// The expected decrease, relative to the objective, below which the objective itself tells nothing any more.
-const FLAT: f64 = 1e-10;
-
-/// After a step of at most this expected decrease, relative to the objective, the curvature is as good as the same.
-const SAME_CURVATURE: f64 = 1e-6;
-
-/// Every so-many-th row gives the place to start from where rows are many.
-const THINNING: usize = 8;
+use crate::solve::dot;
 
 /// How many rows are weighted at a time.
 const BLOCK: usize = 256;
@@ -26,12 +14,12 @@ const BLOCK: usize = 256;
 #[derive(Debug)]
 pub(super) struct Problem {
     /// The features and a column of ones (`n_rows × width`), row by row.
-    rows: Vec<f64>,
-    width: usize,
-    labels: Vec<usize>,
-    weights: Vec<f64>,
-    functions: usize,
-    penalty: f64,
+    pub(super) rows: Vec<f64>,
+    pub(super) width: usize,
+    pub(super) labels: Vec<usize>,
+    pub(super) weights: Vec<f64>,
+    pub(super) functions: usize,
+    pub(super) penalty: f64,
 }
 
 impl Problem {
@@ -79,95 +67,6 @@ impl Problem {
         }
         self.rows.truncate(to);
         self.width -= columns.len();
-    }
-
-    /// Newton's method to the minimum, exact to rounding: from 0 or, where rows are many, from near the minimum of every eighth row.
-    pub(super) fn solve(&self, max_iterations: usize) -> Result<Vec<f64>, FitError> {
-        let from =
-            self.thinned().and_then(|few| few.newton(few.start(), max_iterations, false).ok());
-        let from = from.map_or_else(|| self.start(), |(near, _)| near);
-        Ok(self.newton(from, max_iterations, true)?.0)
-    }
-
-    fn start(&self) -> Vec<f64> {
-        vec![0.0; self.size()]
-    }
-
-    /// Every so-many-th row, with a penalty that weighs as much among them; none if they would be few or lack a class.
-    fn thinned(&self) -> Option<Self> {
-        if self.labels.len() < 40 * THINNING.max(self.size()) {
-            return None;
-        }
-        let labels: Vec<usize> = self.labels.iter().copied().step_by(THINNING).collect();
-        let classes = self.functions.max(2);
-        let has_rows = |class: usize| labels.iter().filter(|label| **label == class).count() > 5;
-        (0..classes).all(has_rows).then(|| Self {
-            rows: self.rows.chunks_exact(self.width).step_by(THINNING).flatten().copied().collect(),
-            weights: self.weights.iter().copied().step_by(THINNING).collect(),
-            penalty: self.penalty / THINNING as f64,
-            labels,
-            ..*self
-        })
-    }
-
-    /// Newton's method, with step halving while the objective tells progress, then with full steps until their size stops to shrink; or, if it
-    /// need not be exact, until the minimum is near. Also gives the curvature of the last steps: near the minimum it hardly changes, and is kept.
-    pub(super) fn newton(
-        &self,
-        from: Vec<f64>,
-        max_iterations: usize,
-        is_exact: bool,
-    ) -> Result<(Vec<f64>, Array2<f64>), FitError> {
-        let mut solution = from;
-        let mut probabilities = vec![0.0; self.labels.len() * self.functions];
-        let mut objective = self.evaluate(&solution, &mut probabilities);
-        let mut curvature: Option<Array2<f64>> = None;
-        let mut last_decrease = f64::INFINITY;
-        for _ in 0..max_iterations {
-            let gradient = self.gradient_at(&solution, &probabilities);
-            let is_old = curvature.is_some();
-            let hessian = curvature.take().unwrap_or_else(|| self.hessian_at(&probabilities));
-            let step = solve(hessian.clone(), gradient.clone());
-            let decrease = dot(&step, &gradient);
-            let scale = 1.0 + objective.abs();
-            // Below this the objective is flat to rounding, and only the expected decrease still tells progress.
-            if decrease <= FLAT * scale {
-                solution.iter_mut().zip(&step).for_each(|(value, step)| *value -= step);
-                let rests = decrease >= 0.25 * last_decrease;
-                if !is_exact || decrease <= 1e-26 || (rests && !is_old) {
-                    return Ok((solution, hessian));
-                }
-                last_decrease = decrease;
-                curvature = (!rests).then_some(hessian);
-                self.evaluate(&solution, &mut probabilities);
-                continue;
-            }
-            let next = self.descend(&solution, &step, objective, &mut probabilities);
-            (solution, objective) =
-                next.ok_or(FitError::NotConverged { iterations: max_iterations })?;
-            if !is_exact && decrease <= NEAR * scale {
-                return Ok((solution, hessian));
-            }
-            curvature = (decrease <= SAME_CURVATURE * scale).then_some(hessian);
-        }
-        Err(FitError::NotConverged { iterations: max_iterations })
-    }
-
-    /// The first of the full step, half of it, a quarter, … that does not increase the objective; none if that is below rounding.
-    fn descend(
-        &self,
-        from: &[f64],
-        step: &[f64],
-        objective: f64,
-        probabilities: &mut [f64],
-    ) -> Option<(Vec<f64>, f64)> {
-        (0..40).find_map(|halving| {
-            let length = 0.5_f64.powi(halving);
-            let next: Vec<f64> =
-                from.iter().zip(step).map(|(value, step)| value - length * step).collect();
-            let value = self.evaluate(&next, probabilities);
-            (value <= objective).then_some((next, value))
-        })
     }
 
     /// The objective; the probabilities (`n_rows × functions`) are left for what is asked next.
@@ -309,40 +208,4 @@ fn add_product(left: &[f64], right: &[f64], width: usize, to: &mut Array2<f64>) 
         (Ok(left), Ok(right)) => general_mat_mul(1.0, &left.t(), &right, 1.0, to),
         _ => unreachable!("both matrices have as many numbers as the shape says"),
     }
-}
-
-/// Turns the scores of a row into probabilities, and gives minus the log-probability of its class. The largest score is taken row by row: one far row
-/// changes nothing for the others.
-fn softmax_loss(scores: &mut [f64], label: usize) -> f64 {
-    let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let own = scores[label] - top;
-    let mut total = 0.0;
-    for score in scores.iter_mut() {
-        *score = (*score - top).exp();
-        total += *score;
-    }
-    scores.iter_mut().for_each(|score| *score /= total);
-    total.ln() - own
-}
-
-/// Turns scores into probabilities: of class 1 if there is one score, else of each class.
-pub(crate) fn normalise(scores: &mut [f64]) {
-    if let [score] = scores {
-        *score = sigmoid(*score);
-        return;
-    }
-    let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut total = 0.0;
-    for score in scores.iter_mut() {
-        *score = (*score - top).exp();
-        total += *score;
-    }
-    scores.iter_mut().for_each(|score| *score /= total);
-}
-
-/// `1 / (1 + exp(−score))`, taking the exponential of a negative number only; without a branch, which would be mispredicted half the time.
-pub(crate) fn sigmoid(score: f64) -> f64 {
-    let small = (-score.abs()).exp();
-    let part = if score >= 0.0 { 1.0 } else { small };
-    part / (1.0 + small)
 }

@@ -138,10 +138,9 @@ impl<'a> RankedRows<'a> {
                 moved = 0;
                 for (at, start) in at.iter_mut().zip(starts) {
                     // Two steps for each time that somebody looks whether all have arrived.
-                    let to = self.step::<WITH_MISSING>(*at, ranks, start);
-                    let to = self.step::<WITH_MISSING>(to, ranks, start);
-                    moved |= *at ^ to;
-                    *at = to;
+                    let halfway = self.step::<WITH_MISSING>(*at, ranks, start);
+                    *at = self.step::<WITH_MISSING>(halfway, ranks, start);
+                    moved |= *at ^ halfway;
                 }
             }
             for (leaf, sums) in at.into_iter().zip(sums.chunks_mut(n_sums)) {
