@@ -5,6 +5,7 @@ usage: tune_journal.py PATH TRIALS_EXPECTED [continue]
 
 import math
 import sys
+import warnings
 
 import optuna
 from optuna.storages import JournalStorage
@@ -12,6 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 path, expected = sys.argv[1], int(sys.argv[2])
+# A range that is read as another one is an error.
+warnings.filterwarnings("error", message="The distribution is specified by")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 storage = JournalStorage(JournalFileBackend(path))
 study = optuna.load_study(study_name="journal", storage=storage)
@@ -27,8 +30,10 @@ def check(trials: int) -> None:
         assert isinstance(trial.params["width"], int) and 16 <= trial.params["width"] <= 1024
         assert trial.params["activation"] in ("relu", "tanh", "gelu")
         assert trial.intermediate_values == {0: math.inf}
+        assert trial.distributions["dropout"].high == 0.9, trial.distributions["dropout"]
         x, rate, width = (trial.params[name] for name in ("x", "rate", "width"))
         score = (x - 2) ** 2 + (math.log10(rate) + 3) ** 2 + abs(math.log2(width) - 7)
+        score += trial.params["dropout"]
         score += 0.0 if trial.params["activation"] == "gelu" else 0.5
         assert math.isclose(trial.value, score, rel_tol=1e-12, abs_tol=1e-12), (trial.value, score)
 
@@ -38,8 +43,9 @@ def objective(trial: optuna.Trial) -> float:
     rate = trial.suggest_float("rate", 1e-5, 1.0, log=True)
     width = trial.suggest_int("width", 16, 1024, log=True)
     penalty = 0.0 if trial.suggest_categorical("activation", ["relu", "tanh", "gelu"]) == "gelu" else 0.5
+    dropout = trial.suggest_float("dropout", 0.0, 0.9, step=0.3)
     trial.report(math.inf, 0)
-    return (x - 2) ** 2 + (math.log10(rate) + 3) ** 2 + abs(math.log2(width) - 7) + penalty
+    return (x - 2) ** 2 + (math.log10(rate) + 3) ** 2 + abs(math.log2(width) - 7) + dropout + penalty
 
 
 check(expected)

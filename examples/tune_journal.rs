@@ -37,6 +37,7 @@ fn run(path: &str) -> Result<(), Box<dyn Error>> {
         Dimension::log_float("rate", 1e-5, 1.0),
         Dimension::log_int("width", 16, 1024),
         Dimension::categorical("activation", ["relu", "tanh", "gelu"]),
+        Dimension::stepped_float("dropout", 0.0, 1.0, 0.3),
     ])?;
     let study = Study::new(space, Direction::Minimize)
         .with_name("journal")
@@ -52,6 +53,7 @@ fn run(path: &str) -> Result<(), Box<dyn Error>> {
             Ok((x - 2.0).powi(2)
                 + (rate.log10() + 3.0).powi(2)
                 + (width.log2() - 7.0).abs()
+                + trial.float("dropout")?
                 + penalty)
         },
         Budget::trials(10),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mlp_core::Direction;
 use serde::{Deserialize, Serialize};
 
+use crate::error::TuneError;
 use crate::trial::TrialRecord;
 
 /// Limits of one call of [`Study::optimize`](crate::Study::optimize). Whatever is reached first ends it; without any limit it ends when
@@ -83,6 +84,24 @@ impl Plateau {
             lasted = if flat { lasted + 1 } else { 0 };
         }
         lasted > self.patience
+    }
+}
+
+impl Budget {
+    /// Refuses limits that are no numbers: none would ever be reached, or every one at once.
+    pub(crate) fn check(&self) -> Result<(), TuneError> {
+        let spread = self.plateau.map(|plateau| plateau.spread);
+        let limits = [
+            ("the budget's target", self.target),
+            ("the budget's cost", self.cost),
+            ("the spread of the budget's plateau", spread),
+        ];
+        for (setting, limit) in limits {
+            if let Some(limit) = limit.filter(|limit| limit.is_nan()) {
+                return Err(TuneError::setting(setting, limit, "a number"));
+            }
+        }
+        Ok(())
     }
 }
 

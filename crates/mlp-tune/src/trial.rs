@@ -20,6 +20,8 @@ pub(crate) const COST: &str = "mlp:cost";
 pub(crate) const REUSED: &str = "mlp:reused";
 /// The attribute that says with which data and code a trial ran.
 pub(crate) const INPUTS: &str = "mlp:inputs";
+/// The start of the names of the marks that rungs leave, as Optuna calls them; they hold numbers.
+pub(crate) const RUNG: &str = "completed_rung_";
 /// The start of the names of constraint attributes, as Optuna 5 writes them.
 const CONSTRAINT: &str = "constraints:";
 /// The list of constraints of an Optuna before 5.

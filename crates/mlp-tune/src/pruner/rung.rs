@@ -4,11 +4,11 @@ use mlp_core::exact;
 use serde_json::{Value, json};
 
 use crate::history::History;
-use crate::trial::TrialRecord;
+use crate::trial::{RUNG, TrialRecord};
 
 /// The attribute that says that a trial has reached a rung, as Optuna calls it; it holds the value there, or one per objective.
 pub(super) fn mark(rung: u32) -> String {
-    format!("completed_rung_{rung}")
+    format!("{RUNG}{rung}")
 }
 
 /// The first rung that a trial has not reached.
@@ -16,7 +16,7 @@ pub(super) fn next(trial: &TrialRecord) -> u32 {
     (0..).find(|rung| !trial.system.contains_key(&mark(*rung))).unwrap_or_default()
 }
 
-/// What a mark holds.
+/// What a mark holds. JSON has no infinities: they stand as texts in memory, and as numbers in the file.
 pub(super) fn record(values: &[f64]) -> Value {
     let number = |value: &f64| match value.is_finite() {
         true => json!(value),

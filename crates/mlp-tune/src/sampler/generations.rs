@@ -32,7 +32,7 @@ impl Generations {
         history: &History<'_>,
         size: impl Fn(usize) -> usize,
     ) -> Option<usize> {
-        let News { afresh, ended } = self.learned.news(history);
+        let News { afresh, ended, .. } = self.learned.news(history);
         let mut changed = None;
         if afresh {
             self.members.clear();

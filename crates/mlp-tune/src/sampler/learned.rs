@@ -1,5 +1,7 @@
 //! What a sampler has seen of a history that grows.
 
+use std::sync::Arc;
+
 use crate::history::History;
 use crate::trial::{TrialRecord, TrialState};
 
@@ -9,9 +11,17 @@ pub(crate) struct Learned {
     /// Trials below this number were looked at.
     next: u64,
     /// Those among them that had not ended.
-    open: Vec<u64>,
+    open: Vec<Open>,
     /// One above the highest number that was handed out as ended.
     end: u64,
+}
+
+/// A trial that has not ended.
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    /// As it was handed out as paused. As long as it is kept here, a trial that changes is another one in memory.
+    paused: Option<Arc<TrialRecord>>,
 }
 
 /// What is new in a history.
@@ -21,10 +31,14 @@ pub(crate) struct News<'a> {
     pub(crate) afresh: bool,
     /// The trials that have ended since, in the order of their numbers unless trials ended late.
     pub(crate) ended: Vec<&'a TrialRecord>,
+    /// Trials that were handed out as paused and are so no more, or have come farther.
+    pub(crate) withdrawn: Vec<u64>,
+    /// The trials that a pruner has paused since.
+    pub(crate) paused: Vec<&'a TrialRecord>,
 }
 
 impl Learned {
-    /// What has ended since the last call.
+    /// What has ended, or was paused, since the last call.
     pub(crate) fn news<'a>(&mut self, history: &History<'a>) -> News<'a> {
         let visible = history.trials.len() as u64;
         let visible = history.horizon.map_or(visible, |horizon| visible.min(horizon));
@@ -33,20 +47,41 @@ impl Learned {
         if afresh {
             *self = Self::default();
         }
+        let mut news =
+            News { afresh, ended: Vec::new(), withdrawn: Vec::new(), paused: Vec::new() };
         let looked_at = self.next;
         self.next = visible.max(self.next);
         let candidates = std::mem::take(&mut self.open);
-        let mut ended = Vec::new();
-        for number in candidates.into_iter().chain(looked_at..self.next) {
-            let trial = &*history.trials[number as usize];
+        let new = (looked_at..self.next).map(|number| Open { number, paused: None });
+        for Open { number, paused } in candidates.into_iter().chain(new) {
+            let trial = &history.trials[number as usize];
+            if paused.as_ref().is_some_and(|known| Arc::ptr_eq(known, trial)) {
+                self.open.push(Open { number, paused });
+                continue;
+            }
+            news.withdrawn.extend(paused.map(|_| number));
             if trial.state.is_finished() && number != history.current && number < visible {
                 self.end = self.end.max(number + 1);
-                ended.push(trial);
-            } else {
-                self.open.push(number);
+                news.ended.push(trial);
+                continue;
             }
+            // An ordered study has none: what trials that have not ended have come to is nothing it may look at.
+            let is_paused = history.horizon.is_none() && trial.is_paused();
+            let paused = (is_paused && number != history.current).then(|| Arc::clone(trial));
+            if paused.is_some() {
+                news.paused.push(trial);
+            }
+            self.open.push(Open { number, paused });
         }
-        News { afresh, ended }
+        news
+    }
+
+    /// The trials that run beside the current one, right after [`news`](Self::news), without those that are paused.
+    pub(crate) fn beside<'a>(
+        &self,
+        history: &History<'a>,
+    ) -> impl Iterator<Item = &'a TrialRecord> + use<'a> {
+        self.running_among(history, |open| open.paused.is_none())
     }
 
     /// The trials that run beside the current one, right after [`news`](Self::news).
@@ -54,9 +89,17 @@ impl Learned {
         &self,
         history: &History<'a>,
     ) -> impl Iterator<Item = &'a TrialRecord> + use<'a> {
+        self.running_among(history, |_| true)
+    }
+
+    fn running_among<'a, F: Fn(&Open) -> bool>(
+        &self,
+        history: &History<'a>,
+        counts: F,
+    ) -> impl Iterator<Item = &'a TrialRecord> + use<'a, F> {
         let numbers: Vec<u64> = match history.horizon {
             Some(horizon) => (horizon..history.current).collect(),
-            None => self.open.clone(),
+            None => self.open.iter().filter(|open| counts(open)).map(|open| open.number).collect(),
         };
         let (trials, current) = (history.trials, history.current);
         let ordered = history.horizon.is_some();
@@ -70,8 +113,6 @@ impl Learned {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use mlp_core::Direction;
 
     use super::*;

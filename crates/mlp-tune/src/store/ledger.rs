@@ -173,9 +173,13 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let trial = self.trial(id, number)?;
         let state = trial.state;
-        if let TrialEvent::System { name, value } = event
-            && name == LEASE
-            && epoch(Some(value))
+        let lease = match event {
+            TrialEvent::System { name, value } if name == LEASE => Some(value),
+            TrialEvent::Claim { system, .. } => system.get(LEASE),
+            _ => None,
+        };
+        if lease.is_some()
+            && epoch(lease)
                 != trial.system.get(LEASE).map_or(Some(0), |now| Some(epoch(Some(now))? + 1))
         {
             return Err(StoreError::conflict("trial", number, "somebody else has its lease"));
@@ -208,9 +212,12 @@ impl Ledger {
                 }
                 Arc::make_mut(&mut trial.params).insert(name, value);
             }
-            TrialEvent::Claim { started } => {
+            TrialEvent::Claim { started, system } => {
                 trial.state = TrialState::Running;
                 trial.started = Some(started);
+                if !system.is_empty() {
+                    Arc::make_mut(&mut trial.system).extend(system);
+                }
             }
             TrialEvent::Report { step, values } => {
                 if let (Entry::Vacant(place), Some(first)) =

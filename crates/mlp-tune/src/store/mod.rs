@@ -70,6 +70,8 @@ pub enum TrialEvent {
     Claim {
         /// When.
         started: Timestamp,
+        /// What the study attaches with it, such as the lease.
+        system: BTreeMap<String, Value>,
     },
     /// The objective reported intermediate values. The first report of a step stands.
     Report {
@@ -121,6 +123,7 @@ pub struct Changes {
 /// * The numbers of a study's trials are 0, 1, 2, … without gaps. [`create_trial`](Self::create_trial) with a number that is not the next
 ///   one is a conflict and writes nothing: whoever lost the race reads the changes and tries again.
 /// * A finished trial never changes: every event on it is a conflict. A trial that is not waiting cannot be claimed.
+/// * A claim and the system attributes that come with it are there together or not at all, whenever the process dies.
 /// * The system attribute `mlp:lease` is taken in turns: writing one whose `epoch` is not one above the present one (0 if there is none) is a
 ///   conflict, so that of two workers that take over a trial one wins.
 /// * What returned `Ok` is durable, as far as the backend is: reports and attributes at the latest with the next creation or finish.

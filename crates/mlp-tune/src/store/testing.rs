@@ -14,6 +14,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("numbers_have_no_gaps", numbers_have_no_gaps),
     ("a_finished_trial_never_changes", a_finished_trial_never_changes),
     ("a_waiting_trial_is_claimed_once", a_waiting_trial_is_claimed_once),
+    (
+        "a_claim_brings_its_attributes_or_changes_nothing",
+        a_claim_brings_its_attributes_or_changes_nothing,
+    ),
     ("doubles_come_back_exactly", doubles_come_back_exactly),
     ("the_first_report_of_a_step_stands", the_first_report_of_a_step_stands),
     ("reports_of_several_objectives_come_back", reports_of_several_objectives_come_back),
@@ -44,6 +48,11 @@ fn open(store: &dyn StudyStore) -> StudyId {
 
 fn running() -> TrialDraft {
     TrialDraft::new(TrialState::Running)
+}
+
+fn claim<const N: usize>(system: [(&str, serde_json::Value); N]) -> TrialEvent {
+    let system = system.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    TrialEvent::Claim { started: Timestamp::from_micros(5_000_000), system }
 }
 
 fn finish(values: Vec<f64>) -> TrialEvent {
@@ -124,10 +133,25 @@ fn a_finished_trial_never_changes(store: &dyn StudyStore) {
 fn a_waiting_trial_is_claimed_once(store: &dyn StudyStore) {
     let study = open(store);
     store.create_trial(study, 0, &TrialDraft::new(TrialState::Waiting)).expect("creates");
-    let claim = TrialEvent::Claim { started: Timestamp::from_micros(5_000_000) };
+    let claim = claim([]);
     store.record(study, 0, &claim).expect("claims");
     assert!(is_conflict(store.record(study, 0, &claim)));
     assert_eq!(only(store, study).started, Some(Timestamp::from_micros(5_000_000)));
+}
+
+fn a_claim_brings_its_attributes_or_changes_nothing(store: &dyn StudyStore) {
+    let study = open(store);
+    store.create_trial(study, 0, &TrialDraft::new(TrialState::Waiting)).expect("creates");
+    let lease = |worker: &str, epoch: u64| ("mlp:lease", json!({"worker": worker, "epoch": epoch}));
+    assert!(is_conflict(store.record(study, 0, &claim([lease("late", 1), ("note", json!(1))]))));
+    let before = only(store, study);
+    assert_eq!((before.state, before.system.len()), (TrialState::Waiting, 0));
+    store.record(study, 0, &claim([lease("one", 0), ("note", json!([1, 2]))])).expect("claims");
+    assert!(is_conflict(store.record(study, 0, &claim([lease("two", 1), ("note", json!(3))]))));
+    let trial = only(store, study);
+    assert_eq!(trial.state, TrialState::Running);
+    assert_eq!(trial.system["mlp:lease"]["worker"], "one");
+    assert_eq!(trial.system["note"], json!([1, 2]));
 }
 
 fn doubles_come_back_exactly(store: &dyn StudyStore) {

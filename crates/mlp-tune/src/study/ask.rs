@@ -16,9 +16,9 @@ use crate::store::{StudyId, TrialDraft, TrialEvent};
 use crate::trial::{INPUTS, LEASE, REUSED, TrialRecord, TrialState};
 
 /// The attribute with the parameters of an enqueued trial, as Optuna calls it.
-const FIXED: &str = "fixed_params";
+pub(super) const FIXED: &str = "fixed_params";
 /// The attribute with what is odd about an enqueued trial.
-const WARNINGS: &str = "mlp:warnings";
+pub(super) const WARNINGS: &str = "mlp:warnings";
 /// The attribute with the values proposed for parameters that the trial may choose while it runs.
 pub(super) const SUGGESTED: &str = "mlp:suggested";
 /// How many results in a row one call of `ask` takes over before it gives up.
@@ -118,7 +118,8 @@ impl Study {
                 && let Some(number) = self.adopt(state, study, ended)?
             {
                 self.sync(state)?;
-                let given = Params::clone(&state.trials[number as usize].params);
+                // An enqueued one may have died before its parameters were written.
+                let given = fixed(&state.trials[number as usize], &state.domains);
                 self.complete(state, study, number, &given)?;
                 return Ok(Some(Started::Run(number)));
             }
@@ -170,13 +171,16 @@ impl Study {
     /// Starts the first enqueued trial.
     fn claim(&self, state: &mut State, study: StudyId) -> Result<Option<u64>, TuneError> {
         let Some(&number) = state.waiting.first() else { return Ok(None) };
+        if let Some(waits_for) = self.waits_for(state, number) {
+            return Err(TuneError::TooManyPending { number, waits_for });
+        }
         let now = self.clock.now();
-        if !self.write(study, number, TrialEvent::Claim { started: now })? {
+        let lease = self.next_lease(&state.trials[number as usize], now);
+        let system = [(LEASE.to_owned(), lease)].into();
+        if !self.write(study, number, TrialEvent::Claim { started: now, system })? {
             self.sync(state)?;
             return self.claim(state, study);
         }
-        let value = self.first_lease(now);
-        self.write(study, number, TrialEvent::System { name: LEASE.into(), value })?;
         let fixed = fixed(&state.trials[number as usize], &state.domains);
         self.complete(state, study, number, &fixed)?;
         Ok(Some(number))
@@ -260,7 +264,7 @@ impl Study {
         if self.duplicates == Duplicates::Allow || self.space.dimensions().is_empty() {
             return Ok((self.propose_once(state, number, 0)?, None));
         }
-        state.known.learn(&state.trials);
+        state.known.learn(&self.space, &state.trials);
         let inputs = self.inputs.as_ref();
         let mut last = None;
         for attempt in 0..=MAX_REDRAWS {
@@ -328,14 +332,28 @@ fn fixed(trial: &TrialRecord, domains: &BTreeMap<String, Domain>) -> Params {
     let mut params = Params::clone(&trial.params);
     let given = trial.system.get(FIXED).and_then(Value::as_object);
     for (name, value) in given.into_iter().flatten() {
-        let value: Option<ParamValue> = serde_json::from_value(value.clone()).ok();
-        if let Some((domain, value)) = domains.get(name).zip(value)
-            && let Some(value) = suitable(domain, &value)
-        {
+        if params.get(name).is_some() {
+            continue;
+        }
+        if let Some(value) = domains.get(name).and_then(|domain| typed(domain, value)) {
             params.insert(name.as_str(), value);
         }
     }
     params
+}
+
+/// A value of an enqueued trial in the kind of a domain; none if it is of another kind, or none of the choices.
+pub(super) fn typed(domain: &Domain, value: &Value) -> Option<ParamValue> {
+    let value = match value {
+        Value::Null => ParamValue::from("None"), // as a choice of Optuna's is read
+        value => serde_json::from_value(value.clone()).ok()?,
+    };
+    suitable(domain, &value)
+}
+
+/// What is said of an enqueued value that does not lie in its domain.
+pub(super) fn outside(name: &str, value: &ParamValue) -> String {
+    format!("{name} = {value} is outside of its domain")
 }
 
 /// The value in the kind of the domain, in range or not.
@@ -352,13 +370,16 @@ pub(super) fn enqueue(study: &Study, params: &Params) -> Result<(), TuneError> {
     let (mut fixed, mut warnings) = (serde_json::Map::new(), Vec::new());
     for (name, value) in params.iter() {
         let dimension = study.space.dimensions().iter().find(|d| d.name == name);
-        let dimension =
-            dimension.ok_or_else(|| TuneError::parameter(name, "it is not in the space"))?;
+        let Some(dimension) = dimension else {
+            warnings.push(format!("{name} is not in the space: it is for a parameter of that name chosen while the trial runs"));
+            fixed.insert(name.to_owned(), json!(value));
+            continue;
+        };
         let value = suitable(&dimension.domain, value).ok_or_else(|| {
             TuneError::parameter(name, format!("{value} does not suit its domain"))
         })?;
         if !dimension.domain.contains(&value) {
-            warnings.push(format!("{name} = {value} is outside of its domain"));
+            warnings.push(outside(name, &value));
         }
         fixed.insert(name.to_owned(), json!(value));
     }

@@ -19,7 +19,7 @@ impl Trial<'_> {
         let folder = self.study().checkpoint_folder(self.number()).ok_or_else(|| {
             TuneError::setting("the folder for checkpoints", "not set", "one that can be written")
         })?;
-        fs::create_dir_all(&folder).map_err(StoreError::backend)?;
+        create_durably(&folder).map_err(StoreError::backend)?;
         Ok(folder)
     }
 
@@ -83,6 +83,22 @@ fn file_name(study: &str) -> String {
         }
     }
     name
+}
+
+/// Creates a folder, and those above it, so that they are there after the power has gone.
+fn create_durably(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above {
+        create_durably(above)?;
+    }
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
+        created => created?,
+    }
+    File::open(above.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use mlp_core::{Domain, ParamValue, Params, Scale, SearchSpace};
+use mlp_core::{Dimension, Domain, ParamValue, Params, Scale, SearchSpace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,6 +14,11 @@ use crate::trial::{INPUTS, TrialRecord, TrialState};
 ///
 /// Two trials are the same if their parameters, the version of the data and that of the code are
 /// ([`Study::with_inputs`](crate::Study::with_inputs)). Failed trials do not count: they may be tried again.
+///
+/// A proposal is known by the parameters that the space declares. Where trials choose more while they run
+/// ([`Trial::suggest`](crate::Trial::suggest)), these alone do not say what is computed: declared parameters with which a trial has chosen
+/// others are never a duplicate, so that they are run each time. As long as no such trial has been seen, one that runs counts by its
+/// declared parameters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -41,20 +46,21 @@ pub(super) struct Known {
     by_key: HashMap<String, Vec<u64>>,
     /// The trials below were taken in.
     next: usize,
-    /// Those among them that had no parameters yet, as they were enqueued.
+    /// Those among them that lacked parameters yet, as they were enqueued.
     late: Vec<usize>,
 }
 
 impl Known {
     /// Takes in the trials since the last time.
-    pub(super) fn learn(&mut self, trials: &[std::sync::Arc<TrialRecord>]) {
+    pub(super) fn learn(&mut self, space: &SearchSpace, trials: &[std::sync::Arc<TrialRecord>]) {
         let late = std::mem::take(&mut self.late);
         for number in late.into_iter().chain(self.next..trials.len()) {
             let trial = &trials[number];
-            if trial.state == TrialState::Waiting {
+            if is_incomplete(space, trial) {
                 self.late.push(number);
             } else {
-                let key = key(&trial.params, trial.system.get(INPUTS));
+                let params = trial.params.iter().filter(|(name, _)| is_declared(space, name));
+                let key = key(params, trial.system.get(INPUTS));
                 self.by_key.entry(key).or_default().push(trial.number);
             }
         }
@@ -68,13 +74,21 @@ impl Known {
         params: &Params,
         inputs: Option<&Value>,
     ) -> Option<&'a TrialRecord> {
-        let same = self.by_key.get(&key(params, inputs))?;
+        let same = self.by_key.get(&key(params.iter(), inputs))?;
         // In an ordered study what lies beyond the horizon counts as running, whatever became of it.
         let has_ended = |trial: &TrialRecord| history.horizon.is_none_or(|h| trial.number < h);
-        let visible = same.iter().filter_map(|&number| {
-            let trial = history.trials.get(number as usize)?.as_ref();
+        let others = same.iter().filter(|number| **number != history.current);
+        let others = others.filter_map(|&number| history.trials.get(number as usize));
+        // What an unfinished trial has chosen so far is, in an ordered study, nothing to look at.
+        let has_chosen =
+            |trial: &TrialRecord| has_ended(trial) && trial.params.len() > params.len();
+        if others.clone().any(|trial| has_chosen(trial)) {
+            return None;
+        }
+        let visible = others.filter_map(|trial| {
+            let trial = trial.as_ref();
             let failed = trial.state == TrialState::Failed && has_ended(trial);
-            (number != history.current && !failed).then_some(trial)
+            (!failed).then_some(trial)
         });
         let has_result =
             |trial: &&TrialRecord| trial.state == TrialState::Complete && has_ended(trial);
@@ -82,10 +96,25 @@ impl Known {
     }
 }
 
+fn is_declared(space: &SearchSpace, name: &str) -> bool {
+    space.dimensions().iter().any(|dimension| dimension.name == name)
+}
+
+/// Whether a trial has yet to get parameters of the space: it is enqueued, or was a moment ago.
+fn is_incomplete(space: &SearchSpace, trial: &TrialRecord) -> bool {
+    let lacks = |dimension: &Dimension| {
+        dimension.is_active(&trial.params) && trial.params.get(&dimension.name).is_none()
+    };
+    !trial.state.is_finished() && space.dimensions().iter().any(lacks)
+}
+
 /// What makes two trials the same, as text: 1 and 1.0 differ, 0.0 and -0.0 do not.
-fn key(params: &Params, inputs: Option<&Value>) -> String {
-    let mut key = String::with_capacity(32 * params.len());
-    for (name, value) in params.iter() {
+fn key<'a>(
+    params: impl Iterator<Item = (&'a str, &'a ParamValue)>,
+    inputs: Option<&Value>,
+) -> String {
+    let mut key = String::new();
+    for (name, value) in params {
         let _ = match value {
             // Adding zero makes a positive one of a negative one.
             ParamValue::Float(value) => write!(key, "{name:?}={:?};", value + 0.0),
@@ -141,17 +170,17 @@ fn values(domain: &Domain) -> Option<Vec<ParamValue>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mlp_core::Dimension;
 
     #[test]
     fn a_key_tells_types_data_and_code_apart_but_not_the_sign_of_zero() {
-        let with = |value: ParamValue| key(&Params::new().with("x", value), None);
+        let with = |value: ParamValue| key(Params::new().with("x", value).iter(), None);
         assert_eq!(with(0.0.into()), with((-0.0).into()));
         let keys = [with(1.into()), with(1.0.into()), with("1".into()), with(true.into())];
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());
         let inputs = serde_json::json!({"data": "a"});
-        assert_ne!(key(&Params::new(), None), key(&Params::new(), Some(&inputs)));
+        let none = Params::new();
+        assert_ne!(key(none.iter(), None), key(none.iter(), Some(&inputs)));
     }
 
     #[test]

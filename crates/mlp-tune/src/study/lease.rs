@@ -42,8 +42,8 @@ impl Lease {
         self.worker.is_empty()
     }
 
-    /// Whether it belongs to a study of this process that does not run the trial: its result could not be written.
-    fn is_lost(&self, instance: u64) -> bool {
+    /// Whether it belongs to this study. If that does not run the trial, its result could not be written.
+    fn is_of(&self, instance: u64) -> bool {
         self.study == instance && self.worker == worker::process()
     }
 
@@ -75,6 +75,13 @@ impl Study {
         self.lease(now, 0, 0)
     }
 
+    /// The lease of a trial that is taken from now on.
+    pub(super) fn next_lease(&self, trial: &TrialRecord, now: Timestamp) -> Value {
+        let lease = Lease::of(trial);
+        let (epoch, deaths) = lease.map_or((0, 0), |lease| (lease.epoch + 1, lease.deaths));
+        self.lease(now, epoch, deaths)
+    }
+
     fn lease(&self, now: Timestamp, epoch: u64, deaths: u64) -> Value {
         let until = now.after(self.lease.max(Duration::from_secs(1)));
         let worker = worker::process().to_owned();
@@ -99,7 +106,7 @@ impl Study {
                 let trial = &state.trials[number as usize];
                 let lease = Lease::of(trial).filter(|_| trial.state == TrialState::Running)?;
                 let is_orphan =
-                    lease.is_free() || lease.is_lost(self.instance) || lease.has_lapsed(now);
+                    lease.is_free() || lease.is_of(self.instance) || lease.has_lapsed(now);
                 is_orphan.then_some((number, lease))
             })
             .collect();
@@ -156,10 +163,15 @@ impl Study {
         study: StudyId,
         number: u64,
     ) -> Result<(), TuneError> {
-        let lease = Lease::of(&state.trials[number as usize]);
-        let (epoch, deaths) = lease.map_or((0, 0), |lease| (lease.epoch + 1, lease.deaths));
-        let value = self.lease(self.clock.now(), epoch, deaths);
+        let value = self.next_lease(&state.trials[number as usize], self.clock.now());
         Ok(self.store.record(study, number, &TrialEvent::System { name: LEASE.into(), value })?)
+    }
+
+    /// Whether this study holds a trial under a later lease than `epoch`: it was let go, and runs here again.
+    pub(super) fn holds_anew(&self, trial: &TrialRecord, epoch: Option<u64>) -> bool {
+        Lease::of(trial).is_some_and(|lease| {
+            lease.is_of(self.instance) && epoch.is_none_or(|epoch| lease.epoch > epoch)
+        })
     }
 
     /// What is written when a trial is let go without a result, to be run again or taken up later.

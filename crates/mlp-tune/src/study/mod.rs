@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use mlp_core::{Clock, Direction, Params, SearchSpace, catch_panic};
+use mlp_core::{Clock, Direction, Params, SearchSpace, StoreError, catch_panic};
 use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 
@@ -86,6 +86,8 @@ pub struct Study {
     state: Mutex<State>,
     ended: Condvar,
     stop: AtomicBool,
+    /// When the time of the running `optimize` is over, by the monotonic clock.
+    deadline: Mutex<Option<Duration>>,
     panics: AtomicU64,
     #[cfg(feature = "progress")]
     progress: progress::Progress,
@@ -122,10 +124,11 @@ impl Study {
         self.ended.notify_all();
     }
 
-    /// Whether the running `optimize` is to end.
+    /// Whether the running `optimize` is to end: somebody called [`stop`](Self::stop), or its budget of time is spent.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        let is_late = |deadline| self.clock.monotonic() >= deadline;
+        self.stop.load(Ordering::SeqCst) || self.deadline.lock().is_some_and(is_late)
     }
 
     /// Tells everybody that a trial has ended.
@@ -148,10 +151,10 @@ impl Study {
     }
 
     /// Ends the trials that a pruner has paused and that nobody takes up any more, as pruned, and returns how many they were. In a store a paused trial
-    /// counts as running.
+    /// counts as running. Those that somebody else takes up or ends meanwhile are left to them.
     ///
     /// # Errors
-    /// If the store fails.
+    /// If the store fails; those that were not ended by then stay paused.
     pub fn prune_paused(&self) -> Result<u64, TuneError> {
         let paused: Vec<Trial<'_>> = {
             let mut state = self.state.lock();
@@ -159,8 +162,21 @@ impl Study {
             let paused = state.paused.iter().map(|&number| &state.trials[number as usize]);
             paused.map(|trial| Trial::new(self, trial)).collect()
         };
-        let count = paused.len() as u64;
-        paused.into_iter().try_for_each(Trial::prune)?;
+        let (mut count, mut paused) = (0, paused.into_iter());
+        while let Some(trial) = paused.next() {
+            match trial.prune() {
+                Ok(()) => count += 1,
+                // Somebody else has ended it, or taken it up.
+                Err(
+                    TuneError::AlreadyFinished { .. }
+                    | TuneError::Store(StoreError::Conflict { .. }),
+                ) => {}
+                Err(error) => {
+                    paused.for_each(Trial::leave);
+                    return Err(error);
+                }
+            }
+        }
         Ok(count)
     }
 
@@ -246,11 +262,12 @@ impl Study {
     }
 
     /// Puts parameters into the queue: the next trial tries them, before the sampler is asked. Parameters that are not given are left to the
-    /// sampler. First in, first out, over all processes of the study.
+    /// sampler. First in, first out, over all processes of the study. Names that are not in the space are for parameters that the trial
+    /// [chooses](Trial::suggest) while it runs; the trial's attribute `mlp:warnings` lists them.
     ///
     /// # Errors
-    /// If a parameter is not in the space, or is no number where one is needed, or is none of the choices. A number out of its range is
-    /// taken: whoever enqueues it knows why.
+    /// If a parameter of the space is no number where one is needed, or is none of the choices. A number out of its range is
+    /// taken, and listed in `mlp:warnings`: whoever enqueues it knows why.
     pub fn enqueue(&self, params: &Params) -> Result<(), TuneError> {
         ask::enqueue(self, params)
     }

@@ -52,17 +52,19 @@ impl Study {
     /// that trial only. What it wants to keep between attempts it puts into the trial's [checkpoint folder](Trial::checkpoint_folder).
     ///
     /// # Errors
-    /// If the store fails, or the space does not suit the sampler. Trials that had started have ended by then.
+    /// If a limit of the budget is not a number, the store fails, or the space does not suit the sampler. Trials that had started have ended by then.
     pub fn optimize<S: Into<Scores>>(
         &self,
         objective: impl Fn(&mut Trial<'_>) -> Result<S, TrialError> + Sync,
         budget: Budget,
     ) -> Result<Summary, TuneError> {
+        budget.check()?;
         self.stop.store(false, Ordering::SeqCst);
         let start = self.clock.monotonic();
         let shared = Mutex::new(Shared::default());
         #[cfg(feature = "progress")]
-        self.progress.start(&budget);
+        self.progress.start(&budget, self.ended_before(&budget)?);
+        *self.deadline.lock() = budget.time.map(|limit| start.saturating_add(limit));
         let run = || {
             loop {
                 match self.next(&budget, start, &shared) {
@@ -90,6 +92,7 @@ impl Study {
                 }
             });
         }
+        *self.deadline.lock() = None;
         #[cfg(feature = "progress")]
         self.progress.end();
         let Shared { started, reason, error } = shared.into_inner();
@@ -148,7 +151,6 @@ impl Study {
             return Ok(Limit::Reached(StopReason::Stopped));
         }
         if budget.time.is_some_and(|limit| self.clock.monotonic().saturating_sub(start) >= limit) {
-            self.stop.store(true, Ordering::SeqCst); // Trials that look will see it.
             return Ok(Limit::Reached(StopReason::Time));
         }
         let mut state = self.state.lock();

@@ -69,6 +69,7 @@ impl Study {
             clock: Arc::new(SystemClock::new()),
             ended: Condvar::new(),
             stop: AtomicBool::new(false),
+            deadline: Mutex::new(None),
             panics: AtomicU64::new(0),
             #[cfg(feature = "progress")]
             progress: super::progress::Progress::default(),

@@ -7,7 +7,7 @@ use mlp_core::{Domain, ParamValue, Params, Scale};
 use serde_json::{Value, json};
 
 use super::Study;
-use super::ask::SUGGESTED;
+use super::ask::{FIXED, SUGGESTED, WARNINGS, outside, typed};
 use super::learnt::same_kind;
 use super::lease;
 use super::state::State;
@@ -15,7 +15,7 @@ use crate::error::TuneError;
 use crate::objective::Scores;
 use crate::pruner::{Decision, PruneRequest};
 use crate::sampler::Request;
-use crate::store::TrialEvent;
+use crate::store::{StudyId, TrialEvent};
 use crate::trial::{COST, FAILURE, TrialRecord, TrialState};
 
 /// A trial that runs: its parameters, and where it reports.
@@ -130,10 +130,12 @@ impl<'a> Trial<'a> {
         })
     }
 
-    /// Chooses a parameter while the trial runs. A name that was chosen before, or is in the space, keeps its value.
+    /// Chooses a parameter while the trial runs. A name that was chosen before, or is in the space, keeps its value; one that was
+    /// [enqueued](Study::enqueue), from here or from Python, has the value given there, in range or not.
     ///
     /// # Errors
-    /// If the domain is ill-formed, the name was chosen from a domain of another kind, or the store fails.
+    /// If the domain is ill-formed, the name was chosen from a domain of another kind, the enqueued value is of another kind or none of the choices, or
+    /// the store fails.
     pub fn suggest(&mut self, name: &str, domain: &Domain) -> Result<ParamValue, TuneError> {
         let study = self.study;
         let mut state = study.state.lock();
@@ -151,6 +153,24 @@ impl<'a> Trial<'a> {
             mlp_core::Dimension { name: name.to_owned(), domain: domain.clone(), condition: None };
         mlp_core::SearchSpace::new([dimension])
             .map_err(|error| TuneError::parameter(error.parameter, error.reason))?;
+        if let Some(given) = record.system.get(FIXED).and_then(|fixed| fixed.get(name)) {
+            let value = typed(domain, given).ok_or_else(|| {
+                TuneError::parameter(
+                    name,
+                    format!("{given} was enqueued, which does not suit its domain"),
+                )
+            })?;
+            let mut warnings = match record.system.get(WARNINGS) {
+                Some(Value::Array(warnings)) => warnings.clone(),
+                _ => Vec::new(),
+            };
+            if !domain.contains(&value) {
+                warnings.push(outside(name, &value).into());
+                let (name, value) = (WARNINGS.to_owned(), Value::Array(warnings));
+                study.store.record(id, self.number, &TrialEvent::System { name, value })?;
+            }
+            return self.choose(id, name, domain, value);
+        }
         let history = study.history(trials, self.number);
         let request = Request { space: &study.space, history, seed: study.seed };
         let proposed = record.system.get(SUGGESTED).and_then(|proposed| proposed.get(name));
@@ -159,13 +179,20 @@ impl<'a> Trial<'a> {
         let value = proposed
             .filter(|value| domain.contains(value))
             .unwrap_or_else(|| sampler.suggest(&request, name, domain));
+        self.choose(id, name, domain, value)
+    }
+
+    fn choose(
+        &mut self,
+        study: StudyId,
+        name: &str,
+        domain: &Domain,
+        value: ParamValue,
+    ) -> Result<ParamValue, TuneError> {
         let (name, domain) = (name.to_owned(), domain.clone());
         Arc::make_mut(&mut self.params).insert(name.as_str(), value.clone());
-        study.store.record(
-            id,
-            self.number,
-            &TrialEvent::Param { name, domain, value: value.clone() },
-        )?;
+        let event = TrialEvent::Param { name, domain, value: value.clone() };
+        self.study.store.record(study, self.number, &event)?;
         Ok(value)
     }
 
@@ -377,17 +404,14 @@ impl<'a> Trial<'a> {
         if self.pauses {
             return self.let_go();
         }
-        let mut values = {
-            let mut state = self.study.state.lock();
-            self.study.sync(&mut state)?;
-            let trial = &state.trials[self.number as usize];
+        self.ended = true;
+        let objectives = self.study.directions.len();
+        self.write_end(TrialState::Pruned, None, |trial| {
             let last = trial.reports.last_key_value().and_then(|(step, _)| trial.reported(*step));
-            last.unwrap_or_default().to_vec()
-        };
-        if values.len() != self.study.directions.len() || values.iter().any(|v| v.is_nan()) {
-            values.clear();
-        }
-        self.end(TrialState::Pruned, values, None)
+            let values = last.unwrap_or_default();
+            let is_score = values.len() == objectives && !values.iter().any(|v| v.is_nan());
+            if is_score { values.to_vec() } else { Vec::new() }
+        })
     }
 
     /// Ends the trial without a value.
@@ -410,18 +434,34 @@ impl<'a> Trial<'a> {
     fn let_go(mut self) -> Result<(), TuneError> {
         self.ended = true;
         let study = self.study;
-        {
-            let mut state = study.state.lock();
-            let id = study.sync(&mut state)?;
-            let record = self.own(&state)?;
-            let event = Study::letting_go(record, study.clock.now(), self.pauses);
-            let outcome = study.store.record(id, self.number, &event);
-            state.mine.remove(&self.number);
-            outcome?;
-            study.sync(&mut state)?;
-        }
+        self.part_with(|state, id| {
+            let event = Study::letting_go(self.own(state)?, study.clock.now(), self.pauses);
+            study.store.record(id, self.number, &event)?;
+            study.sync(state)?;
+            Ok(())
+        })?;
         study.ended.notify_all();
         Ok(())
+    }
+
+    /// Takes the trial off this study's hands, after a last word on it. If that cannot be written the trial still runs nowhere, and is taken
+    /// up again.
+    fn part_with<T>(
+        &self,
+        last_word: impl FnOnce(&mut State, StudyId) -> Result<T, TuneError>,
+    ) -> Result<T, TuneError> {
+        let mut state = self.study.state.lock();
+        let synced = self.study.sync(&mut state);
+        let outcome = synced.and_then(|id| last_word(&mut state, id));
+        if !self.study.holds_anew(&state.trials[self.number as usize], self.epoch) {
+            state.mine.remove(&self.number);
+        }
+        outcome
+    }
+
+    /// Drops the trial without a word: it stays as it is in the store.
+    pub(super) fn leave(mut self) {
+        self.ended = true;
     }
 
     /// The record of the trial, if it still runs and belongs to this worker.
@@ -440,21 +480,19 @@ impl<'a> Trial<'a> {
         failure: Option<&str>,
     ) -> Result<(), TuneError> {
         self.ended = true;
-        self.write_end(state, values, failure)
+        self.write_end(state, failure, |_| values)
     }
 
     fn write_end(
         &self,
         ending: TrialState,
-        values: Vec<f64>,
         failure: Option<&str>,
+        values: impl FnOnce(&TrialRecord) -> Vec<f64>,
     ) -> Result<(), TuneError> {
         let study = self.study;
         let finished = study.clock.now();
-        let record = {
-            let mut state = study.state.lock();
-            let id = study.sync(&mut state)?;
-            self.own(&state)?;
+        let record = self.part_with(|state, id| {
+            let values = values(self.own(state)?);
             if let Some(reason) = failure {
                 let value = json!(reason.chars().take(1_000).collect::<String>());
                 study.store.record(
@@ -464,12 +502,10 @@ impl<'a> Trial<'a> {
                 )?;
             }
             let event = TrialEvent::Finish { state: ending, values, finished };
-            let outcome = study.store.record(id, self.number, &event);
-            state.mine.remove(&self.number);
-            outcome?;
-            study.sync(&mut state)?;
-            Arc::clone(&state.trials[self.number as usize])
-        };
+            study.store.record(id, self.number, &event)?;
+            study.sync(state)?;
+            Ok(Arc::clone(&state.trials[self.number as usize]))
+        })?;
         study.announce(&record);
         Ok(())
     }
@@ -480,7 +516,7 @@ impl Drop for Trial<'_> {
         if !self.ended {
             // A store that fails now keeps the trial as running: its lease lapses with the process.
             let reason = Some("it was dropped without a result");
-            let _ = self.write_end(TrialState::Failed, Vec::new(), reason);
+            let _ = self.write_end(TrialState::Failed, reason, |_| Vec::new());
         }
     }
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mlp_core::{Direction, ManualClock, Timestamp};
-use mlp_tune::{Budget, Plateau, StopReason, Stopper, Study, TrialError, TrialRecord, TrialState};
+use mlp_core::{Clock, Direction, ManualClock, Timestamp};
+use mlp_tune::{
+    Budget, Plateau, StopReason, Stopper, Study, TrialError, TrialRecord, TrialState, TuneError,
+};
 
 use crate::{line, states};
 
@@ -38,6 +40,49 @@ fn a_budget_of_cost_counts_what_trials_say_they_cost_also_after_a_restart() {
     assert_eq!((summary.trials, summary.reason), (2, StopReason::Cost));
     let costs: Vec<f64> = open().trials().unwrap().iter().map(|trial| trial.cost()).collect();
     assert_eq!(costs, [1.5; 4]);
+}
+
+#[test]
+fn a_long_trial_sees_when_the_time_is_over() {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let study = line().with_clock(clock.clone());
+    let objective = |trial: &mut mlp_tune::Trial<'_>| {
+        for _ in 0..100 {
+            if trial.is_stopping() {
+                return Err(TrialError::Interrupted);
+            }
+            clock.advance(Duration::from_secs(3));
+        }
+        Ok(0.0)
+    };
+    let budget = Budget::trials(100).with_time(Duration::from_secs(10));
+    let summary = study.optimize(objective, budget).unwrap();
+    assert_eq!((summary.trials, summary.reason), (1, StopReason::Time));
+    assert_eq!(clock.monotonic(), Duration::from_secs(12));
+    // The next call has its own time: none.
+    study.optimize(objective, Budget::total_trials(1)).unwrap();
+    assert_eq!(states(&study), [TrialState::Complete]);
+    assert!(!study.is_stopping());
+    study.optimize(|_| Ok(0.0), Budget::trials(2).with_time(Duration::MAX)).unwrap();
+}
+
+#[test]
+fn limits_that_are_no_numbers_are_refused_by_name() {
+    let nan = f64::NAN;
+    let plateau = Plateau::new(3, nan);
+    for (budget, name) in [
+        (Budget::trials(3).with_target(nan), "target"),
+        (Budget::trials(3).with_cost(nan), "cost"),
+        (Budget::trials(3).with_plateau(plateau), "plateau"),
+    ] {
+        let study = line();
+        let refused = study.optimize(|_| Ok(0.0), budget).unwrap_err();
+        assert!(matches!(refused, TuneError::Setting { .. }), "{refused}");
+        assert!(refused.to_string().contains(name), "{refused}");
+        assert_eq!(states(&study), []);
+    }
+    let infinite = Budget::trials(3).with_target(f64::NEG_INFINITY).with_cost(f64::INFINITY);
+    assert_eq!(line().optimize(|_| Ok(0.0), infinite).unwrap().trials, 3);
 }
 
 #[test]

@@ -111,6 +111,29 @@ fn reuse_does_not_depend_on_threads_in_an_ordered_study() {
 }
 
 #[test]
+fn a_score_is_not_taken_over_where_trials_choose_more_parameters_while_they_run() {
+    for (threads, pending) in [(1, None), (2, None), (4, None), (1, Some(3)), (3, Some(3))] {
+        let study = study(Duplicates::Reuse).with_threads(threads);
+        let study = match pending {
+            Some(pending) => study.with_order(pending),
+            None => study,
+        };
+        let calls = AtomicU64::new(0);
+        let objective = |trial: &mut mlp_tune::Trial<'_>| {
+            calls.fetch_add(1, Ordering::Relaxed);
+            // Long enough for others to see the trial without what it chooses.
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            Ok(trial.suggest_float("x", 0.0, 1.0)?)
+        };
+        study.optimize(objective, Budget::trials(30)).unwrap();
+        assert_eq!(calls.into_inner(), 30, "{threads} threads");
+        let trials = study.trials().unwrap();
+        let x = |t: &mlp_tune::TrialRecord| t.params.get("x").and_then(|x| x.as_float());
+        assert!(trials.iter().all(|trial| trial.reused().is_none() && trial.value() == x(trial)));
+    }
+}
+
+#[test]
 fn a_continuum_has_no_duplicates() {
     let study = line().with_duplicates(Duplicates::Stop);
     assert_eq!(run(&study, Budget::trials(50)), (50, StopReason::Trials));

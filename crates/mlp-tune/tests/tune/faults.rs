@@ -4,15 +4,144 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use mlp_core::{Direction, StoreError};
-use mlp_tune::{Budget, Study, TrialState, TuneError};
+use mlp_tune::{
+    Budget, Changes, MemoryStore, PromotionPruner, Study, StudyId, StudyStore, Trial, TrialDraft,
+    TrialEvent, TrialState, TuneError,
+};
 
-use crate::{bowl, essence, plane};
+use crate::{bowl, essence, line, plane, states};
+
+/// A store in memory of which one of the next calls fails.
+#[derive(Debug, Default)]
+struct Flaky {
+    store: MemoryStore,
+    /// How many calls of each kind still succeed before one fails; below 0 all do.
+    changes: AtomicI64,
+    records: AtomicI64,
+}
+
+impl Flaky {
+    fn new() -> Arc<Self> {
+        let never = || AtomicI64::new(-1);
+        Arc::new(Self { store: MemoryStore::new(), changes: never(), records: never() })
+    }
+
+    fn count(left: &AtomicI64) -> Result<(), StoreError> {
+        match left.fetch_sub(1, Ordering::SeqCst) {
+            0 => Err(StoreError::StorageFull),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl StudyStore for Flaky {
+    fn open_study(&self, name: &str, directions: &[Direction]) -> Result<StudyId, StoreError> {
+        self.store.open_study(name, directions)
+    }
+
+    fn studies(&self) -> Result<Vec<(StudyId, String, Vec<Direction>)>, StoreError> {
+        self.store.studies()
+    }
+
+    fn create_trial(
+        &self,
+        study: StudyId,
+        number: u64,
+        draft: &TrialDraft,
+    ) -> Result<(), StoreError> {
+        self.store.create_trial(study, number, draft)
+    }
+
+    fn record(&self, study: StudyId, number: u64, event: &TrialEvent) -> Result<(), StoreError> {
+        Self::count(&self.records)?;
+        self.store.record(study, number, event)
+    }
+
+    fn changes(&self, study: StudyId, since: u64) -> Result<Changes, StoreError> {
+        Self::count(&self.changes)?;
+        self.store.changes(study, since)
+    }
+}
+
+#[test]
+fn a_trial_whose_end_cannot_be_written_runs_again_in_the_same_process() {
+    type End = fn(Trial<'_>) -> Result<(), TuneError>;
+    let ends: [(&str, End); 4] = [
+        ("tell", |trial| trial.tell(1.0)),
+        ("fail", |trial| trial.fail("why")),
+        ("prune", |trial| trial.prune()),
+        ("interrupt", |trial| trial.interrupt()),
+    ];
+    for (name, end) in ends {
+        for reads in [true, false] {
+            let store = Flaky::new();
+            let study = line().with_store(store.clone());
+            let trial = study.ask().unwrap();
+            let left = if reads { &store.changes } else { &store.records };
+            left.store(0, Ordering::SeqCst);
+            let full = |outcome| matches!(outcome, Err(TuneError::Store(StoreError::StorageFull)));
+            assert!(full(end(trial)), "{name}");
+            assert_eq!(states(&study), [TrialState::Running], "{name}");
+            let again = study.ask().unwrap();
+            assert_eq!((again.number(), again.is_resumed()), (0, true), "{name}");
+            again.tell(2.0).unwrap();
+            assert_eq!(states(&study), [TrialState::Complete], "{name}");
+        }
+    }
+}
+
+/// Five paused trials in a store that may fail.
+fn five_paused(store: &Arc<Flaky>) -> Study {
+    let pruner = PromotionPruner::new(1, 9, 100).unwrap();
+    let study = line().with_pruner(pruner).with_store(store.clone());
+    for value in 0..5 {
+        let mut trial = study.ask().unwrap();
+        trial.report(1, f64::from(value)).unwrap();
+        assert!(trial.should_prune().unwrap());
+        trial.prune().unwrap();
+    }
+    study
+}
+
+#[test]
+fn paused_trials_that_could_not_be_ended_stay_paused_and_none_fails() {
+    let store = Flaky::new();
+    let study = five_paused(&store);
+    store.records.store(2, Ordering::SeqCst);
+    assert!(study.prune_paused().is_err());
+    use TrialState::{Pruned, Running};
+    assert_eq!(states(&study), [Pruned, Pruned, Running, Running, Running]);
+    assert!(study.trials().unwrap()[2..].iter().all(|trial| trial.is_paused()));
+    assert_eq!(study.prune_paused().unwrap(), 3);
+    assert_eq!(states(&study), [Pruned; 5]);
+}
+
+#[test]
+fn paused_trials_that_others_end_meanwhile_are_left_to_them() {
+    let store = Flaky::new();
+    let other = store.clone();
+    let study = five_paused(&store).with_callback(move |_, trial| {
+        if trial.number == 0 {
+            let finished = mlp_core::Timestamp::UNIX_EPOCH;
+            let state = TrialState::Complete;
+            let event = TrialEvent::Finish { state, values: vec![7.0], finished };
+            other.record(StudyId(0), 2, &event).unwrap();
+        }
+    });
+    assert_eq!(study.prune_paused().unwrap(), 4);
+    use TrialState::{Complete, Pruned};
+    assert_eq!(states(&study), [Pruned, Pruned, Complete, Pruned, Pruned]);
+}
 
 /// Tell the child which journal to work on, how many trials to run, and what to do when its store fails.
 const JOURNAL: &str = "MLP_TUNE_FAULT_JOURNAL";
 const TRIALS: &str = "MLP_TUNE_FAULT_TRIALS";
+/// Where the child keeps a checkpoint of each trial, if it does.
+const CHECKPOINTS: &str = "MLP_TUNE_FAULT_CHECKPOINTS";
 const CHILD: [&str; 3] = ["--exact", "faults::the_child_of_the_fault_tests", "--nocapture"];
 
 fn study(path: &Path) -> Study {
@@ -23,6 +152,9 @@ fn study(path: &Path) -> Study {
 fn one_trial(study: &Study) -> Result<u64, TuneError> {
     let trial = study.ask()?;
     let (number, value) = (trial.number(), bowl(trial.params()));
+    if std::env::var(CHECKPOINTS).is_ok() {
+        trial.save_checkpoint("state", b"bytes")?;
+    }
     trial.tell(value).map(|()| number)
 }
 
@@ -31,7 +163,10 @@ fn one_trial(study: &Study) -> Result<u64, TuneError> {
 fn the_child_of_the_fault_tests() {
     let Ok(path) = std::env::var(JOURNAL) else { return };
     let trials = std::env::var(TRIALS).unwrap().parse().unwrap();
-    let study = study(Path::new(&path));
+    let mut study = study(Path::new(&path));
+    if let Ok(folder) = std::env::var(CHECKPOINTS) {
+        study = study.with_checkpoints(folder);
+    }
     println!();
     for _ in 0..trials {
         match one_trial(&study) {
@@ -112,6 +247,45 @@ fn a_sync_that_fails_closes_the_journal_and_nothing_acknowledged_is_lost() {
     let acknowledged = acknowledged(&lines);
     assert!(acknowledged.len() >= 2);
     assert!(acknowledged.iter().all(|&number| trials[number].state == TrialState::Complete));
+}
+
+#[test]
+fn a_disk_too_full_for_the_lock_is_said_to_be_full_and_the_study_goes_on() {
+    if !can_trace() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=write", "-P"]);
+    command.arg(folder.path().join("study.log.lock.draft"));
+    command.args(["-e", "inject=write:error=ENOSPC:when=6"]);
+    command.arg(std::env::current_exe().unwrap()).args(CHILD);
+    let lines = child(&mut command, &path, 10);
+    assert_eq!(lines.iter().filter(|line| line.starts_with("full ")).count(), 1, "{lines:?}");
+    assert!(!lines.iter().any(|line| line == "closed" || line.starts_with("failed")), "{lines:?}");
+    assert_eq!(acknowledged(&lines).len(), 9);
+}
+
+#[test]
+fn the_names_of_a_new_journal_and_of_a_checkpoint_folder_are_synced() {
+    if !can_trace() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, trace) = (folder.path().join("study.log"), folder.path().join("trace"));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-y", "-e", "trace=fsync", "-o"]).arg(&trace);
+    command.arg(std::env::current_exe().unwrap()).args(CHILD);
+    command.env(CHECKPOINTS, folder.path().join("kept"));
+    child(&mut command, &path, 1);
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for synced in ["", "/kept", "/kept/study-study", "/kept/study-study/0"] {
+        assert!(trace.contains(&format!("<{folder}{synced}>")), "{synced} in {trace}");
+    }
+    // Once for the journal, once for the folder of checkpoints.
+    assert_eq!(trace.matches(&format!("<{folder}>")).count(), 2, "{trace}");
 }
 
 /// What a process did, in order: bytes appended to the journal, syncs of it, trials acknowledged.
@@ -218,5 +392,5 @@ fn four_processes_share_a_journal_and_no_trial_runs_twice() {
     }
     all.sort_unstable();
     assert_eq!(all, (0..100).collect::<Vec<_>>());
-    assert!(crate::states(&study(&path)).iter().all(|state| *state == TrialState::Complete));
+    assert!(states(&study(&path)).iter().all(|state| *state == TrialState::Complete));
 }

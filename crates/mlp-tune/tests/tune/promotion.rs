@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mlp_tune::{Budget, PromotionPruner, Study, Trial, TrialError, TrialState, TuneError};
+use mlp_tune::{
+    Budget, PromotionPruner, RandomSampler, Study, TpeSampler, TpeSettings, Trial, TrialError,
+    TrialState, TuneError,
+};
 use parking_lot::Mutex;
 
 use crate::{line, states};
@@ -128,6 +131,62 @@ fn what_is_paused_stays_so_through_a_restart_and_can_be_ended() {
     };
     assert_eq!(left("halves"), 0, "a trial that has ended keeps no checkpoint");
     assert_eq!(left("whole"), paused as usize);
+}
+
+/// A study over one number whose trials report how far it is from 0.3, and learn from it.
+fn distances(sampler: impl mlp_tune::Sampler + 'static, reduction: i64) -> Study {
+    let pruner = PromotionPruner::new(1, 9, reduction).unwrap();
+    line().with_sampler(sampler).with_pruner(pruner).with_seed(1)
+}
+
+fn report_distance(trial: &mut Trial<'_>) -> Result<f64, TrialError> {
+    let distance = (trial.float("x")? - 0.3).abs();
+    for step in 1..=9 {
+        trial.report(step, distance + 1.0 / step as f64)?;
+        if trial.should_prune()? {
+            return Err(TrialError::Pruned);
+        }
+    }
+    Ok(distance)
+}
+
+#[test]
+fn tpe_learns_from_paused_trials_and_counts_them_for_its_startup() {
+    let proposals = |study: Study, startup: usize| {
+        // No trial ever goes on: all that was ever reported are values at the first rung.
+        study.optimize(report_distance, Budget::trials(60)).unwrap();
+        let trials = study.trials().unwrap();
+        assert!(trials.iter().all(|trial| trial.is_paused()));
+        let x = |t: &mlp_tune::TrialRecord| t.params.get("x").unwrap().as_float().unwrap();
+        let x: Vec<f64> = trials.iter().map(|trial| x(trial)).collect();
+        let late = &x[startup..];
+        (x.clone(), late.iter().map(|x| (x - 0.3).abs()).sum::<f64>() / late.len() as f64)
+    };
+    let startup = TpeSettings::default().startup_trials;
+    let (learnt, near) = proposals(distances(TpeSampler::default(), 100), startup);
+    let (random, far) = proposals(distances(RandomSampler::new(), 100), startup);
+    assert_eq!(learnt[..startup], random[..startup]);
+    assert_ne!(learnt[startup], random[startup], "the first after the startup is from the model");
+    assert!(near < 0.6 * far, "{near} and, at random, {far}");
+}
+
+#[test]
+fn tpe_proposes_the_same_after_a_restart_with_paused_and_promoted_trials() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str| {
+        let study = distances(TpeSampler::default(), 3);
+        study.with_journal(folder.path().join(name)).unwrap()
+    };
+    let run = |study: &Study, total: u64| {
+        study.optimize(report_distance, Budget::total_trials(total)).unwrap();
+        crate::essence(study)
+    };
+    let whole = run(&open("whole"), 60);
+    for total in [15, 30, 45] {
+        run(&open("parts"), total);
+    }
+    assert_eq!(run(&open("parts"), 60), whole);
+    assert!(whole.iter().any(|line| line.contains("complete")));
 }
 
 #[test]

@@ -136,6 +136,20 @@ fn successive_halving_records_its_rungs_and_stops_the_worse() {
 }
 
 #[test]
+fn a_report_at_the_largest_step_reaches_the_rungs_there_are_and_no_more() {
+    let halving = HalvingPruner::new(1, 2).unwrap();
+    let hyperband = HyperbandPruner::new(1, i64::MAX, 2).unwrap();
+    for study in [study(Minimize, halving), study(Minimize, hyperband)] {
+        let mut trial = study.ask().unwrap();
+        trial.report(i64::MAX, 1.0).unwrap();
+        assert!(!trial.should_prune().unwrap());
+        let system = &study.trials().unwrap()[0].system;
+        let rungs = system.keys().filter(|name| name.starts_with("completed_rung_")).count();
+        assert!((1..=63).contains(&rungs), "{rungs}");
+    }
+}
+
+#[test]
 fn hyperband_stops_trials_in_some_brackets() {
     let study = study(Minimize, HyperbandPruner::new(1, 16, 2).unwrap());
     let objective = |trial: &mut mlp_tune::Trial<'_>| {

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use mlp_core::Direction;
+use mlp_core::{Direction, Params};
 use mlp_tune::{Budget, Journal, Study, StudyStore, TrialState};
 
-use crate::{bowl, essence, plane};
+use crate::{bowl, essence, line, plane};
 
 fn study(path: &Path) -> Study {
     Study::new(plane(), Direction::Minimize).with_seed(11).with_journal(path).unwrap()
@@ -78,6 +78,59 @@ fn the_trial_of_a_dead_process_runs_again_under_its_number() {
     let whole = study(&whole);
     run(&whole, 6);
     assert_eq!(essence(&resumed), essence(&whole));
+}
+
+/// What a dead process has left: these lines, written under its name and without checksums, as Optuna's are.
+fn of_a_dead_process(lines: &[&str]) -> String {
+    let (_, name) = lines[0].split_once("\"worker_id\":\"").unwrap();
+    let name = &name[..name.find('"').unwrap()];
+    let dead = format!("{}/1", name.rsplit_once('/').unwrap().0);
+    let line = |line: &&str| format!("{}}}\n", line.rsplit_once(",\"mlp_crc\":").unwrap().0);
+    lines.iter().map(line).collect::<String>().replace(name, &dead)
+}
+
+#[test]
+fn an_enqueued_trial_whose_process_dies_at_any_line_runs_again_with_its_parameters() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let one = line().with_journal(&path).unwrap();
+    one.enqueue(&Params::new().with("x", 0.25)).unwrap();
+    std::mem::forget(one.ask().unwrap());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "the study, the trial, its claim, its parameter");
+    for kept in 2..=lines.len() {
+        std::fs::write(&path, of_a_dead_process(&lines[..kept])).unwrap();
+        let resumed = line().with_journal(&path).unwrap();
+        resumed.optimize(|trial| Ok(trial.float("x")?), Budget::total_trials(1)).unwrap();
+        assert_eq!(essence(&resumed), ["0 complete x=0.25 [0.25]"], "{kept} lines");
+    }
+}
+
+#[test]
+fn enqueued_trials_of_an_ordered_study_do_not_depend_on_its_threads() {
+    let run = |threads| {
+        let study = Study::new(plane(), Direction::Minimize)
+            .with_seed(3)
+            .with_order(2)
+            .with_threads(threads);
+        run(&study, 12);
+        for _ in 0..10 {
+            study.enqueue(&Params::new().with("kind", "b")).unwrap();
+        }
+        let objective = |trial: &mut mlp_tune::Trial<'_>| {
+            // Every third one takes long: trials after it could start before it has ended.
+            let long = if trial.number() % 3 == 0 { 30 } else { 1 };
+            std::thread::sleep(std::time::Duration::from_millis(long));
+            Ok(bowl(trial.params()))
+        };
+        study.optimize(objective, Budget::total_trials(30)).unwrap();
+        essence(&study)
+    };
+    let alone = run(1);
+    assert_eq!(alone.len(), 30);
+    assert_eq!(alone, run(2));
+    assert_eq!(alone, run(4));
 }
 
 #[test]

@@ -161,7 +161,6 @@ fn enqueued_parameters_come_first_in_their_order() {
     let study = Study::new(plane(), Direction::Minimize);
     study.enqueue(&Params::new().with("x", 4.0).with("kind", "b")).unwrap();
     study.enqueue(&Params::new().with("x", 100.0)).unwrap();
-    assert!(study.enqueue(&Params::new().with("y", 1.0)).is_err());
     assert!(study.enqueue(&Params::new().with("kind", "c")).is_err());
     study.optimize(|trial| Ok(bowl(trial.params())), Budget::trials(3)).unwrap();
     let trials = study.trials().unwrap();
@@ -171,6 +170,41 @@ fn enqueued_parameters_come_first_in_their_order() {
     assert_eq!(trials[1].system["mlp:warnings"][0], "x = 100.0 is outside of its domain");
     assert!(!trials[0].system.contains_key("mlp:warnings"));
     assert_eq!(trials.len(), 3);
+}
+
+#[test]
+fn enqueued_parameters_are_kept_for_those_that_a_trial_chooses_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let open = || {
+        let study = Study::new(SearchSpace::default(), Direction::Minimize);
+        study.with_journal(&path).unwrap()
+    };
+    open().enqueue(&Params::new().with("x", 2).with("kind", "b").with("n", 99)).unwrap();
+    open().enqueue(&Params::new().with("kind", "d")).unwrap();
+    // As Optuna writes `study.enqueue_trial({"x": 0.25, "kind": None})`.
+    let python = r#"{"op_code":4,"worker_id":"w","study_id":0,"datetime_start":null,"state":4,"system_attrs":{"fixed_params":{"x":0.25,"kind":null}}}"#;
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}{python}\n")).unwrap();
+    let study = open();
+    let objective = |trial: &mut mlp_tune::Trial<'_>| {
+        let x = trial.suggest_float("x", 0.0, 1.0)?;
+        trial.suggest_choice("kind", ["a", "b", "None"])?;
+        trial.suggest_int("n", 1, 9)?;
+        assert_eq!(trial.suggest_float("x", 0.0, 1.0)?, x);
+        Ok(x)
+    };
+    study.optimize(objective, Budget::total_trials(3)).unwrap();
+    let trials = study.trials().unwrap();
+    assert_eq!(trials[0].params.to_string(), "kind=b, n=99, x=2.0");
+    let warnings = trials[0].system["mlp:warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 5, "three names beyond the space, two values out of their domains");
+    assert_eq!(warnings[3], "x = 2.0 is outside of its domain");
+    assert_eq!(trials[1].state, TrialState::Failed);
+    assert!(trials[1].failure().unwrap().contains("kind"), "{:?}", trials[1].failure());
+    assert_eq!(trials[2].params.get("x"), Some(&0.25.into()));
+    assert_eq!(trials[2].params.get("kind"), Some(&"None".into()));
+    assert!(!trials[2].system.contains_key("mlp:warnings"));
 }
 
 #[test]

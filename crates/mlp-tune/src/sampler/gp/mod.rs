@@ -73,7 +73,7 @@ impl GpSampler {
     }
 
     fn learn(&mut self, request: &Request<'_>) {
-        let News { afresh, ended } = self.learned.news(&request.history);
+        let News { afresh, ended, .. } = self.learned.news(&request.history);
         if afresh {
             self.trials.clear();
         }

@@ -114,7 +114,7 @@ impl Group {
         self.dimensions.iter().map(|d| axis::encode(&d.domain, params.get(&d.name)?)).collect()
     }
 
-    /// Takes in a trial that has ended; whether it has a place here.
+    /// Takes in a trial that has ended or is paused; whether it has a place here.
     pub(super) fn learn(
         &mut self,
         number: u64,
@@ -128,6 +128,24 @@ impl Group {
         let side = if place < self.below.len() { &mut self.below } else { &mut self.above };
         side.insert(number, rank.loss(), &new.places);
         self.ranked.insert(place, new);
+        self.balance(settings);
+        true
+    }
+
+    /// Forgets a trial, if it has a place here.
+    pub(super) fn forget(&mut self, number: u64, settings: &TpeSettings) {
+        let Some(place) = self.ranked.iter().position(|other| other.number == number) else {
+            return;
+        };
+        self.ranked.remove(place);
+        if !self.below.remove(number) {
+            self.above.remove(number);
+        }
+        self.balance(settings);
+    }
+
+    /// Moves the worst good ones, or the best others, until as many are good as should be.
+    fn balance(&mut self, settings: &TpeSettings) {
         let target = settings.good(self.ranked.len(), self.objectives);
         while self.below.len() > target {
             let moved = &self.ranked[self.below.len() - 1];
@@ -139,7 +157,6 @@ impl Group {
             self.above.remove(moved.number);
             self.below.insert(moved.number, moved.rank.loss(), &moved.places);
         }
-        true
     }
 
     /// Ranks what was observed anew.

@@ -28,7 +28,7 @@ use group::{Group, groups};
 ///
 /// Proposes where good trials are dense and the others are not. Parameters that are active in the same trials are drawn together; such a group
 /// has good trials of its own, so each branch of a space learns from its own past, and branches take turns as long as they may win. Trials that run count as not good, so parallel ones spread
-/// out. Densities are kept between trials and updated, not rebuilt.
+/// out. Those that a pruner has paused count as pruned where they are. Densities are kept between trials and updated, not rebuilt.
 ///
 /// With several objectives trials rank by their front, and within the front where good ones end by their share of its hypervolume, as in
 /// Ozaki et al. 2022.
@@ -67,26 +67,30 @@ impl TpeSampler {
 }
 
 impl Observed {
-    /// Takes in what has ended since the last time.
+    /// Takes in what has ended, or was paused, since the last time.
     fn learn(&mut self, dimensions: &[Dimension], request: &Request<'_>, settings: &TpeSettings) {
         let objectives = request.history.directions().len();
         if self.dimensions != dimensions {
             *self = Self::default();
             self.dimensions = dimensions.to_vec();
         }
-        let News { afresh, ended } = self.learned.news(&request.history);
+        let News { afresh, ended, withdrawn, paused } = self.learned.news(&request.history);
         if afresh || self.groups.is_empty() {
             self.trials = 0;
             self.ranked.clear();
             self.groups = groups(dimensions, objectives, settings);
         }
-        let before = self.trials;
-        for trial in ended {
-            if matches!(trial.state, TrialState::Complete | TrialState::Pruned) {
-                self.take(trial, request, settings);
-            }
+        for number in &withdrawn {
+            self.forget(*number, settings);
         }
-        if objectives > 1 && self.trials > before {
+        let has_result =
+            |trial: &&TrialRecord| matches!(trial.state, TrialState::Complete | TrialState::Pruned);
+        let mut changed = !withdrawn.is_empty();
+        for trial in ended.into_iter().filter(has_result).chain(paused) {
+            self.take(trial, request, settings);
+            changed = true;
+        }
+        if objectives > 1 && changed {
             self.rerank(request, settings);
         }
     }
@@ -103,6 +107,12 @@ impl Observed {
         }
     }
 
+    fn forget(&mut self, number: u64, settings: &TpeSettings) {
+        self.groups.iter_mut().for_each(|group| group.forget(number, settings));
+        self.ranked.remove(&number);
+        self.trials -= 1;
+    }
+
     fn rerank(&mut self, request: &Request<'_>, settings: &TpeSettings) {
         let directions = request.history.directions();
         let trials: Vec<&TrialRecord> = self.ranked.values().map(AsRef::as_ref).collect();
@@ -114,7 +124,7 @@ impl Observed {
 
     fn propose(&mut self, request: &Request<'_>, settings: &TpeSettings) -> Params {
         let mut stream = request.stream();
-        let running: Vec<_> = self.learned.running(&request.history).collect();
+        let running: Vec<_> = self.learned.beside(&request.history).collect();
         let mut params = Params::new();
         for group in &mut self.groups {
             if !group.dimensions[0].is_active(&params) {
@@ -159,7 +169,7 @@ impl Sampler for TpeSampler {
         if group.len() < self.settings.startup_trials {
             return axis::uniform(domain, &mut stream);
         }
-        let running = observed.learned.running(&request.history);
+        let running = observed.learned.beside(&request.history);
         let beside: Vec<_> = running
             .filter_map(|trial| Some((trial.number, group.places(&trial.params)?)))
             .collect();

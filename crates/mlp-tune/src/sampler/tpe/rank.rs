@@ -8,7 +8,7 @@ use crate::hypervolume::select_by_volume;
 use crate::pareto::{self, front_numbers};
 use crate::trial::{TrialRecord, TrialState};
 
-/// How good a trial is: the smaller, the better. Complete and feasible ones by their loss, then pruned ones, the farther they came the better,
+/// How good a trial is: the smaller, the better. Complete and feasible ones by their loss, then pruned and paused ones, the farther they came the better,
 /// then infeasible ones by their violation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Rank {
@@ -40,7 +40,7 @@ pub(super) fn rank(trial: &TrialRecord, direction: Direction) -> Rank {
     if !trial.is_feasible() {
         return Rank { class: 2, first: trial.violation(), second: 0.0 };
     }
-    if trial.state == TrialState::Pruned {
+    if trial.state == TrialState::Pruned || trial.is_paused() {
         let last = trial.reports.last_key_value();
         let first = last.map_or(1.0, |(step, _)| -(*step as f64));
         let second = last.map_or(0.0, |(_, value)| loss(direction, *value));

@@ -7,7 +7,7 @@ use mlp_core::{Domain, ParamValue, Scale, StoreError};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::number;
+use super::{decimal, number};
 
 /// The domains of a trial's parameters by name.
 pub(super) type Domains = Arc<BTreeMap<String, Domain>>;
@@ -105,10 +105,8 @@ impl Distributions {
 pub(super) fn write(domain: &Domain) -> String {
     match domain {
         Domain::Float { low, high, scale, step } => {
-            let high = step.map_or(*high, |step| {
-                // Optuna's high lies on the grid.
-                low + ((high - low) / step * (1.0 + 1e-12)).floor() * step
-            });
+            // Optuna's high lies on the grid.
+            let high = step.map_or(*high, |step| decimal::last_of_grid(*low, *high, step));
             let step = step.map_or_else(|| "null".to_owned(), number::write);
             let (low, high, log) = (number::write(*low), number::write(high), is_log(*scale));
             format!(
@@ -116,7 +114,9 @@ pub(super) fn write(domain: &Domain) -> String {
             )
         }
         Domain::Int { low, high, scale, step } => {
-            let high = high - (high - low) % step;
+            // The width of the range may be more than an `i64` holds.
+            let (low, high) = (i128::from(*low), i128::from(*high));
+            let high = high - (high - low) % i128::from((*step).max(1));
             let log = is_log(*scale);
             format!(
                 r#"{{"name": "IntDistribution", "attributes": {{"log": {log}, "step": {step}, "low": {low}, "high": {high}}}}}"#
@@ -247,7 +247,14 @@ mod tests {
         let float = Domain::Float { low: 0.0, high: 1.0, scale: Scale::Linear, step: Some(0.3) };
         let text = write(&float);
         let Ok(Domain::Float { high, .. }) = parse(&text) else { panic!("{text}") };
-        assert!((high - 0.9).abs() < 1e-12, "{text}");
+        assert_eq!(high, 0.9, "{text}");
+    }
+
+    #[test]
+    fn a_range_wider_than_an_integer_holds_is_written() {
+        let wide = |step| Domain::Int { low: -2, high: i64::MAX, scale: Scale::Linear, step };
+        assert!(write(&wide(1)).contains(&format!("\"high\": {}", i64::MAX)));
+        assert!(write(&wide(4)).contains(&format!("\"high\": {}", i64::MAX - 1)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::distribution::{self, Distributions, Domains};
 use super::number;
 use crate::store::ledger::Ledger;
 use crate::store::{StudyId, TrialDraft, TrialEvent};
-use crate::trial::{FAILURE, TrialRecord, TrialState};
+use crate::trial::{FAILURE, RUNG, TrialRecord, TrialState};
 use crate::worker;
 
 fn code(state: TrialState) -> u8 {
@@ -116,8 +116,14 @@ pub(super) fn event(trial: u64, event: &TrialEvent) -> Result<String, StoreError
                 ),
             )
         }
-        TrialEvent::Claim { started } => {
-            line(6, format!("\"state\":0,\"values\":null,\"datetime_start\":{}", moment(*started)))
+        TrialEvent::Claim { started, system } => {
+            // In the same line, in a key that Optuna passes over: who dies leaves both or neither.
+            let system = match system.is_empty() {
+                true => String::new(),
+                false => format!(",\"mlp_system\":{}", json(system)?),
+            };
+            let started = moment(*started);
+            line(6, format!("\"state\":0,\"values\":null,\"datetime_start\":{started}{system}"))
         }
         TrialEvent::Report { step, values } => {
             let first = number::write(values.first().copied().unwrap_or(f64::NAN));
@@ -132,7 +138,11 @@ pub(super) fn event(trial: u64, event: &TrialEvent) -> Result<String, StoreError
             line(8, format!("\"user_attr\":{}", attribute(name, value)))
         }
         TrialEvent::System { name, value } => {
-            line(9, format!("\"system_attr\":{}", attribute(name, value)))
+            let value = match name.starts_with(RUNG) {
+                true => number::write_json(value),
+                false => value.to_string(),
+            };
+            line(9, format!("\"system_attr\":{{{}:{value}}}", text(name)))
         }
         TrialEvent::Finish { state, values, finished } => {
             let values = if values.is_empty() { "null".to_owned() } else { list(values) };
@@ -187,6 +197,8 @@ struct Line<'a> {
     mlp_values: Option<Vec<Number>>,
     user_attr: Option<BTreeMap<String, Value>>,
     system_attr: Option<BTreeMap<String, Value>>,
+    /// The system attributes that come with a claim.
+    mlp_system: Option<BTreeMap<String, Value>>,
 }
 
 /// The members of an object in their order. Of equal keys the last one counts, as everywhere.
@@ -446,7 +458,8 @@ impl Line<'_> {
         let epoch = Timestamp::UNIX_EPOCH;
         if !state.is_finished() {
             let started = read_moment(self.datetime_start.as_ref())?.unwrap_or(epoch);
-            return Ok(TrialEvent::Claim { started });
+            let system = self.mlp_system.unwrap_or_default();
+            return Ok(TrialEvent::Claim { started, system });
         }
         let values = self.values.unwrap_or_default().iter().map(|value| value.0).collect();
         let finished = read_moment(self.datetime_complete.as_ref())?.unwrap_or(epoch);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mlp_core::StoreError;
 
+use super::storage_error;
 use crate::worker;
 
 /// A lock file that stood untouched for so long was left by a dead process (Optuna's own grace period).
@@ -61,7 +62,7 @@ fn wait_for(path: &Path) -> Result<(), StoreError> {
         match create(path) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(StoreError::backend(error)),
+            Err(error) => return Err(storage_error(error)),
         }
         let stamp = stamp(path);
         let (seen, since) = last.get_or_insert((stamp, Instant::now()));
@@ -85,6 +86,7 @@ fn wait_for(path: &Path) -> Result<(), StoreError> {
 fn create(path: &Path) -> std::io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".draft"); // one writer at a time: the caller holds the system's lock
+    // What a full disk has left of the draft is in nobody's way: the next writer writes it anew.
     fs::write(&draft, worker::process())?;
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;

@@ -1,6 +1,7 @@
 //! Studies in one file, in the format of Optuna's `JournalStorage`.
 
 mod checksum;
+mod decimal;
 mod distribution;
 mod line;
 mod lock;
@@ -8,7 +9,7 @@ mod number;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use mlp_core::{Direction, StoreError};
@@ -98,6 +99,10 @@ impl Journal {
         };
         inner.catch_up()?;
         inner.refuse_other_files(&path)?;
+        if inner.offset == 0 {
+            // It may be new: what is synced to it must be found under its name.
+            sync_parent(&path)?;
+        }
         Ok(Self { path, lock, inner: Mutex::new(inner) })
     }
 
@@ -247,11 +252,28 @@ impl Inner {
     }
 }
 
+/// Makes the name of a file durable.
+fn sync_parent(path: &Path) -> Result<(), StoreError> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Some systems and file systems cannot sync folders.
+        Err(error)
+            if !matches!(
+                error.kind(),
+                ErrorKind::Unsupported | ErrorKind::InvalidInput | ErrorKind::PermissionDenied
+            ) =>
+        {
+            Err(storage_error(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn storage_error(error: std::io::Error) -> StoreError {
     match error.kind() {
-        std::io::ErrorKind::StorageFull
-        | std::io::ErrorKind::QuotaExceeded
-        | std::io::ErrorKind::FileTooLarge => StoreError::StorageFull,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::StorageFull
+        }
         _ => StoreError::backend(error),
     }
 }

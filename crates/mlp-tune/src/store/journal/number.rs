@@ -1,5 +1,7 @@
 //! Numbers as Python writes them: NaN and the infinities as bare words, which JSON does not know.
 
+use serde_json::Value;
+
 /// Writes a double so that Python's `json` reads the same bits.
 pub(super) fn write(value: f64) -> String {
     if value.is_nan() {
@@ -10,6 +12,20 @@ pub(super) fn write(value: f64) -> String {
         "-Infinity".to_owned()
     } else {
         format!("{value:?}")
+    }
+}
+
+/// Writes numbers of JSON, or a list of them, so that infinite ones, which stand as texts, are numbers to Python as well.
+pub(super) fn write_json(value: &Value) -> String {
+    match value {
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(write_json).collect();
+            format!("[{}]", values.join(","))
+        }
+        Value::String(text) if matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity") => {
+            text.clone()
+        }
+        value => value.to_string(),
     }
 }
 

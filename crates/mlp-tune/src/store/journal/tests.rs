@@ -1,6 +1,8 @@
 use std::fs;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::*;
 use crate::trial::TrialState;
 
@@ -124,6 +126,34 @@ fn what_optuna_accepts_is_read() {
     assert_eq!(trials[0].params.get("c"), Some(&"None".into()));
     assert_eq!((trials[0].state, trials[0].values[0]), (TrialState::Complete, f64::INFINITY));
     assert_eq!(trials[1].values, [f64::INFINITY]);
+}
+
+#[test]
+fn infinite_values_at_rungs_are_numbers_to_python() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let journal = Journal::open(&path).unwrap();
+    let study = journal.open_study("s", &[Direction::Minimize]).unwrap();
+    journal.create_trial(study, 0, &draft()).unwrap();
+    let marks = [
+        ("completed_rung_0", json!("Infinity"), "\"completed_rung_0\":Infinity}"),
+        ("completed_rung_1", json!("-Infinity"), "\"completed_rung_1\":-Infinity}"),
+        ("completed_rung_2", json!(["Infinity", 0.5]), "\"completed_rung_2\":[Infinity,0.5]}"),
+        ("completed_rung_3", json!(0.25), "\"completed_rung_3\":0.25}"),
+        ("note", json!("Infinity"), "\"note\":\"Infinity\"}"),
+    ];
+    for (name, value, _) in &marks {
+        let event = TrialEvent::System { name: (*name).into(), value: value.clone() };
+        journal.record(study, 0, &event).unwrap();
+    }
+    let text = fs::read_to_string(&path).unwrap();
+    let again = Journal::open(&path).unwrap();
+    assert_eq!(again.damage(), []);
+    let trial = again.changes(study, 0).unwrap().trials.remove(0);
+    for (name, value, written) in marks {
+        assert!(text.contains(written), "{written} in {text}");
+        assert_eq!(trial.system[name], value);
+    }
 }
 
 #[test]
