@@ -114,9 +114,11 @@ impl Learned {
 #[cfg(test)]
 mod tests {
     use mlp_core::Direction;
+    use serde_json::json;
 
     use super::*;
     use crate::store::TrialDraft;
+    use crate::trial::LEASE;
 
     fn trials(states: &[TrialState]) -> Vec<Arc<TrialRecord>> {
         let draft = |state: &TrialState| TrialDraft::new(*state);
@@ -143,6 +145,37 @@ mod tests {
         let two = trials(&[Complete, Complete, Failed, Complete, Running]);
         assert_eq!(numbers(&learned.news(&history(&two, None, 4))), [1, 3]);
         assert_eq!(numbers(&learned.news(&history(&two, None, 4))), [0; 0]);
+    }
+
+    #[test]
+    fn a_paused_trial_is_handed_out_once_until_it_goes_on_comes_farther_or_ends() {
+        use TrialState::{Complete, Running};
+        let change = |trial: &mut Arc<TrialRecord>, paused: bool| {
+            let system = &mut Arc::make_mut(trial).system;
+            Arc::make_mut(system).insert(LEASE.to_owned(), json!({"paused": paused}));
+        };
+        let mut learned = Learned::default();
+        let mut all = trials(&[Running, Running, Running]);
+        change(&mut all[0], true);
+        let mut seen = |all: &[Arc<TrialRecord>]| {
+            let history = history(all, None, 2);
+            let news = learned.news(&history);
+            let paused: Vec<u64> = news.paused.iter().map(|trial| trial.number).collect();
+            let beside: Vec<u64> = learned.beside(&history).map(|trial| trial.number).collect();
+            assert_eq!(learned.running(&history).count(), 2 - news.ended.len());
+            (news.withdrawn.clone(), paused, beside, numbers(&news))
+        };
+        let none = Vec::<u64>::new;
+        assert_eq!(seen(&all), (none(), vec![0], vec![1], none()));
+        assert_eq!(seen(&all), (none(), none(), vec![1], none()));
+        change(&mut all[0], false);
+        assert_eq!(seen(&all), (vec![0], none(), vec![0, 1], none()));
+        change(&mut all[0], true);
+        assert_eq!(seen(&all), (none(), vec![0], vec![1], none()));
+        Arc::make_mut(&mut all[0]).reports.insert(3, 0.5);
+        assert_eq!(seen(&all), (vec![0], vec![0], vec![1], none()));
+        Arc::make_mut(&mut all[0]).state = Complete;
+        assert_eq!(seen(&all), (vec![0], none(), vec![1], vec![0]));
     }
 
     #[test]
