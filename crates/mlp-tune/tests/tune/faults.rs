@@ -1,6 +1,6 @@
 //! Disks that are full or fail, power that goes, several processes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -12,6 +12,7 @@ use mlp_tune::{
     Budget, Changes, MemoryStore, PromotionPruner, Study, StudyId, StudyStore, Trial, TrialDraft,
     TrialEvent, TrialState, TuneError,
 };
+use serde_json::Value;
 
 use crate::{bowl, essence, line, plane, states};
 
@@ -45,6 +46,14 @@ impl StudyStore for Flaky {
 
     fn studies(&self) -> Result<Vec<(StudyId, String, Vec<Direction>)>, StoreError> {
         self.store.studies()
+    }
+
+    fn set_attribute(&self, study: StudyId, name: &str, value: &Value) -> Result<(), StoreError> {
+        self.store.set_attribute(study, name, value)
+    }
+
+    fn attributes(&self, study: StudyId) -> Result<BTreeMap<String, Value>, StoreError> {
+        self.store.attributes(study)
     }
 
     fn create_trial(
