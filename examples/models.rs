@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use mlp::core::{Estimator, Model, Scratch};
 use mlp::data::{ReadOptions, Table, TargetKind, read_csv};
 use mlp::models::{
-    DecisionTree, DummyClassifier, DummyRegressor, GradientBoosting, LinearRegression,
-    LogisticRegression, MultilayerPerceptron, Pipeline, RandomForest, StandardScaler,
+    DecisionTree, DummyClassifier, DummyRegressor, GradientBoosting, HeuristicRule,
+    LinearRegression, LogisticRegression, MultilayerPerceptron, Pipeline, RandomForest,
+    StandardScaler,
 };
 use mlp::select::{CrossValidation, KFold, Score, Scorer, Split, StratifiedKFold};
 use ndarray::{Array2, s};
@@ -23,10 +24,11 @@ fn perceptron() -> Rung {
     ("neural network", Arc::new(scaled))
 }
 
-fn classifiers() -> Vec<Rung> {
+fn classifiers(rule: HeuristicRule) -> Vec<Rung> {
     let logistic = Pipeline::of(LogisticRegression::default()).after("scale", StandardScaler);
     vec![
         ("most frequent class", Arc::new(DummyClassifier::most_frequent())),
+        ("heuristic rule", Arc::new(rule)),
         ("logistic regression", Arc::new(logistic)),
         ("decision tree", Arc::new(DecisionTree::default())),
         ("random forest", Arc::new(RandomForest::default())),
@@ -35,10 +37,31 @@ fn classifiers() -> Vec<Rung> {
     ]
 }
 
+/// What a doctor might say: a large tumour is malignant (class 0).
+fn by_size() -> HeuristicRule {
+    HeuristicRule::classifier("size", ["worst_radius"], |row| usize::from(row[0] < 17.0))
+}
+
+/// What a taster might say: the rich wines are of the first kind, the deeply coloured ones without flavanoids of the third.
+fn by_taste() -> HeuristicRule {
+    let asked = ["proline", "flavanoids", "color_intensity"];
+    HeuristicRule::classifier("taste", asked, |row| match row {
+        [proline, ..] if *proline > 750.0 => 0,
+        [_, flavanoids, colour] if *flavanoids < 1.4 && *colour > 3.8 => 2,
+        _ => 1,
+    })
+}
+
+/// The heavier a patient, the faster the disease goes on.
+fn by_weight() -> HeuristicRule {
+    HeuristicRule::regressor("weight", ["bmi"], |row| 10.0 * row[0] - 110.0)
+}
+
 fn regressors() -> Vec<Rung> {
     let linear = Pipeline::of(LinearRegression::default()).after("scale", StandardScaler);
     vec![
         ("mean", Arc::new(DummyRegressor::mean())),
+        ("heuristic rule", Arc::new(by_weight())),
         ("linear regression", Arc::new(linear)),
         ("decision tree", Arc::new(DecisionTree::default().with_min_leaf(10))),
         ("random forest", Arc::new(RandomForest::default())),
@@ -120,8 +143,8 @@ fn short(duration: Duration) -> String {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folds = StratifiedKFold::new(5).shuffled(1);
-    for name in ["breast_cancer", "wine"] {
-        show(name, TargetKind::Classes, &classifiers(), &folds, &Score::Accuracy)?;
+    for (name, rule) in [("breast_cancer", by_size()), ("wine", by_taste())] {
+        show(name, TargetKind::Classes, &classifiers(rule), &folds, &Score::Accuracy)?;
     }
     let folds = KFold::new(5).shuffled(1);
     show("diabetes", TargetKind::Values, &regressors(), &folds, &Score::R2)?;

@@ -1,5 +1,6 @@
 //! What can be fitted, and what comes of it.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -33,8 +34,9 @@ pub trait Estimator: Debug + Send + Sync {
     }
 }
 
-/// A model that was fitted here: it can also tell what mattered to it, how complex it is, and be saved.
-pub trait FittedModel: Model {
+/// A model that was fitted here: it can also tell what mattered to it, how complex it is, and be saved. What its own type offers beyond that is
+/// reached by [`downcast_ref`](#method.downcast_ref).
+pub trait FittedModel: Model + Any {
     /// How much each feature matters (absolute coefficients, impurity decrease), not below zero, in the order of the signature's features;
     /// none if the family has no such notion.
     fn importances(&self) -> Option<Vec<f64>>;
@@ -52,6 +54,35 @@ pub trait FittedModel: Model {
     /// # Errors
     /// If the model holds a part that cannot be saved, such as a closure.
     fn save(&self) -> Result<Saved, SaveError>;
+}
+
+impl dyn FittedModel {
+    /// The model as what it is, with all that its own type offers; none if it is of another type.
+    ///
+    /// ```
+    /// # use mlp_core::{Complexity, FittedModel, Model, ModelError, SaveError, Saved, Scratch, Signature};
+    /// # use ndarray::{ArrayView2, ArrayViewMut2};
+    /// # #[derive(Debug)]
+    /// # struct Line(Signature);
+    /// # impl Model for Line {
+    /// #     fn predict_into(&self, _: ArrayView2<'_, f64>, _: ArrayViewMut2<'_, f64>, _: &mut Scratch) -> Result<(), ModelError> { Ok(()) }
+    /// #     fn signature(&self) -> &Signature { &self.0 }
+    /// # }
+    /// # impl FittedModel for Line {
+    /// #     fn importances(&self) -> Option<Vec<f64>> { None }
+    /// #     fn complexity(&self) -> Complexity { Complexity { parameters: 2, bytes: 16 } }
+    /// #     fn save(&self) -> Result<Saved, SaveError> { Saved::new("line", 1, Vec::new()) }
+    /// # }
+    /// # impl Line { fn slope(&self) -> f64 { 2.0 } }
+    /// # let line = Line(Signature::regressor(["x".to_owned()], "y"));
+    /// // As an estimator's `fit` or a loader gives it.
+    /// let model: std::sync::Arc<dyn FittedModel> = std::sync::Arc::new(line);
+    /// assert_eq!(model.downcast_ref::<Line>().map(Line::slope), Some(2.0));
+    /// ```
+    #[must_use]
+    pub fn downcast_ref<M: FittedModel>(&self) -> Option<&M> {
+        (self as &dyn Any).downcast_ref()
+    }
 }
 
 /// How complex a fitted model is: what a simpler one would save.

@@ -1,5 +1,6 @@
 //! Steps that turn features into features.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub trait Transformer: Debug + Send + Sync {
 /// # Contract
 ///
 /// A row's result depends on that row alone, and is the same bit for bit in a batch of any size.
-pub trait FittedTransformer: Debug + Send + Sync {
+pub trait FittedTransformer: Any + Debug + Send + Sync {
     /// Transforms each row: `rows` is `n_rows × input_names().len()`, `out` is `n_rows × output_names().len()`.
     ///
     /// # Errors
@@ -52,6 +53,14 @@ pub trait FittedTransformer: Debug + Send + Sync {
     /// # Errors
     /// If it holds a part that cannot be saved, such as a closure.
     fn save(&self) -> Result<Saved, SaveError>;
+}
+
+impl dyn FittedTransformer {
+    /// The transformation as what it is, with all that its own type offers; none if it is of another type.
+    #[must_use]
+    pub fn downcast_ref<T: FittedTransformer>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
+    }
 }
 
 /// Conveniences over [`FittedTransformer`].

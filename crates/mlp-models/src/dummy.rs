@@ -50,7 +50,7 @@ impl DummyClassifier {
         Self(Guess::Stratified)
     }
 
-    /// Every class with the same probability.
+    /// A random class, drawn with the same probability for each.
     #[must_use]
     pub const fn uniform() -> Self {
         Self(Guess::Uniform)
@@ -66,7 +66,7 @@ impl DummyClassifier {
 impl Estimator for DummyClassifier {
     fn fit(&self, data: Samples<'_>, seed: u64) -> Result<Arc<dyn FittedModel>, FitError> {
         let (labels, names) = data.classes()?;
-        let totals = class_weights(&labels, &weights(&data), names.len());
+        let totals = class_weights(&labels, &weights(&data)?, names.len());
         let total: f64 = totals.iter().sum();
         let n = names.len();
         let only = |class: usize| {
@@ -91,7 +91,8 @@ impl Estimator for DummyClassifier {
             }
         };
         let signature = Signature::classifier(data.names().iter().cloned(), names.iter().cloned());
-        let seed = (self.0 == Guess::Stratified).then_some(seed);
+        let is_drawn = matches!(self.0, Guess::Stratified | Guess::Uniform);
+        let seed = is_drawn.then_some(seed);
         Ok(Arc::new(FittedDummy { signature, outputs, seed }))
     }
 }
@@ -130,7 +131,7 @@ impl DummyRegressor {
         Self(Centre::Quantile(share))
     }
 
-    /// Always this number.
+    /// Always this number, which must be finite.
     #[must_use]
     pub const fn constant(value: f64) -> Self {
         Self(Centre::Constant(value))
@@ -140,7 +141,7 @@ impl DummyRegressor {
 impl Estimator for DummyRegressor {
     fn fit(&self, data: Samples<'_>, _seed: u64) -> Result<Arc<dyn FittedModel>, FitError> {
         let values = data.values()?;
-        let weights = weights(&data);
+        let weights = weights(&data)?;
         let guess = match self.0 {
             Centre::Mean => {
                 values.iter().zip(weights.iter()).map(|(v, w)| v * w).sum::<f64>()
@@ -154,7 +155,13 @@ impl Estimator for DummyRegressor {
                 read.finish()?;
                 quantile(&values, share)
             }
-            Centre::Constant(value) => value,
+            Centre::Constant(value) => {
+                let params = Params::new().with("constant", value);
+                let mut read = params.read("dummy_regressor");
+                read.float("constant", 0.0, f64::MIN..=f64::MAX);
+                read.finish()?;
+                value
+            }
         };
         let signature = Signature::regressor(data.names().iter().cloned(), "prediction");
         Ok(Arc::new(FittedDummy { signature, outputs: vec![guess], seed: None }))

@@ -25,6 +25,30 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! What a fitted model offers beyond predictions is reached by its own type, also of one that was loaded:
+//!
+//! ```
+//! # use mlp_core::{Estimator, Samples, Target};
+//! use mlp_models::{FittedLogistic, FittedPipeline, Loader, LogisticRegression, Pipeline, StandardScaler};
+//! # use ndarray::array;
+//! # let features = array![[1.0], [2.0], [3.0], [7.0], [8.0], [9.0]];
+//! # let names = ["size".to_owned()];
+//! # let classes = ["small".to_owned(), "large".to_owned()];
+//! # let samples = Samples::new(features.view(), &names, Target::Classes { labels: &[0, 0, 0, 1, 1, 1], names: &classes })?;
+//!
+//! let pipeline = Pipeline::of(LogisticRegression::default()).after("scale", StandardScaler);
+//! let saved = pipeline.fit(samples, 42)?.save()?;
+//!
+//! let model = Loader::default().model(&saved)?;
+//! let pipeline = model.downcast_ref::<FittedPipeline>().ok_or("another kind of model")?;
+//! let logistic = pipeline.model().downcast_ref::<FittedLogistic>().ok_or("another kind of model")?;
+//! for (class, weights) in logistic.named_coefficients() {
+//!     assert_eq!(class, "large");
+//!     assert!(weights[0].0 == "size" && weights[0].1 > 0.0);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # The main types
 //!
 //! | for | types |

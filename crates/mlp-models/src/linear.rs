@@ -15,8 +15,8 @@ use crate::support::{check_finite, part, weights};
 
 /// Fits a number as a weighted sum of the features: minimises `Σ wᵢ (yᵢ − xᵢ·β − β₀)² + α‖β‖²`, the intercept free.
 ///
-/// `α = 0`, the default, is ordinary least squares; otherwise as scikit-learn's `Ridge`. A feature that is a combination of the ones before it
-/// gets the coefficient 0.
+/// `α = 0`, the default, is ordinary least squares; otherwise as scikit-learn's `Ridge`. A feature that is constant, or a combination of the ones before it,
+/// gets the coefficient 0. Features or targets too large to be squared are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -93,7 +93,7 @@ pub(crate) struct Products {
 impl Products {
     pub(crate) fn of(data: &Samples<'_>) -> Result<Self, FitError> {
         data.check_finite()?;
-        let (values, weights) = (data.values()?, weights(data));
+        let (values, weights) = (data.values()?, weights(data)?);
         let (features, total) = (data.features(), weights.iter().sum::<f64>());
         let weight = ArrayView1::from(&weights[..]);
         let target = ArrayView1::from(&values[..]);
@@ -104,11 +104,33 @@ impl Products {
             Some(_) => CowArray::from(&centred * &weight.insert_axis(Axis(1))),
             None => CowArray::from(&centred),
         };
-        let gram = weighted.t().dot(&centred);
+        let mut gram = weighted.t().dot(&centred);
         let target = &target - mean;
-        let with_target = weighted.t().dot(&target);
-        let squares =
+        let mut with_target = weighted.t().dot(&target);
+        let squares: f64 =
             target.iter().zip(&weight).map(|(value, weight)| weight * value * value).sum();
+        for (j, name) in data.names().iter().enumerate() {
+            if !gram[[j, j]].is_finite() {
+                let reason = format!(
+                    "feature {name:?} is too large: the sum of its squares is no number; scale it first"
+                );
+                return Err(FitError::failed(reason));
+            }
+            // What is left of a constant after centring is rounding.
+            let rounding = 10.0 * f64::EPSILON * means[j].abs();
+            let first = centred[[0, j]];
+            let is_constant = centred.column(j).iter().all(|value| *value == first);
+            if is_constant || gram[[j, j]] <= total * rounding * rounding {
+                gram.row_mut(j).fill(0.0);
+                gram.column_mut(j).fill(0.0);
+                with_target[j] = 0.0;
+            }
+        }
+        if !squares.is_finite() || with_target.iter().any(|product| !product.is_finite()) {
+            let reason =
+                "the target is too large: a sum of its products is no number; scale it first";
+            return Err(FitError::failed(reason));
+        }
         Ok(Self { gram, with_target, squares, total, means, mean })
     }
 

@@ -33,6 +33,12 @@ pub(crate) trait Plain: Serialize + DeserializeOwned {
 pub(crate) fn save<P: Plain>(part: &P) -> Result<Saved, SaveError> {
     let body = serde_json::to_vec(part)
         .map_err(|error| SaveError::Malformed { reason: error.to_string() })?;
+    // JSON has no NaN and no infinity, and null in their place could not be read again.
+    let has_null = body.windows(4).any(|part| part == b"null");
+    if has_null && serde_json::from_slice::<P>(&body).is_err() {
+        let reason = "a number in it is not finite".to_owned();
+        return Err(SaveError::NotSaveable { what: P::KIND.to_owned(), reason });
+    }
     Saved::new(P::KIND, P::FORMAT, body)
 }
 

@@ -9,6 +9,7 @@ use mlp_core::{
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::parts::{Body, Composite, Inside, Parts, malformed};
+use crate::scaler::{FittedScaler, SelectedColumns};
 
 /// Transformers, one after another, and an estimator of what they give.
 ///
@@ -165,6 +166,28 @@ impl FittedModel for FittedPipeline {
             all[inputs.iter().position(|input| input == name)?] = importance;
         }
         Some(all)
+    }
+
+    /// The weights of the last model under the names of the inputs, 0 for inputs it does not see, where every step scales or selects features. They are
+    /// weights of the scaled features, as the importances are. None behind other steps.
+    fn linear_weights(&self) -> Option<Vec<Vec<f64>>> {
+        let keeps = |(_, step): &(String, Arc<dyn FittedTransformer>)| {
+            step.downcast_ref::<FittedScaler>().is_some()
+                || step.downcast_ref::<SelectedColumns>().is_some()
+        };
+        if !self.steps.iter().all(keeps) {
+            return None;
+        }
+        let seen = self.model.signature().features();
+        let inputs = self.signature.features();
+        let place = |name: &String| inputs.iter().position(|input| input == name);
+        let places: Vec<usize> = seen.iter().map(place).collect::<Option<_>>()?;
+        let spread = |weights: Vec<f64>| {
+            let mut all = vec![0.0; inputs.len()];
+            places.iter().zip(weights).for_each(|(&place, weight)| all[place] = weight);
+            all
+        };
+        Some(self.model.linear_weights()?.into_iter().map(spread).collect())
     }
 
     fn complexity(&self) -> Complexity {

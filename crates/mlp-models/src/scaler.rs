@@ -20,15 +20,24 @@ pub struct StandardScaler;
 
 impl Transformer for StandardScaler {
     fn fit(&self, data: Samples<'_>, _seed: u64) -> Result<Arc<dyn FittedTransformer>, FitError> {
-        let weights = weights(&data);
+        let weights = weights(&data)?;
         let total: f64 = weights.iter().sum();
         FittedScaler::fit(&data, |column| {
             let mean_of = |of: &dyn Fn(f64) -> f64| {
                 let rows = column.iter().zip(weights.iter());
                 rows.map(|(value, weight)| weight * of(*value)).sum::<f64>() / total
             };
-            let mean = mean_of(&|value| value);
-            (mean, mean_of(&|value| (value - mean).powi(2)).sqrt())
+            let plain = mean_of(&|value| value);
+            // Sums and squares of numbers that are very large or very small are taken in a unit of their own.
+            let unit = column.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+            let mean = if plain.is_finite() { plain } else { unit * mean_of(&|v| v / unit) };
+            let variance = mean_of(&|value| (value - mean).powi(2));
+            if variance.is_normal() {
+                return (mean, variance.sqrt());
+            }
+            let unit = column.iter().fold(0.0_f64, |most, value| most.max((value - mean).abs()));
+            let share = |value: f64| if unit > 0.0 { (value - mean) / unit } else { 0.0 };
+            (mean, unit * mean_of(&|value| share(value).powi(2)).sqrt())
         })
     }
 }
@@ -107,8 +116,18 @@ impl FittedScaler {
         shift_and_scale: impl Fn(ArrayView1<'_, f64>) -> (f64, f64),
     ) -> Result<Arc<dyn FittedTransformer>, FitError> {
         data.check_finite()?;
-        let (shift, scale): (Vec<f64>, Vec<f64>) =
-            data.features().axis_iter(Axis(1)).map(shift_and_scale).unzip();
+        let (mut shift, mut scale) = (Vec::new(), Vec::new());
+        for (column, name) in data.features().axis_iter(Axis(1)).zip(data.names()) {
+            let first = column.first().copied().unwrap_or(0.0);
+            let is_constant = column.iter().all(|value| *value == first);
+            let (by, to) = if is_constant { (first, 0.0) } else { shift_and_scale(column) };
+            if !(by.is_finite() && to.is_finite()) {
+                let reason = format!("the spread of feature {name:?} is beyond all numbers");
+                return Err(FitError::failed(reason));
+            }
+            shift.push(by);
+            scale.push(to);
+        }
         // A constant's deviation is zero but for rounding, which must not be blown up to one.
         let usable = |(scale, shift): (f64, &f64)| {
             if scale > 10.0 * f64::EPSILON * shift.abs() { scale } else { 1.0 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use mlp_core::random::{self, ChaCha8Rng};
 use mlp_core::{FitError, ModelError, ParamValue, Samples, SamplesError, Signature, Target};
 use ndarray::ArrayView2;
 
@@ -34,9 +35,45 @@ impl<'a> Goal<'a> {
     }
 }
 
-/// The weight of each chosen row: 1 where none were given.
-pub(crate) fn weights<'a>(data: &Samples<'a>) -> Cow<'a, [f64]> {
-    data.weights().unwrap_or_else(|| Cow::Owned(vec![1.0; data.n_rows()]))
+/// The weight of each chosen row: 1 where none were given. Refuses weights that are all zero: there is no row to learn from.
+pub(crate) fn weights<'a>(data: &Samples<'a>) -> Result<Cow<'a, [f64]>, FitError> {
+    let Some(weights) = data.weights() else { return Ok(Cow::Owned(vec![1.0; data.n_rows()])) };
+    if weights.iter().any(|&weight| weight > 0.0) {
+        Ok(weights)
+    } else {
+        Err(FitError::TooFew { what: "rows with a weight above 0", given: 0, needed: 1 })
+    }
+}
+
+/// The chosen rows that have weight, as indices into the matrix behind the samples; none if all have.
+pub(crate) fn weighted_rows(data: &Samples<'_>) -> Result<Option<Vec<usize>>, FitError> {
+    let weights = weights(data)?;
+    let rows = data.row_indices();
+    let kept = || rows.iter().zip(&*weights).filter(|(_, weight)| **weight > 0.0);
+    Ok((kept().count() < rows.len()).then(|| kept().map(|(&row, _)| row).collect()))
+}
+
+/// The samples, cut down to these rows if there are any.
+pub(crate) fn cut_to<'b>(
+    data: &'b Samples<'_>,
+    rows: Option<&'b [usize]>,
+) -> Result<Samples<'b>, FitError> {
+    match rows {
+        Some(rows) => Ok(data.with_rows(rows)?),
+        None => Ok(data.reborrow()),
+    }
+}
+
+/// Which rows are held out: those of some groups, drawn; at least of one, and never of all.
+pub(crate) fn held_groups(generator: &mut ChaCha8Rng, groups: &[u64], share: f64) -> Vec<bool> {
+    let mut kinds = groups.to_vec();
+    kinds.sort_unstable();
+    kinds.dedup();
+    random::shuffle(generator, &mut kinds);
+    let wanted = (kinds.len() as f64 * share).round().max(1.0) as usize;
+    kinds.truncate(wanted.min(kinds.len() - 1));
+    kinds.sort_unstable();
+    groups.iter().map(|group| kinds.binary_search(group).is_ok()).collect()
 }
 
 /// The weight of each class.
@@ -98,6 +135,32 @@ pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
     low + (high - low) * place.fract()
+}
+
+/// The most bytes that names made of other names may take together.
+const MAX_NAME_BYTES: usize = 64 << 20;
+
+/// Gathers names that are made of others, and refuses more of them than anybody can want: few bytes of a saved part could ask for many.
+#[derive(Default)]
+pub(crate) struct MadeNames {
+    names: Vec<String>,
+    bytes: usize,
+}
+
+impl MadeNames {
+    /// Adds a name.
+    pub(crate) fn push(&mut self, name: String) -> Result<(), String> {
+        self.bytes += name.len();
+        self.names.push(name);
+        if self.bytes > MAX_NAME_BYTES {
+            return Err(format!("the names of the outputs take more than {MAX_NAME_BYTES} bytes"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn into_names(self) -> Vec<String> {
+        self.names
+    }
 }
 
 /// A count as the value of a parameter.

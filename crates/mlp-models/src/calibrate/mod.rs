@@ -17,7 +17,7 @@ pub use threshold::{DecisionGoal, FittedThreshold, Threshold};
 
 use crate::ensemble::{Folds, held_out};
 use crate::parts::{Body, Composite, Inside, Parts, malformed};
-use crate::support::{check_two_classes, weights};
+use crate::support::{check_two_classes, cut_to, weighted_rows, weights};
 
 /// By what kind of curve probabilities are put right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,16 +63,22 @@ impl Calibrated {
 
 impl Estimator for Calibrated {
     fn fit(&self, data: Samples<'_>, seed: u64) -> Result<Arc<dyn FittedModel>, FitError> {
-        let (labels, names) = data.classes()?;
+        let rows = weighted_rows(&data)?;
+        let (labels, names) = cut_to(&data, rows.as_deref())?.classes()?;
         check_two_classes(&labels, names)?;
         let folds = self.folds.of(&data, seed)?;
         let found = held_out(&*self.estimator, &data, &folds, seed)?;
         let asked = data.with_rows(&found.rows)?;
-        let (labels, weights) = (asked.classes()?.0, weights(&asked));
+        let rows = weighted_rows(&asked)?;
+        let has_weight = weights(&asked)?.iter().map(|weight| *weight > 0.0).collect::<Vec<_>>();
+        let asked = cut_to(&asked, rows.as_deref())?;
+        let (labels, weights) = (asked.classes()?.0, weights(&asked)?);
         let least = 1.0 / (labels.len() as f64 + 2.0);
         let curve = |class: usize| {
             let is_class: Vec<bool> = labels.iter().map(|&label| label == class).collect();
-            let probabilities = found.predictions.column(class);
+            let of_all = found.predictions.column(class).into_iter().zip(&has_weight);
+            let probabilities: Vec<f64> =
+                of_all.filter(|(_, has_weight)| **has_weight).map(|(p, _)| *p).collect();
             is_class.contains(&true).then(|| match self.method {
                 Method::Platt => {
                     let scores: Vec<f64> =
@@ -83,7 +89,7 @@ impl Estimator for Calibrated {
                 Method::Isotonic => {
                     let targets: Vec<f64> =
                         is_class.iter().map(|is| f64::from(u8::from(*is))).collect();
-                    let (from, to) = isotonic::fit(&probabilities.to_vec(), &targets, &weights);
+                    let (from, to) = isotonic::fit(&probabilities, &targets, &weights);
                     Curve::Steps { from, to }
                 }
             })

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ensemble::{Folds, HeldOut, held_out};
 use crate::parts::{Body, Composite, Inside, Parts, malformed};
-use crate::support::{check_two_classes, weights};
+use crate::support::{check_two_classes, cut_to, weighted_rows, weights};
 
 /// What a threshold is chosen for; class 1 is the positive one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ impl Threshold {
 
 impl Estimator for Threshold {
     fn fit(&self, data: Samples<'_>, seed: u64) -> Result<Arc<dyn FittedModel>, FitError> {
-        let (labels, names) = data.classes()?;
+        let names = data.classes()?.1;
         if names.len() != 2 {
             let reason =
                 format!("a threshold decides between two classes, there are {}", names.len());
@@ -147,7 +147,8 @@ impl Estimator for Threshold {
             }
             Place::Best(goal, folds) => {
                 goal.check()?;
-                check_two_classes(&labels, names)?;
+                let rows = weighted_rows(&data)?;
+                check_two_classes(&cut_to(&data, rows.as_deref())?.classes()?.0, names)?;
                 let folds = folds.of(&data, seed)?;
                 let found = held_out(&*self.estimator, &data, &folds, seed)?;
                 let (threshold, score) = best(&data, &found, *goal)?;
@@ -164,7 +165,7 @@ impl Estimator for Threshold {
 /// The best threshold and its score.
 fn best(data: &Samples<'_>, found: &HeldOut, goal: DecisionGoal) -> Result<(f64, f64), FitError> {
     let asked = data.with_rows(&found.rows)?;
-    let (labels, weights) = (asked.classes()?.0, weights(&asked));
+    let (labels, weights) = (asked.classes()?.0, weights(&asked)?);
     let probabilities = found.predictions.column(1);
     if let Some(row) = probabilities.iter().position(|p| p.is_nan()) {
         return Err(ModelError::NoClass { row }.into());

@@ -1,5 +1,6 @@
 //! Which rows a part learns from, and which it is then asked about.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -34,7 +35,8 @@ enum Kind {
 }
 
 impl Folds {
-    /// So many folds, each with its share of every class; drawn with the seed of the fit, every row is asked about once.
+    /// So many folds, each with its share of every class; drawn with the seed of the fit, every row is asked about once. Where the samples have groups,
+    /// whole groups are dealt: no group is on both sides of a fold.
     #[must_use]
     pub fn stratified(folds: usize) -> Self {
         Self(Kind::Stratified(folds))
@@ -98,6 +100,15 @@ fn stratified(data: &Samples<'_>, folds: usize, seed: u64) -> Result<Vec<RowFold
         return Err(FitError::TooFew { what: "folds", given: folds, needed: 2 });
     }
     let rows = data.row_indices();
+    if let Some(groups) = data.groups() {
+        let fold_of = deal_groups(data, &groups, folds, seed)?;
+        let side = |fold: usize, is_asked: bool| {
+            let pairs = rows.iter().zip(&*groups);
+            let chosen = pairs.filter(|(_, group)| (fold_of[*group] == fold) == is_asked);
+            chosen.map(|(&row, _)| row).collect()
+        };
+        return Ok((0..folds).map(|fold| (side(fold, false), side(fold, true))).collect());
+    }
     let mut distinct = rows.to_vec();
     distinct.sort_unstable();
     distinct.dedup();
@@ -110,10 +121,54 @@ fn stratified(data: &Samples<'_>, folds: usize, seed: u64) -> Result<Vec<RowFold
     if let Target::Classes { labels, .. } = data.target() {
         distinct.sort_by_key(|&row| labels[row]);
     }
-    let fold_of: std::collections::HashMap<usize, usize> =
+    let fold_of: HashMap<usize, usize> =
         distinct.iter().enumerate().map(|(place, &row)| (row, place % folds)).collect();
     let part = |fold| rows.iter().partition(|row| fold_of[row] != fold);
     Ok((0..folds).map(part).collect())
+}
+
+/// Deals whole groups, the largest first: each to the fold where its classes are rarest so far.
+fn deal_groups(
+    data: &Samples<'_>,
+    groups: &[u64],
+    folds: usize,
+    seed: u64,
+) -> Result<HashMap<u64, usize>, FitError> {
+    let labels = data.classes().ok().map(|(labels, _)| labels);
+    let class = |place: usize| labels.as_ref().map_or(0, |labels| labels[place]);
+    let classes = (0..groups.len()).map(class).max().map_or(0, |last| last + 1);
+    let mut totals = vec![0.0; classes];
+    let mut counts: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    for (place, group) in groups.iter().enumerate() {
+        totals[class(place)] += 1.0;
+        counts.entry(*group).or_insert_with(|| vec![0.0; classes])[class(place)] += 1.0;
+    }
+    if counts.len() < folds {
+        let given = counts.len();
+        return Err(FitError::TooFew { what: "groups for the folds", given, needed: folds });
+    }
+    let mut order: Vec<(u64, Vec<f64>)> = counts.into_iter().collect();
+    random::shuffle(&mut random::stream(seed, 0), &mut order);
+    let size = |counts: &[f64]| counts.iter().sum::<f64>();
+    order.sort_by(|a, b| size(&b.1).total_cmp(&size(&a.1)));
+    let mut dealt = vec![vec![0.0; classes]; folds];
+    let mut fold_of = HashMap::new();
+    for (group, own) in order {
+        // How much of the same classes is there already, by their shares; then how many rows. An empty fold comes first.
+        let there = |fold: &Vec<f64>| {
+            let pairs = fold.iter().zip(&own).zip(&totals).filter(|(_, total)| **total > 0.0);
+            (pairs.map(|((a, b), total)| a * b / (total * total)).sum::<f64>(), size(fold))
+        };
+        let key = |fold: &usize| there(&dealt[*fold]);
+        let less = |a: &usize, b: &usize| {
+            let (a, b) = (key(a), key(b));
+            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+        };
+        let chosen = (0..folds).min_by(less).unwrap_or(0);
+        dealt[chosen].iter_mut().zip(&own).for_each(|(sum, own)| *sum += own);
+        fold_of.insert(group, chosen);
+    }
+    Ok(fold_of)
 }
 
 /// Each fold's rows among those that are chosen, as often and in the order as they are chosen.

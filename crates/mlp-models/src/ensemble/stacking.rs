@@ -12,6 +12,7 @@ use super::folds::Folds;
 use super::held_out::{held_out, seed_of};
 use super::members::{FittedMembers, Members};
 use crate::parts::{Body, Composite, Inside, Parts, malformed};
+use crate::support::MadeNames;
 
 /// Stacked generalisation (Wolpert 1992): a final estimator learns from what the members predict for rows that they have not seen.
 ///
@@ -64,7 +65,7 @@ impl Estimator for Stacking {
         let columns = FittedMembers::columns(signature.task());
         let asked: Vec<usize> = folds.iter().flat_map(|(_, test)| test.iter().copied()).collect();
         let asked = data.with_rows(&asked)?;
-        let names = names(&members, self.passes_features);
+        let names = names(&members, self.passes_features).map_err(FitError::failed)?;
         let mut features = Array2::zeros((asked.n_rows(), names.len()));
         for (k, (_, estimator)) in self.members.0.iter().enumerate() {
             let found = held_out(&**estimator, &data, &folds, seed_of(seed, k as u64))?;
@@ -86,17 +87,20 @@ impl Estimator for Stacking {
 }
 
 /// What the columns are called that the final model sees.
-fn names(members: &FittedMembers, passes_features: bool) -> Vec<String> {
-    let mut names = Vec::new();
+fn names(members: &FittedMembers, passes_features: bool) -> Result<Vec<String>, String> {
+    let mut names = MadeNames::default();
     for (name, model) in &members.0 {
         let signature = model.signature();
         let outputs = &signature.outputs()[FittedMembers::columns(signature.task())];
-        names.extend(outputs.iter().map(|output| format!("{name}: {output}")));
+        for output in outputs {
+            names.push(format!("{name}: {output}"))?;
+        }
     }
+    let mut names = names.into_names();
     if let (true, Some((_, model))) = (passes_features, members.0.first()) {
         names.extend_from_slice(model.signature().features());
     }
-    names
+    Ok(names)
 }
 
 /// Fitted members and the final model of their predictions.
@@ -115,7 +119,7 @@ impl FittedStacking {
         passes_features: bool,
     ) -> Result<Self, String> {
         let signature = members.signature()?;
-        if last.signature().features() != names(&members, passes_features) {
+        if last.signature().features() != names(&members, passes_features)? {
             return Err("the final model takes other features than the members predict".to_owned());
         }
         let signature =

@@ -19,7 +19,7 @@ pub(crate) use link::{normalise, sigmoid};
 use path::LogisticElimination;
 use problem::Problem;
 
-use crate::support::{check_two_classes, weights};
+use crate::support::{check_two_classes, cut_to, weighted_rows, weights};
 
 /// Fits the probability of each class: minimises `Σ wᵢ · logloss + ((1 − l1_ratio) / 2 · ‖W‖² + l1_ratio · ‖W‖₁) / C`, intercepts free, as
 /// scikit-learn's `LogisticRegression` (one sigmoid for two classes, softmax for more). With the L1 penalty features are left out.
@@ -104,6 +104,9 @@ impl LogisticRegression {
     fn problem(&self, data: &Samples<'_>) -> Result<(Problem, Classes), FitError> {
         self.check()?;
         data.check_finite()?;
+        // A row without weight takes no part, nor does a class that only such rows have.
+        let rows = weighted_rows(data)?;
+        let data = cut_to(data, rows.as_deref())?;
         let (labels, names) = data.classes()?;
         check_two_classes(&labels, names)?;
         // Classes that these rows lack have probability 0: they take no part in the fit.
@@ -114,7 +117,7 @@ impl LogisticRegression {
         let rows = data.features();
         let penalty = (1.0 - self.l1_ratio) / self.c;
         let problem =
-            Problem::new(rows.view(), place, weights(data).into_owned(), functions, penalty);
+            Problem::new(rows.view(), place, weights(&data)?.into_owned(), functions, penalty);
         Ok((problem, Classes { names: names.to_vec(), present }))
     }
 }

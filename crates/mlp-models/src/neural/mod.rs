@@ -15,7 +15,9 @@ pub use network::Activation;
 use network::{Loss, Network};
 use train::{Batchable, train};
 
-use crate::support::{Goal, as_param, check_two_classes, weights};
+use crate::support::{
+    Goal, as_param, check_two_classes, cut_to, held_groups, weighted_rows, weights,
+};
 
 /// A feed-forward neural network with a few layers, for classes (softmax and log loss; a sigmoid for two) and for numbers (squared error); after
 /// scikit-learn's `MLPClassifier` and `MLPRegressor`.
@@ -123,7 +125,7 @@ impl MultilayerPerceptron {
         self
     }
 
-    /// Sets aside this share of the rows (of each class) and stops by their loss.
+    /// Sets aside this share of the rows (of each class, or of the groups where there are some) and stops by their loss.
     #[must_use]
     pub fn with_early_stopping(mut self, share: f64) -> Self {
         self.early_stopping = Some(share);
@@ -167,7 +169,10 @@ impl MultilayerPerceptron {
     pub fn fit_network(&self, data: &Samples<'_>, seed: u64) -> Result<FittedPerceptron, FitError> {
         self.check()?;
         data.check_finite()?;
-        let (goal, weights) = (Goal::of(data)?, weights(data));
+        // A row without weight takes no part, nor does a class that only such rows have.
+        let rows = weighted_rows(data)?;
+        let data = &cut_to(data, rows.as_deref())?;
+        let (goal, weights) = (Goal::of(data)?, weights(data)?);
         let n = data.n_rows();
         let (loss, present, shift, scale, targets) = match &goal {
             Goal::Classes(labels, names) => {
@@ -205,17 +210,24 @@ impl MultilayerPerceptron {
             .chain([all.targets.ncols()])
             .collect();
         let start = Network::start(&widths, self.activation, loss, seed);
-        let (learnt, aside) = self.part(all, seed)?;
+        let (learnt, aside) = self.part(all, data.groups().as_deref(), seed)?;
         let (network, curve) = train(self, start, &learnt, aside.as_ref(), seed)?;
         Ok(FittedPerceptron::new(goal.signature(data), network, present, (shift, scale), curve))
     }
 
-    /// What is learnt from, and what is set aside: of each class its share.
-    fn part(&self, all: Batchable, seed: u64) -> Result<(Batchable, Option<Batchable>), FitError> {
+    /// What is learnt from, and what is set aside: of each class its share, or whole groups.
+    fn part(
+        &self,
+        all: Batchable,
+        groups: Option<&[u64]>,
+        seed: u64,
+    ) -> Result<(Batchable, Option<Batchable>), FitError> {
         let Some(share) = self.early_stopping else { return Ok((all, None)) };
         let n = all.targets.nrows();
+        let mut draw = random::stream(seed, 1);
+        let held = groups.map(|groups| held_groups(&mut draw, groups, share));
         let mut rows: Vec<usize> = (0..n).collect();
-        random::shuffle(&mut random::stream(seed, 1), &mut rows);
+        random::shuffle(&mut draw, &mut rows);
         // By class: rows of equal targets become neighbours, and every so-many-th is set aside.
         let class = |row: &usize| all.targets.row(*row).iter().position(|t| *t == 1.0);
         if all.targets.iter().all(|target| *target == 0.0 || *target == 1.0) {
@@ -224,7 +236,11 @@ impl MultilayerPerceptron {
         let (mut aside, mut learnt) = (Vec::new(), Vec::new());
         for (place, row) in rows.into_iter().enumerate() {
             let is_next = ((place + 1) as f64 * share).floor() > (place as f64 * share).floor();
-            if is_next { aside.push(row) } else { learnt.push(row) }
+            if held.as_ref().map_or(is_next, |held| held[row]) {
+                aside.push(row)
+            } else {
+                learnt.push(row)
+            }
         }
         if aside.is_empty() || learnt.is_empty() {
             return Err(FitError::TooFew { what: "rows to set some aside", given: n, needed: 2 });

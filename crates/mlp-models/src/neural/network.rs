@@ -23,7 +23,9 @@ impl Activation {
     #[inline]
     pub(super) fn apply(self, value: f64) -> f64 {
         match self {
-            Self::Relu => value.max(0.0),
+            // NaN stays: a network that has diverged must not pass for one that is at rest.
+            Self::Relu if value <= 0.0 => 0.0,
+            Self::Relu => value,
             Self::Tanh => value.tanh(),
         }
     }
@@ -91,6 +93,13 @@ impl Network {
         };
         let layers = widths.windows(2).map(layer).collect();
         Self { layers, activation, loss }
+    }
+
+    pub(super) fn is_finite(&self) -> bool {
+        let all = |layer: &Layer| {
+            layer.weights.iter().chain(&layer.intercepts).all(|weight| weight.is_finite())
+        };
+        self.layers.iter().all(all)
     }
 
     pub(super) fn buffers(&self, rows: usize) -> Buffers {
@@ -209,9 +218,9 @@ impl Network {
     }
 }
 
-/// The logarithm of a probability that may have rounded to 0.
+/// The logarithm of a probability that may have rounded to 0; NaN of NaN.
 fn log(probability: f64) -> f64 {
-    probability.max(f64::MIN_POSITIVE).ln()
+    if probability < f64::MIN_POSITIVE { f64::MIN_POSITIVE.ln() } else { probability.ln() }
 }
 
 #[cfg(test)]

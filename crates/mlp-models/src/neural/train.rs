@@ -73,7 +73,11 @@ pub(super) fn train(
             break;
         }
     }
-    Ok((best.map_or(network, |(_, best)| best), curve))
+    let network = best.map_or(network, |(_, best)| best);
+    if !network.is_finite() {
+        return Err(FitError::NotConverged { iterations: curve.len() });
+    }
+    Ok((network, curve))
 }
 
 /// Adam (Kingma and Ba 2015, algorithm 1) with its usual constants.

@@ -10,7 +10,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
 use crate::persist::{Plain, save};
-use crate::support::as_param;
+use crate::support::{MadeNames, as_param};
 
 /// What to do with a category that was not among the rows learnt from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ fn fit(
         categories.push(values);
     }
     let state = Encoding { inputs: data.names().to_vec(), categories, code, unknown };
-    Ok(Arc::new(FittedEncoder::from(state)))
+    Ok(Arc::new(FittedEncoder::try_from(state).map_err(FitError::failed)?))
 }
 
 /// One NaN and one zero.
@@ -157,26 +157,30 @@ struct Encoding {
 
 /// An encoder with its categories.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(from = "Encoding", into = "Encoding")]
+#[serde(try_from = "Encoding", into = "Encoding")]
 pub(crate) struct FittedEncoder {
     state: Encoding,
     outputs: Vec<String>,
 }
 
-impl From<Encoding> for FittedEncoder {
-    fn from(state: Encoding) -> Self {
-        let mut outputs = Vec::new();
+impl TryFrom<Encoding> for FittedEncoder {
+    type Error = String;
+
+    fn try_from(state: Encoding) -> Result<Self, String> {
+        let mut outputs = MadeNames::default();
         for (name, categories) in state.inputs.iter().zip(&state.categories) {
             if state.code == Code::Ordinal {
-                outputs.push(name.clone());
+                outputs.push(name.clone())?;
                 continue;
             }
-            outputs.extend(categories.iter().map(|category| format!("{name}={category}")));
+            for category in categories {
+                outputs.push(format!("{name}={category}"))?;
+            }
             if state.unknown == Unknown::Other {
-                outputs.push(format!("{name} is other"));
+                outputs.push(format!("{name} is other"))?;
             }
         }
-        Self { state, outputs }
+        Ok(Self { state, outputs: outputs.into_names() })
     }
 }
 

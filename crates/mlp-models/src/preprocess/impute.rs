@@ -71,7 +71,7 @@ impl Imputer {
 impl Transformer for Imputer {
     fn fit(&self, data: Samples<'_>, _seed: u64) -> Result<Arc<dyn FittedTransformer>, FitError> {
         check_no_infinite_feature(&data)?;
-        let (features, weights) = (data.features(), crate::support::weights(&data));
+        let (features, weights) = (data.features(), crate::support::weights(&data)?);
         let mut fills = Vec::with_capacity(data.n_features());
         let mut indicated = Vec::new();
         for (feature, column) in features.columns().into_iter().enumerate() {

@@ -96,7 +96,7 @@ impl Pca {
             Components::Share(_) => read.float("share", 0.95, f64::MIN_POSITIVE..=1.0),
         };
         read.finish()?;
-        let (features, weights) = (data.features(), weights(data));
+        let (features, weights) = (data.features(), weights(data)?);
         let (weight, total) = (ArrayView1::from(&weights[..]), weights.iter().sum::<f64>());
         if total <= 1.0 {
             return Err(FitError::failed("the weights must sum to more than 1"));

@@ -10,7 +10,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
 use crate::persist::{Plain, save};
-use crate::support::as_param;
+use crate::support::{MadeNames, as_param};
 
 /// The most columns that may come out: a million doubles a hundred rows are 0.8 GB.
 const MAX_OUTPUTS: usize = 100_000;
@@ -90,13 +90,14 @@ impl Transformer for PolynomialFeatures {
             products.extend_from_slice(&next);
             last = next;
         }
-        Ok(Arc::new(FittedPolynomial::new(data.names().to_vec(), products)))
+        let fitted = FittedPolynomial::new(data.names().to_vec(), products);
+        Ok(Arc::new(fitted.map_err(FitError::failed)?))
     }
 }
 
 /// The factors of each product.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "SavedPolynomial", into = "SavedPolynomial")]
+#[serde(try_from = "SavedPolynomial", into = "SavedPolynomial")]
 pub(crate) struct FittedPolynomial {
     inputs: Vec<String>,
     outputs: Vec<String>,
@@ -110,8 +111,10 @@ struct SavedPolynomial {
     products: Vec<Vec<usize>>,
 }
 
-impl From<SavedPolynomial> for FittedPolynomial {
-    fn from(saved: SavedPolynomial) -> Self {
+impl TryFrom<SavedPolynomial> for FittedPolynomial {
+    type Error = String;
+
+    fn try_from(saved: SavedPolynomial) -> Result<Self, String> {
         Self::new(saved.inputs, saved.products)
     }
 }
@@ -123,7 +126,7 @@ impl From<FittedPolynomial> for SavedPolynomial {
 }
 
 impl FittedPolynomial {
-    fn new(inputs: Vec<String>, products: Vec<Vec<usize>>) -> Self {
+    fn new(inputs: Vec<String>, products: Vec<Vec<usize>>) -> Result<Self, String> {
         let name = |product: &Vec<usize>| {
             let factor = |factors: &[usize]| {
                 let name = inputs.get(factors[0]).map_or("?", String::as_str);
@@ -134,8 +137,11 @@ impl FittedPolynomial {
             };
             product.chunk_by(|a, b| a == b).map(factor).collect::<Vec<_>>().join(" ")
         };
-        let outputs = products.iter().map(name).collect();
-        Self { inputs, outputs, products }
+        let mut outputs = MadeNames::default();
+        for product in &products {
+            outputs.push(name(product))?;
+        }
+        Ok(Self { inputs, outputs: outputs.into_names(), products })
     }
 }
 

@@ -12,12 +12,15 @@ use super::rounds::Boost;
 use super::trend::Trend;
 use crate::support::as_param;
 
+/// The least curvature on either side of a cut, for weights of 1 in the mean: scikit-learn's `min_hessian_to_split`.
+const MIN_HESSIAN: f64 = 1e-3;
+
 /// Gradient boosting with histograms (Friedman 2001; Ke et al. 2017): each round adds a tree, grown leaf by leaf, that takes a step down the
 /// loss. Log loss for classes, squared error for numbers; the defaults are those of scikit-learn's `HistGradientBoosting`.
 ///
 /// Without early stopping and with all rows and features nothing in it is random. Round `k` draws from the stream (seed, k) alone, and any
 /// number of threads gives the same model, bit for bit. NaN is a missing value, which each split sends to the better side; infinity is refused. A class without rows has
-/// probability zero.
+/// probability zero. A side of a split has a hessian of at least 1e-3 times the mean weight of the rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -235,6 +238,7 @@ impl GradientBoosting {
             min_leaf: self.min_leaf,
             l2: self.l2,
             min_gain: self.min_gain,
+            min_hessian: MIN_HESSIAN,
             learning_rate: self.learning_rate,
             threads: self.threads,
         })

@@ -96,9 +96,10 @@ impl<const K: usize> Evidence for Classes<K> {
     }
 
     fn answer(&self, out: &mut [f64]) {
-        let total = self.weight();
+        // Below 0 is what rounding left of nothing.
+        let total: f64 = self.weights.iter().map(|weight| weight.max(0.0)).sum();
         for (share, weight) in out.iter_mut().zip(&self.weights) {
-            *share = weight / total;
+            *share = weight.max(0.0) / total;
         }
     }
 }

@@ -41,8 +41,7 @@ pub(crate) fn fit_trees(
 ) -> Result<FittedTrees, FitError> {
     let goal = Goal::of(data)?;
     let signature = goal.signature(data);
-    let weights = weights(data);
-    check_weights(&weights)?;
+    let weights = weights(data)?;
     if data.n_features() == 0 {
         return Err(FitError::TooFew { what: "features", given: 0, needed: 1 });
     }
@@ -74,7 +73,8 @@ pub(crate) fn fit_trees(
         }
         Goal::Values(values) => {
             // Sums around the mean keep their digits where values are far from zero.
-            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            let sum: f64 = values.iter().zip(&*weights).map(|(value, weight)| weight * value).sum();
+            let mean = sum / weights.iter().sum::<f64>();
             let part = |row: usize, weight: f64| ValuePart { value: values[row] - mean, weight };
             let job = Job { plan, trends, seed, weights: &weights, part, width: 1 };
             let (mut nodes, gains) = job.run::<Values>(&binned);
@@ -180,14 +180,5 @@ impl<F> Job<'_, F> {
             .filter(|&(_, weight)| weight > 0.0)
             .map(|(row, weight)| Item { row: row as u32, part: (self.part)(row, weight) })
             .collect()
-    }
-}
-
-/// Refuses weights that are all zero: there is no row to learn from.
-pub(super) fn check_weights(weights: &[f64]) -> Result<(), FitError> {
-    if weights.iter().any(|&weight| weight > 0.0) {
-        Ok(())
-    } else {
-        Err(FitError::TooFew { what: "rows with a weight above 0", given: 0, needed: 1 })
     }
 }

@@ -91,7 +91,9 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
         while let Some((task, evidence)) = tasks.pop() {
             let part = &mut items[task.start..task.end];
             let Some(split) = self.find(part, &evidence, &task, generator) else {
-                evidence.answer(nodes.answer(task.node));
+                // Counted anew: what subtraction left of a small weight may be below 0.
+                let own = if self.trends.is_empty() { collect::<E>(part) } else { evidence };
+                own.answer(nodes.answer(task.node));
                 continue;
             };
             gains[split.feature] += split.score - evidence.purity();
@@ -221,7 +223,8 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
                 let edges = &self.table.edges[feature];
                 let threshold = match next {
                     Some(next) => edges.threshold(last_left, next),
-                    None => edges.high[last_left],
+                    // All that is known goes left, whatever its size.
+                    None => f64::MAX,
                 };
                 let missing_right = match missing {
                     Some(_) => missing_right,

@@ -12,6 +12,8 @@ pub(crate) struct LeafRules {
     pub min_leaf: usize,
     pub l2: f64,
     pub min_gain: f64,
+    /// The least curvature on either side of a cut: what is left of a smaller one after subtractions is rounding.
+    pub min_hessian: f64,
     pub learning_rate: f64,
     pub threads: usize,
 }
@@ -143,24 +145,28 @@ impl Scan {
 
     /// Both sides' scores under one division, less the score before.
     fn gains(&mut self, whole: Sum, before: f64, rules: &LeafRules) {
-        let (all, least) = (f64::from(whole.rows), rules.min_leaf as f64);
+        let (all, least, flat) = (f64::from(whole.rows), rules.min_leaf as f64, rules.min_hessian);
         let columns = self.gradient.iter().zip(&self.hessian).zip(&self.rows);
         for (gain, ((&gradient, &hessian), &rows)) in self.gain[..self.len].iter_mut().zip(columns)
         {
-            let rest = whole.gradient - gradient;
+            let rest = (whole.gradient - gradient, whole.hessian - hessian);
             let left = (hessian + rules.l2).max(f64::MIN_POSITIVE);
-            let right = (whole.hessian - hessian + rules.l2).max(f64::MIN_POSITIVE);
-            let scores = (gradient * gradient * right + rest * rest * left) / (left * right);
-            let allowed = (rows >= least) & (all - rows >= least);
+            let right = (rest.1 + rules.l2).max(f64::MIN_POSITIVE);
+            let scores = (gradient * gradient * right + rest.0 * rest.0 * left) / (left * right);
+            let curved = (hessian >= flat) & (rest.1 >= flat);
+            let allowed = (rows >= least) & (all - rows >= least) & curved;
             *gain = if allowed { scores - before } else { f64::NEG_INFINITY };
         }
     }
 
-    fn gains_by(&mut self, whole: Sum, min_leaf: usize, gain: impl Fn(Sum, Sum) -> f64) {
+    fn gains_by(&mut self, whole: Sum, rules: &LeafRules, gain: impl Fn(Sum, Sum) -> f64) {
         for at in 0..self.len {
             let left = self.up_to(at);
             let right = whole.minus(left);
-            let allowed = left.rows as usize >= min_leaf && right.rows as usize >= min_leaf;
+            let allows = |side: Sum| {
+                side.rows as usize >= rules.min_leaf && side.hessian >= rules.min_hessian
+            };
+            let allowed = allows(left) && allows(right);
             self.gain[at] = if allowed { gain(left, right) } else { f64::NEG_INFINITY };
         }
     }
@@ -503,7 +509,7 @@ impl<'a> Search<'a> {
             if grower.trends.is_empty() {
                 scan.gains(whole, self.before, &grower.rules);
             } else {
-                scan.gains_by(whole, grower.rules.min_leaf, |left, right| {
+                scan.gains_by(whole, &grower.rules, |left, right| {
                     let score = grower.bounded_score(feature, left, right, self.bounds);
                     score.map_or(f64::NEG_INFINITY, |score| score - self.before)
                 });
@@ -532,6 +538,7 @@ impl<'a> Search<'a> {
 fn threshold(edges: &Edges, cut: &Cut) -> f64 {
     match cut.next {
         Some(next) => edges.threshold(cut.last_left, next),
-        None => edges.high[cut.last_left],
+        // All that is known goes left, whatever its size.
+        None => f64::MAX,
     }
 }

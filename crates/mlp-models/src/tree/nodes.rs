@@ -1,5 +1,7 @@
 //! Trees as they predict: all nodes of all trees in one array.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::ranked::Ranked;
@@ -147,14 +149,16 @@ impl Nodes {
     /// training weight reached. Leaves that are sure of one class share its answer. An arranged tree stays as it is.
     pub(crate) fn arrange(&mut self) {
         let mut arranged = Self::new(self.width);
+        let mut moved = vec![None; self.answers.len() / self.width.max(1)];
         for tree in 0..self.n_trees() {
-            self.arrange_tree(self.root_of(tree), &mut arranged);
+            self.arrange_tree(self.root_of(tree), &mut arranged, &mut moved);
         }
         *self = arranged;
     }
 
-    fn arrange_tree(&self, root: usize, into: &mut Self) {
-        let mut shared: Vec<Option<u32>> = vec![None; if self.width > 1 { self.width } else { 0 }];
+    /// `moved` tells where an answer is by now: leaves that share one go on doing so, and none is copied twice.
+    fn arrange_tree(&self, root: usize, into: &mut Self, moved: &mut [Option<u32>]) {
+        let mut shared: BTreeMap<usize, u32> = BTreeMap::new();
         let mut open = vec![(root, into.root(self.cover[root]))];
         while let Some((old, new)) = open.pop() {
             match self.step(old) {
@@ -168,16 +172,21 @@ impl Nodes {
                     open.extend(children);
                 }
                 Step::Leaf { slot } => {
+                    if let Some(to) = moved[slot] {
+                        into.nodes[new] = Node::leaf(new as u32, to);
+                        continue;
+                    }
                     let values = self.values(slot);
-                    let sure = sure_of(values).filter(|&class| class < shared.len());
-                    if let Some(slot) = sure.and_then(|class| shared[class]) {
-                        into.nodes[new] = Node::leaf(new as u32, slot);
+                    let sure = sure_of(values).filter(|_| self.width > 1);
+                    if let Some(to) = sure.and_then(|class| shared.get(&class)) {
+                        into.nodes[new] = Node::leaf(new as u32, *to);
                     } else {
                         into.answer(new).copy_from_slice(values);
                         if let Some(class) = sure {
-                            shared[class] = Some(into.nodes[new].slot() as u32);
+                            shared.insert(class, into.nodes[new].slot() as u32);
                         }
                     }
+                    moved[slot] = Some(into.nodes[new].slot() as u32);
                 }
             }
         }
@@ -295,8 +304,16 @@ impl Nodes {
                 }
             }
         }
-        text
+        in_words(&text)
     }
+}
+
+/// The rules with their splits between known and missing values put into words: all that is known is at most the largest number.
+fn in_words(text: &str) -> String {
+    let most = f64::MAX;
+    text.replace(&format!(" <= {most}"), " is known")
+        .replace(&format!(" > {most} or missing"), " is missing")
+        .replace(&format!(" > {most}"), " is missing")
 }
 
 /// The one class that has the whole probability, if there is one.

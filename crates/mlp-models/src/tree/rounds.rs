@@ -9,12 +9,11 @@ use ndarray::{Array2, Axis};
 use super::bins::Table;
 use super::boosted::FittedBoosting;
 use super::boosting::{EarlyStopping, GradientBoosting};
-use super::fit::check_weights;
 use super::leafwise::{LeafGrower, LeafRules, Slope};
 use super::loss::Loss;
 use super::nodes::Nodes;
 use super::trend::Trends;
-use crate::support::{Goal, check_no_infinite_feature, weights};
+use crate::support::{Goal, check_no_infinite_feature, held_groups, weights};
 
 /// The stream that says which rows are held out: beyond the number of any round.
 const HELD_OUT: u64 = u64::MAX;
@@ -64,10 +63,9 @@ impl<'a> Boost<'a> {
         validation: Option<&Samples<'_>>,
         seed: u64,
     ) -> Result<Self, FitError> {
-        let rules = settings.rules()?;
+        let mut rules = settings.rules()?;
         let goal = Goal::of(data)?;
-        let all_weights = weights(data);
-        check_weights(&all_weights)?;
+        let all_weights = weights(data)?;
         if data.n_features() == 0 {
             return Err(FitError::TooFew { what: "features", given: 0, needed: 1 });
         }
@@ -81,11 +79,13 @@ impl<'a> Boost<'a> {
         let (present, base) = start(&goal, &all_weights, &rows)?;
         let trends = Trends::new(&settings.monotone, data.names(), present.len())?;
         let train = Part::new(data, &goal, &all_weights, &rows, &present);
+        // Whatever the unit of the weights is, the trees are the same.
+        rules.min_hessian *= train.weights.iter().sum::<f64>() / train.weights.len() as f64;
         let early = settings.early_stopping.unwrap_or_default();
         let watch = match validation {
             Some(given) => {
                 check_alike(data, given)?;
-                let (goal, weights) = (Goal::of(given)?, weights(given));
+                let (goal, weights) = (Goal::of(given)?, weights(given)?);
                 let rows: Vec<usize> =
                     (0..weights.len()).filter(|&row| weights[row] > 0.0).collect();
                 Some(Watch::new(given, &goal, &weights, &rows, &present, &base, early)?)
@@ -184,17 +184,8 @@ fn hold_out(
     let mut generator = random::stream(seed, HELD_OUT);
     let mut is_held = vec![false; rows.len()];
     if let Some(groups) = groups {
-        let group = |place: &usize| groups[rows[*place]];
-        let mut kinds: Vec<u64> = (0..rows.len()).map(|place| group(&place)).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        random::shuffle(&mut generator, &mut kinds);
-        let wanted = (kinds.len() as f64 * share).round().max(1.0) as usize;
-        kinds.truncate(wanted.min(kinds.len() - 1));
-        kinds.sort_unstable();
-        for (place, held) in is_held.iter_mut().enumerate() {
-            *held = kinds.binary_search(&group(&place)).is_ok();
-        }
+        let groups: Vec<u64> = rows.iter().map(|&row| groups[row]).collect();
+        is_held = held_groups(&mut generator, &groups, share);
     } else {
         let class = |place: usize| match goal {
             Goal::Classes(labels, _) => labels[rows[place]],

@@ -14,7 +14,7 @@ use crate::support::{as_param, check_two_classes};
 ///
 /// linfa calls the more frequent class positive, so that its probabilities mean one class in one fold and the other in the next; here each
 /// class has its column. More than two classes are refused: linfa's softmax takes its sums relative to the largest score of all rows, and one far row
-/// ruins the fit. [`LogisticRegression`](crate::LogisticRegression) does both, exactly.
+/// ruins the fit. Weights are refused, since linfa does not heed them. [`LogisticRegression`](crate::LogisticRegression) does all three, exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -37,6 +37,9 @@ impl Estimator for LinfaLogistic {
         let mut read = params.read("linfa_logistic");
         read.float("alpha", 1.0, 0.0..=f64::MAX);
         read.finish()?;
+        if data.weights().is_some() {
+            return Err(FitError::failed("linfa's logistic regression heeds no weights"));
+        }
         let (labels, names) = data.classes()?;
         check_two_classes(&labels, names)?;
         if names.len() != 2 {

@@ -131,7 +131,7 @@ impl Estimator for LinfaEstimator {
         let signature = goal.signature(&data);
         let features = data.features().into_owned();
         let weights: Array1<f32> = match data.weights() {
-            Some(_) => weights(&data).iter().map(|weight| *weight as f32).collect(),
+            Some(_) => weights(&data)?.iter().map(|weight| *weight as f32).collect(),
             None => Array1::zeros(0),
         };
         let predict = match (&self.kind, &goal) {

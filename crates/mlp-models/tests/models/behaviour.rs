@@ -7,10 +7,10 @@ use mlp_core::{
     SaveError, Saved, Target, Transformer,
 };
 use mlp_models::{
-    Calibrated, ColumnSelect, DecisionTree, DummyClassifier, DummyRegressor, ElasticNet,
-    FittedLogistic, Folds, GradientBoosting, LinearRegression, Loader, LogisticRegression,
-    MinMaxScaler, MultilayerPerceptron, Pipeline, RandomForest, Resolution, Stacking,
-    StandardScaler, Voting, families,
+    Calibrated, ColumnSelect, DecisionGoal, DecisionTree, DummyClassifier, DummyRegressor,
+    ElasticNet, FittedLogistic, Folds, GradientBoosting, LinearRegression, Loader,
+    LogisticRegression, MinMaxScaler, MultilayerPerceptron, Pipeline, RandomForest, Resolution,
+    Stacking, StandardScaler, Threshold, Voting, families,
 };
 use ndarray::{Array2, array};
 
@@ -309,25 +309,75 @@ fn one_class_is_an_error_that_names_it_where_two_are_needed() {
     assert!(DecisionTree::default().fit(samples, 0).is_ok());
 }
 
-#[test]
-fn a_weight_counts_like_that_many_rows() {
-    let data = Data::load("iris");
-    let rows: Vec<usize> = (0..150).flat_map(|row| std::iter::repeat_n(row, row % 3)).collect();
-    let weights: Vec<f64> = (0..150).map(|row| f64::from(row % 3)).collect();
+/// Fits on rows weighted 0, 1, 2, 0, 1, 2, … and on the rows that many times, and gives the largest and the mean difference of the predictions
+/// for the rows that have weight: between equally good splits of these the others may go either way.
+fn weighted_and_repeated(estimator: &dyn Estimator, data: &Data) -> (f64, f64) {
+    let n = data.features.nrows();
+    let rows: Vec<usize> = (0..n).flat_map(|row| std::iter::repeat_n(row, row % 3)).collect();
+    let weights: Vec<f64> = (0..n).map(|row| (row % 3) as f64).collect();
     let (weighted, repeated) = (data.samples().with_weights(&weights).unwrap(), data.samples());
     let repeated = repeated.with_rows(&rows).unwrap();
-    let estimators: [Arc<dyn Estimator>; 3] = [
+    let asked = repeated.features().into_owned();
+    let predict =
+        |samples: Samples<'_>| estimator.fit(samples, 0).unwrap().predict(asked.view()).unwrap();
+    let differences = (predict(weighted) - predict(repeated)).abs();
+    (differences.fold(0.0, |most: f64, d| most.max(*d)), differences.mean().unwrap())
+}
+
+#[test]
+fn a_weight_counts_like_that_many_rows() {
+    // Folds by the row itself, so that rows and their repetitions are on the same side.
+    let folds = |rows: usize| {
+        let side = |fold| (0..rows).partition(|row| row / 3 % 3 != fold);
+        Folds::given(rows, (0..3).map(side).collect::<Vec<(Vec<usize>, Vec<usize>)>>())
+    };
+    let soft = || {
+        let flat = LogisticRegression::default().with_c(0.01);
+        Pipeline::of(flat).after("scale", StandardScaler)
+    };
+    let boosting = || GradientBoosting::default().with_rounds(10).with_min_leaf(1);
+    // All rows in one batch and no penalty, which is by rows.
+    let network = || {
+        let network = MultilayerPerceptron::default().with_alpha(0.0).with_batch_size(1_000);
+        network.with_hidden([5]).with_max_epochs(30)
+    };
+    let goal = DecisionGoal::FScore { beta: 2.0 };
+    let classes: [Arc<dyn Estimator>; 8] = [
         Arc::new(LogisticRegression::default()),
+        Arc::new(LogisticRegression::default().with_c(0.5).with_l1_ratio(0.5)),
         Arc::new(DecisionTree::default().with_max_depth(3)),
         Arc::new(DummyClassifier::prior()),
+        Arc::new(boosting()),
+        Arc::new(network()),
+        Arc::new(Calibrated::platt(soft(), folds(150))),
+        Arc::new(Calibrated::isotonic(soft(), folds(150))),
     ];
-    for estimator in estimators {
-        let predict = |samples: &Samples<'_>| {
-            estimator.fit(samples.reborrow(), 0).unwrap().predict(data.features.view()).unwrap()
-        };
-        let (a, b) = (predict(&weighted), predict(&repeated));
-        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-8), "{estimator:?}");
+    let two: [Arc<dyn Estimator>; 2] = [
+        Arc::new(Threshold::chosen(soft(), goal, folds(569))),
+        Arc::new(Threshold::chosen(soft(), DecisionGoal::Matthews, folds(569))),
+    ];
+    let numbers: [Arc<dyn Estimator>; 7] = [
+        Arc::new(LinearRegression::default()),
+        Arc::new(LinearRegression::default().with_alpha(2.0)),
+        Arc::new(ElasticNet::lasso(0.1)),
+        Arc::new(DecisionTree::default().with_max_depth(3)),
+        Arc::new(DummyRegressor::mean()),
+        Arc::new(boosting()),
+        Arc::new(network()),
+    ];
+    let all = [("iris", &classes[..]), ("breast_cancer", &two), ("friedman1", &numbers)];
+    for (name, estimators) in all {
+        let data = Data::load(name);
+        for estimator in estimators {
+            let (largest, _) = weighted_and_repeated(&**estimator, &data);
+            assert!(largest < 1e-7, "{largest} by {estimator:?}");
+        }
     }
+    // A forest draws rows, and other ones where there are more of them: the same in the mean of many trees.
+    let iris = Data::load("iris");
+    let forest = RandomForest::default().with_trees(400).with_min_leaf(3);
+    let (_, mean) = weighted_and_repeated(&forest, &iris);
+    assert!(mean < 0.02, "{mean} by the forest");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use mlp_core::{
     Estimator, FitError, ModelError, ModelExt, Samples, SaveError, Saved, Target, random,
 };
 use mlp_models::{
-    Calibrated, DecisionGoal, DecisionTree, DummyClassifier, Folds, HeuristicRule,
+    Calibrated, DecisionGoal, DecisionTree, DummyClassifier, FittedThreshold, Folds, HeuristicRule,
     LinearRegression, Loader, LogisticRegression, Pipeline, RandomForest, Stacking, StandardScaler,
     Threshold, Voting,
 };
@@ -103,6 +103,40 @@ fn a_threshold_for_costs_decides_where_they_balance() {
     assert!((chosen - fixed).abs() < 0.03 * fixed, "{chosen}, {fixed}");
 }
 
+/// Right and wrong decisions: true positives, false positives, true negatives, false negatives.
+fn decisions(probabilities: &[f64], labels: &[usize], threshold: f64) -> [f64; 4] {
+    let mut counts = [0.0; 4];
+    for (probability, label) in probabilities.iter().zip(labels) {
+        let place = match (*probability > threshold, label) {
+            (true, 1) => 0,
+            (true, _) => 1,
+            (false, 0) => 2,
+            (false, _) => 3,
+        };
+        counts[place] += 1.0;
+    }
+    counts
+}
+
+/// What a goal makes of decisions, by its definition.
+fn score(goal: DecisionGoal, [tp, fp, tn, fn_]: [f64; 4]) -> f64 {
+    let share = |part: f64, of: f64| if of > 0.0 { part / of } else { 0.0 };
+    match goal {
+        DecisionGoal::Accuracy => (tp + tn) / (tp + fp + tn + fn_),
+        DecisionGoal::BalancedAccuracy => (share(tp, tp + fn_) + share(tn, tn + fp)) / 2.0,
+        DecisionGoal::FScore { beta } => {
+            let (precision, recall) = (share(tp, tp + fp), share(tp, tp + fn_));
+            let b = beta * beta;
+            share((1.0 + b) * precision * recall, b * precision + recall)
+        }
+        DecisionGoal::Matthews => {
+            let root = ((tp + fp) * (tp + fn_) * (tn + fp) * (tn + fn_)).sqrt();
+            share(tp * tn - fp * fn_, root)
+        }
+        other => panic!("{other:?} is not asked"),
+    }
+}
+
 #[test]
 fn every_goal_finds_a_threshold_at_least_as_good_as_one_half() {
     let data = Coins::new(3_000, 5);
@@ -113,7 +147,19 @@ fn every_goal_finds_a_threshold_at_least_as_good_as_one_half() {
         DecisionGoal::FScore { beta: 2.0 },
         DecisionGoal::Matthews,
     ];
-    let folds = || Folds::stratified(4);
+    // Given folds, so that the test can ask about the same held-out rows.
+    let parts: Vec<(Vec<usize>, Vec<usize>)> =
+        (0..4).map(|fold| (0..3_000).partition(|row| row % 4 != fold)).collect();
+    let folds = || Folds::given(3_000, parts.clone());
+    let mut held = vec![0.0; 3_000];
+    for (train, test) in &parts {
+        let samples = data.samples();
+        let model = LogisticRegression::default().fit(samples.with_rows(train).unwrap(), 0);
+        let asked = data.features.select(ndarray::Axis(0), test);
+        let predicted = model.unwrap().predict(asked.view()).unwrap();
+        test.iter().zip(predicted.column(1)).for_each(|(&row, p)| held[row] = *p);
+    }
+    let mut gained = 0;
     for goal in goals {
         let chosen = Threshold::chosen(LogisticRegression::default(), goal, folds());
         let model = chosen.fit(data.samples(), 0).unwrap();
@@ -122,7 +168,18 @@ fn every_goal_finds_a_threshold_at_least_as_good_as_one_half() {
         // What was saved decides in the same way.
         let loaded = Loader::default().model(&model.save().unwrap()).unwrap();
         assert_eq!(loaded.predict(data.features.view()).unwrap(), rows);
+        // On the rows it was chosen by, held out fold by fold, it does at least as well as one half; a far-off threshold is the control.
+        let threshold = model.downcast_ref::<FittedThreshold>().unwrap();
+        let counts = |threshold| decisions(&held, &data.labels, threshold);
+        let (chosen, half) = (counts(threshold.threshold()), counts(0.5));
+        let (own, of_half) = (score(goal, chosen), score(goal, half));
+        assert!((own - threshold.score().unwrap()).abs() < 1e-12, "{goal:?}: {own}");
+        assert!(own >= of_half, "{goal:?}: {own} at {}, {of_half} at 1/2", threshold.threshold());
+        assert!(score(goal, counts(0.97)) <= own, "{goal:?}");
+        gained += usize::from(own > of_half);
     }
+    // Few rows are of class 1: but for accuracy one half is a bad place.
+    assert!(gained >= 4, "{gained}");
     let bad = DecisionGoal::FScore { beta: -1.0 };
     let bad = Threshold::chosen(LogisticRegression::default(), bad, folds());
     assert!(bad.fit(data.samples(), 0).unwrap_err().to_string().contains("beta is -1.0"));

@@ -11,7 +11,9 @@ use ndarray::{Array1, Array2, array};
 use rand_08::SeedableRng;
 use rand_08::rngs::SmallRng;
 
-use crate::data::Data;
+use serde_json::Value;
+
+use crate::data::{Data, cases, list, number};
 
 /// Features with names, and classes from 0 up.
 struct Labelled {
@@ -62,6 +64,59 @@ fn logistic_regression_agrees_with_linfa_where_linfa_is_sound() {
         (ours.predict_classes(data.features.view()).unwrap(), theirs.predict(&data.features));
     let agreeing = ours.iter().zip(&theirs).filter(|(a, b)| a == b).count();
     assert!(agreeing as f64 >= 0.99 * labels.len() as f64, "{agreeing} of {}", labels.len());
+}
+
+/// The exact trees of scikit-learn as an oracle of both: ours meets every case (see `vectors`), linfa's does not.
+#[test]
+fn linfas_trees_miss_cases_of_the_vectors_that_ours_meet() {
+    let (mut missed, mut asked, mut ours_missed) = (Vec::new(), 0, 0);
+    for case in cases("trees.json") {
+        if !case["task"].as_str().unwrap().starts_with("classification") {
+            continue;
+        }
+        let data = match case.get("X") {
+            Some(rows) => {
+                let numbers = |row: &Value| list(row).iter().map(number).collect::<Vec<_>>();
+                let rows: Vec<Vec<f64>> = list(rows).iter().map(numbers).collect();
+                let shape = (rows.len(), rows[0].len());
+                let features = Array2::from_shape_fn(shape, |(i, j)| rows[i][j]);
+                let labels = list(&case["y"]).iter().map(|label| number(label) as usize).collect();
+                Labelled::new(features, labels)
+            }
+            None => {
+                let data = Data::load(case["dataset"].as_str().unwrap());
+                let labels = data.samples().classes().unwrap().0.to_vec();
+                Labelled::new(data.features, labels)
+            }
+        };
+        let depth = case["max_depth"].as_u64().map(|depth| depth as usize);
+        let min_leaf = case["min_samples_leaf"].as_u64().unwrap() as usize;
+        let theirs = linfa_trees::DecisionTree::params()
+            .max_depth(depth)
+            .min_weight_leaf(min_leaf as f32)
+            .fit(&data.dataset())
+            .unwrap();
+        let right = |predicted: &[usize]| {
+            let pairs = predicted.iter().zip(&data.labels);
+            pairs.filter(|(a, b)| a == b).count() as f64 / data.labels.len() as f64
+        };
+        let score = case["train_score"].as_f64().unwrap();
+        // linfa joins leaves of one class, so that their number tells nothing.
+        let is_as_good = |predicted: &[usize]| (right(predicted) - score).abs() < 1e-9;
+        asked += 1;
+        if !is_as_good(&theirs.predict(&data.features).to_vec()) {
+            missed.push((case["dataset"].clone(), depth, min_leaf));
+        }
+        let tree = DecisionTree::default().with_min_leaf(min_leaf);
+        let tree = depth.map_or(tree.clone(), |depth| tree.with_max_depth(depth));
+        let ours = learn(&tree, data.samples()).unwrap();
+        ours_missed +=
+            usize::from(!is_as_good(&ours.predict_classes(data.features.view()).unwrap()));
+    }
+    println!("linfa misses {missed:?} of {asked} cases");
+    assert_eq!(ours_missed, 0);
+    assert!(asked > missed.len() * 2, "linfa is no oracle: it misses {missed:?} of {asked}");
+    assert_eq!(missed.len(), 2, "the control: {missed:?}");
 }
 
 /// linfa's trees take values closer than 1e-5 for equal.

@@ -3,6 +3,7 @@
 mod behaviour;
 mod composed;
 mod data;
+mod edges;
 mod linfa;
 mod preprocess;
 mod same_bits;
