@@ -466,7 +466,8 @@ impl Filled {
 
     /// In ascending order.
     fn numbers(&self) -> impl Iterator<Item = u8> {
-        (0..).step_by(64).zip(self.0).flat_map(|(first, mut bits)| {
+        // The bits first: behind the last of them there is no number to step to.
+        self.0.into_iter().zip((0_u8..).step_by(64)).flat_map(|(mut bits, first)| {
             std::iter::from_fn(move || {
                 let lowest = (bits != 0).then(|| bits.trailing_zeros() as u8)?;
                 bits &= bits - 1;
