@@ -68,7 +68,7 @@ impl<M: ?Sized + Servable> Version<M> {
             is_alone: false,
         };
         let reply = self.settle(call, &input, &result, index, key, ended, counted_by);
-        held.is_alone = rows == 1 && reply.is_ok();
+        held.is_alone = counted_by == CountedBy::Queue && reply.is_ok();
         if let Some(key) = held.flight.take() {
             self.land(self.followers(&key), &result, index);
         }

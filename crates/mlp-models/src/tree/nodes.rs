@@ -286,14 +286,22 @@ impl Nodes {
             match self.step(number) {
                 Step::Split { feature, threshold, missing_right, left } => {
                     let name = &features[feature];
-                    let [or_left, or_right] =
-                        if missing_right { ["", " or missing"] } else { [" or missing", ""] };
+                    let [below, above] = match (threshold, missing_right) {
+                        // All that is known is at most the largest number.
+                        (f64::MAX, true) => ["is known".to_owned(), "is missing".to_owned()],
+                        (_, true) => {
+                            [format!("<= {threshold}"), format!("> {threshold} or missing")]
+                        }
+                        (_, false) => {
+                            [format!("<= {threshold} or missing"), format!("> {threshold}")]
+                        }
+                    };
                     if !condition.is_empty() {
                         text += &format!("{indent}{condition}:\n");
                     }
                     let depth = depth + usize::from(!condition.is_empty());
-                    open.push((left + 1, depth, format!("{name} > {threshold}{or_right}")));
-                    open.push((left, depth, format!("{name} <= {threshold}{or_left}")));
+                    open.push((left + 1, depth, format!("{name} {above}")));
+                    open.push((left, depth, format!("{name} {below}")));
                 }
                 Step::Leaf { slot } => {
                     let named = outputs.iter().zip(self.values(slot));
@@ -304,16 +312,8 @@ impl Nodes {
                 }
             }
         }
-        in_words(&text)
+        text
     }
-}
-
-/// The rules with their splits between known and missing values put into words: all that is known is at most the largest number.
-fn in_words(text: &str) -> String {
-    let most = f64::MAX;
-    text.replace(&format!(" <= {most}"), " is known")
-        .replace(&format!(" > {most} or missing"), " is missing")
-        .replace(&format!(" > {most}"), " is missing")
 }
 
 /// The one class that has the whole probability, if there is one.

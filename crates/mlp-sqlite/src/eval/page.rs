@@ -256,6 +256,7 @@ fn by_metric(
                     Phase::Numbers => walk.numbers(*experiment, *bin, value.zip(token))?,
                     _ => walk.ties(*experiment, *bin, f64::NAN, token)?,
                 });
+                // No more than a page is kept, however many experiments there are.
                 of_phase = merged(query, of_phase);
             }
         }

@@ -160,11 +160,11 @@ impl<'a> Trial<'a> {
                     format!("{given} was enqueued, which does not suit its domain"),
                 )
             })?;
-            let mut warnings = match record.system.get(WARNINGS) {
-                Some(Value::Array(warnings)) => warnings.clone(),
-                _ => Vec::new(),
-            };
             if !domain.contains(&value) {
+                let mut warnings = match record.system.get(WARNINGS) {
+                    Some(Value::Array(warnings)) => warnings.clone(),
+                    _ => Vec::new(),
+                };
                 warnings.push(outside(name, &value).into());
                 let (name, value) = (WARNINGS.to_owned(), Value::Array(warnings));
                 study.store.record(id, self.number, &TrialEvent::System { name, value })?;
