@@ -3,6 +3,8 @@
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
+use super::threads::in_parts;
+
 /// How finely a tree tells the values of a feature apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,8 +56,7 @@ pub(crate) struct Edges {
 
 impl Edges {
     fn learn(values: impl Iterator<Item = f64>, limit: usize) -> Self {
-        let mut sorted: Vec<f64> = values.filter(|value| !value.is_nan()).collect();
-        sorted.sort_unstable_by(f64::total_cmp);
+        let sorted = sorted(values.filter(|value| !value.is_nan()));
         let mut runs: Vec<(f64, usize)> = Vec::new();
         for value in sorted.iter().copied() {
             match runs.last_mut() {
@@ -105,6 +106,15 @@ impl Edges {
     }
 }
 
+/// Numbers in their total order, sorted as integers, which takes half the time.
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    // All but the sign are turned where the sign is set: the more negative, the lower. Doing it again undoes it.
+    let turn = |bits: i64| bits ^ ((bits >> 63) as u64 >> 1) as i64;
+    let mut keys: Vec<i64> = values.map(|value| turn(value.to_bits() as i64)).collect();
+    keys.sort_unstable();
+    keys.into_iter().map(|key| f64::from_bits(turn(key) as u64)).collect()
+}
+
 /// A table of codes, column by column.
 pub(crate) struct Table<C> {
     pub codes: Vec<C>,
@@ -112,13 +122,38 @@ pub(crate) struct Table<C> {
     pub edges: Vec<Edges>,
 }
 
+/// What lies in each feature, on as many threads as are worth their while.
+fn learn(features: ArrayView2<'_, f64>, limit: usize, threads: usize) -> Vec<Edges> {
+    let learn = |feature: usize| Edges::learn(features.column(feature).iter().copied(), limit);
+    let edges = in_parts(features.ncols(), threads_for(features, threads), |part| {
+        part.map(learn).collect::<Vec<_>>()
+    });
+    edges.into_iter().flatten().collect()
+}
+
+/// Values below which another thread costs more than it does.
+const WORTH_A_THREAD: usize = 50_000;
+
+fn threads_for(features: ArrayView2<'_, f64>, threads: usize) -> usize {
+    if features.len() < WORTH_A_THREAD { 1 } else { threads }
+}
+
 impl<C: Code> Table<C> {
-    fn new(features: ArrayView2<'_, f64>, edges: Vec<Edges>) -> Self {
-        let mut codes = Vec::with_capacity(features.len());
-        for (column, edges) in features.columns().into_iter().zip(&edges) {
-            codes.extend(column.iter().map(|&value| C::of(edges.bin(value))));
-        }
-        Self { codes, n_rows: features.nrows(), edges }
+    fn new(features: ArrayView2<'_, f64>, edges: Vec<Edges>, threads: usize) -> Self {
+        let codes = in_parts(features.ncols(), threads_for(features, threads), |part| {
+            let mut codes = Vec::with_capacity(part.len() * features.nrows());
+            for feature in part {
+                let code = |&value: &f64| C::of(edges[feature].bin(value));
+                codes.extend(features.column(feature).iter().map(code));
+            }
+            codes
+        });
+        Self { codes: codes.concat(), n_rows: features.nrows(), edges }
+    }
+
+    /// How many codes all features have together, the ones of NaN included.
+    pub(crate) fn n_bins(&self) -> usize {
+        self.edges.iter().map(|edges| edges.len() + 1).sum()
     }
 
     pub(crate) fn column(&self, feature: usize) -> &[C] {
@@ -143,30 +178,30 @@ pub(crate) enum Binned {
 
 impl Binned {
     /// Bins the features (`n_rows × n_features`).
-    pub(crate) fn new(features: ArrayView2<'_, f64>, resolution: Resolution) -> Self {
+    pub(crate) fn new(
+        features: ArrayView2<'_, f64>,
+        resolution: Resolution,
+        threads: usize,
+    ) -> Self {
         let exact = match resolution {
             Resolution::Auto => features.nrows() <= EXACT_ROWS,
             Resolution::Exact => true,
             Resolution::Bins => false,
         };
         let limit = if exact { MAX_EXACT } else { MAX_BINS };
-        let columns = features.columns().into_iter();
-        let edges: Vec<Edges> =
-            columns.map(|column| Edges::learn(column.iter().copied(), limit)).collect();
+        let edges = learn(features, limit, threads);
         if edges.iter().all(|edges| edges.len() <= MAX_BINS) {
-            Self::Narrow(Table::new(features, edges))
+            Self::Narrow(Table::new(features, edges, threads))
         } else {
-            Self::Wide(Table::new(features, edges))
+            Self::Wide(Table::new(features, edges, threads))
         }
     }
 }
 
 impl Table<u8> {
     /// Bins the features (`n_rows × n_features`) into at most 255 bins each.
-    pub(crate) fn narrow(features: ArrayView2<'_, f64>) -> Self {
-        let columns = features.columns().into_iter();
-        let edges = columns.map(|column| Edges::learn(column.iter().copied(), MAX_BINS)).collect();
-        Self::new(features, edges)
+    pub(crate) fn narrow(features: ArrayView2<'_, f64>, threads: usize) -> Self {
+        Self::new(features, learn(features, MAX_BINS, threads), threads)
     }
 }
 
@@ -188,6 +223,16 @@ mod tests {
                 let threshold = edges.threshold(above - 1, above);
                 prop_assert!(edges.high[above - 1] <= threshold && threshold < edges.low[above]);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sorting_as_integers_is_the_total_order(values in prop::collection::vec(prop::num::f64::ANY, 0..50)) {
+            let mut expected = values.clone();
+            expected.sort_by(f64::total_cmp);
+            let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect::<Vec<_>>();
+            prop_assert_eq!(bits(sorted(values.into_iter())), bits(expected));
         }
     }
 

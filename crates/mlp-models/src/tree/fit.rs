@@ -10,6 +10,7 @@ use super::evidence::{ClassPart, Classes, Evidence, Item, ValuePart, Values};
 use super::grow::{Grower, Rules};
 use super::model::FittedTrees;
 use super::nodes::Nodes;
+use super::threads::in_parts;
 use super::trend::{Trend, Trends};
 use crate::support::{Goal, check_no_infinite_feature, weights};
 
@@ -54,7 +55,7 @@ pub(crate) fn fit_trees(
     check_no_infinite_feature(data)?;
     let classes = if let Goal::Classes(_, names) = &goal { names.len() } else { 0 };
     let trends = &Trends::new(plan.monotone, data.names(), classes)?;
-    let binned = Binned::new(data.features().view(), plan.resolution);
+    let binned = Binned::new(data.features().view(), plan.resolution, plan.threads);
     let (nodes, gains) = match &goal {
         Goal::Classes(labels, names) => {
             let part = |row: usize, weight: f64| ClassPart { class: labels[row] as u32, weight };
@@ -115,20 +116,8 @@ impl<F> Job<'_, F> {
             let own = (first..self.plan.n_trees).step_by(threads);
             own.map(|tree| self.tree(tree, &mut grower)).collect::<Vec<_>>()
         };
-        let mut grown: Vec<Vec<(Nodes, Vec<f64>)>> = if threads == 1 {
-            vec![grow_every(0)]
-        } else {
-            std::thread::scope(|scope| {
-                let others: Vec<_> =
-                    (1..threads).map(|first| scope.spawn(move || grow_every(first))).collect();
-                let mut grown = vec![grow_every(0)];
-                grown.extend(others.into_iter().map(|other| match other.join() {
-                    Ok(trees) => trees,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }));
-                grown
-            })
-        };
+        let mut grown: Vec<Vec<(Nodes, Vec<f64>)>> =
+            in_parts(threads, threads, |own| own.flat_map(grow_every).collect());
         let mut nodes = Nodes::new(self.width);
         let mut gains = vec![0.0; table.n_features()];
         for tree in 0..self.plan.n_trees {

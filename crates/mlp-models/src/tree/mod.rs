@@ -9,6 +9,7 @@ mod bins;
 mod evidence;
 mod nodes;
 mod ranked;
+mod threads;
 mod trend;
 mod walk;
 

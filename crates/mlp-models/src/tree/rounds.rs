@@ -1,6 +1,7 @@
 //! The rounds of gradient boosting, and when they end.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use mlp_core::random::{self, ChaCha8Rng};
 use mlp_core::{FitError, Samples};
@@ -9,7 +10,7 @@ use ndarray::{Array2, Axis};
 use super::bins::Table;
 use super::boosted::FittedBoosting;
 use super::boosting::{EarlyStopping, GradientBoosting};
-use super::leafwise::{LeafGrower, LeafRules, Slope};
+use super::leafwise::{Ground, LeafGrower, LeafRules};
 use super::loss::Loss;
 use super::nodes::Nodes;
 use super::trend::Trends;
@@ -19,8 +20,8 @@ use crate::support::{Goal, check_no_infinite_feature, held_groups, weights};
 const HELD_OUT: u64 = u64::MAX;
 
 /// A boosting about to begin.
-pub(super) struct Boost<'a> {
-    settings: &'a GradientBoosting,
+pub(super) struct Boost<'s> {
+    settings: &'s GradientBoosting,
     rules: LeafRules,
     trends: Trends,
     seed: u64,
@@ -56,9 +57,9 @@ impl Part {
     }
 }
 
-impl<'a> Boost<'a> {
+impl<'s> Boost<'s> {
     pub(super) fn new(
-        settings: &'a GradientBoosting,
+        settings: &'s GradientBoosting,
         data: &Samples<'_>,
         validation: Option<&Samples<'_>>,
         seed: u64,
@@ -99,25 +100,41 @@ impl<'a> Boost<'a> {
     }
 
     pub(super) fn run(mut self, data: &Samples<'_>) -> Result<FittedBoosting, FitError> {
+        let (mut nodes, mut gains) = (Nodes::new(1), vec![0.0; self.train.features.ncols()]);
+        let table = Table::narrow(self.train.features.view(), self.rules.threads);
+        let mut watch = self.watch.take();
+        std::thread::scope(|scope| {
+            let grower = LeafGrower::new(scope, &table, &self.rules, &self.trends);
+            self.rounds(grower, &mut nodes, &mut gains, watch.as_mut());
+        });
+        let mut losses = Vec::new();
+        if let Some(watch) = watch {
+            nodes.truncate(watch.best_round * self.base.len());
+            (gains, losses) = (watch.best_gains, watch.losses);
+        }
+        let signature = Goal::of(data)?.signature(data);
+        Ok(FittedBoosting::new(signature, (self.present, self.base), nodes, &gains, losses))
+    }
+
+    fn rounds<'scope, 'a: 'scope>(
+        &self,
+        mut grower: LeafGrower<'scope, 'a>,
+        nodes: &mut Nodes,
+        gains: &mut [f64],
+        mut watch: Option<&mut Watch>,
+    ) {
         let Part { features, weights, loss } = &self.train;
         let (n_rows, n_features, n_scores) = (weights.len(), features.ncols(), self.base.len());
-        let table = Table::narrow(features.view());
-        let mut grower = LeafGrower::new(&table, self.rules, &self.trends);
-        let mut nodes = Nodes::new(1);
-        let mut gains = vec![0.0; n_features];
         let mut scores: Vec<f64> = (0..n_rows).flat_map(|_| self.base.iter().copied()).collect();
-        let mut slopes = vec![Slope::default(); n_rows * n_scores];
         let mut draw = Draw::new(self.settings, n_rows, n_features);
+        let mut ground = Arc::new(Ground::new(n_rows, n_features, n_scores));
         for round in 0..self.settings.rounds {
-            draw.next(&mut random::stream(self.seed, round as u64));
-            if !draw.all_features {
-                grower.choose(&draw.features);
-            }
-            loss.slopes(&scores, weights, n_scores, &mut slopes, self.rules.threads);
+            // Nobody else holds it between two trees, so nothing is copied.
+            let next = Arc::make_mut(&mut ground);
+            draw.next(&mut random::stream(self.seed, round as u64), next);
+            loss.slopes(&scores, weights, n_scores, &mut next.slopes, self.rules.threads);
             for score in 0..n_scores {
-                let slopes = &slopes[score * n_rows..(score + 1) * n_rows];
-                let rows = draw.rows.iter().copied();
-                grower.grow(rows, slopes, &mut nodes, &mut gains, |rows, value| {
+                grower.grow(&ground, score, nodes, gains, |rows, value| {
                     for &row in rows {
                         scores[row as usize * n_scores + score] += value;
                     }
@@ -129,19 +146,10 @@ impl<'a> Boost<'a> {
                     }
                 }
             }
-            if let Some(watch) = &mut self.watch
-                && watch.ends(&nodes, n_scores, &gains)
-            {
+            if watch.as_mut().is_some_and(|watch| watch.ends(nodes, n_scores, gains)) {
                 break;
             }
         }
-        let mut losses = Vec::new();
-        if let Some(watch) = self.watch {
-            nodes.truncate(watch.best_round * n_scores);
-            (gains, losses) = (watch.best_gains, watch.losses);
-        }
-        let signature = Goal::of(data)?.signature(data);
-        Ok(FittedBoosting::new(signature, (self.present, self.base), nodes, &gains, losses))
     }
 }
 
@@ -291,14 +299,10 @@ impl Watch {
     }
 }
 
-/// The rows and features of a round.
+/// Draws the rows and features of the rounds.
 struct Draw {
-    rows: Vec<u32>,
     /// The rows that were not drawn.
     others: Vec<u32>,
-    features: Vec<usize>,
-    all_features: bool,
-    all_rows: bool,
     sizes: [usize; 2],
     counts: [usize; 2],
 }
@@ -307,30 +311,24 @@ impl Draw {
     fn new(settings: &GradientBoosting, n_rows: usize, n_features: usize) -> Self {
         let size = |n: usize, share: f64| ((n as f64 * share).ceil() as usize).clamp(1, n);
         let sizes = [size(n_rows, settings.rows), size(n_features, settings.features)];
-        Self {
-            rows: (0..n_rows as u32).collect(),
-            others: Vec::new(),
-            features: (0..n_features).collect(),
-            all_rows: sizes[0] == n_rows,
-            all_features: sizes[1] == n_features,
-            sizes,
-            counts: [n_rows, n_features],
-        }
+        Self { others: Vec::new(), sizes, counts: [n_rows, n_features] }
     }
 
-    fn next(&mut self, generator: &mut ChaCha8Rng) {
-        if !self.all_rows {
-            let all = chosen_first(generator, self.counts[0], self.sizes[0]);
+    fn next(&mut self, generator: &mut ChaCha8Rng, ground: &mut Ground) {
+        let [n_rows, n_features] = self.counts;
+        if self.sizes[0] < n_rows {
+            let all = chosen_first(generator, n_rows, self.sizes[0]);
             let (rows, others) = all.split_at(self.sizes[0]);
-            self.rows = rows.iter().map(|&row| row as u32).collect();
+            ground.rows = rows.iter().map(|&row| row as u32).collect();
             self.others = others.iter().map(|&row| row as u32).collect();
             // In their order, for the sake of the cache.
-            self.rows.sort_unstable();
+            ground.rows.sort_unstable();
             self.others.sort_unstable();
         }
-        if !self.all_features {
-            self.features = chosen_first(generator, self.counts[1], self.sizes[1]);
-            self.features.truncate(self.sizes[1]);
+        if self.sizes[1] < n_features {
+            ground.features = chosen_first(generator, n_features, self.sizes[1]);
+            ground.features.truncate(self.sizes[1]);
+            ground.features.sort_unstable();
         }
     }
 }
