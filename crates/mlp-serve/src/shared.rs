@@ -262,7 +262,11 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             table.rolling.is_some_and(|it| it.to == version || table.current == Some(version))
         };
         for version in table.versions.iter().filter(|it| !is_rolling(it.ledger.version)) {
-            version.scale_to(replicas)?;
+            match version.scale_to(replicas) {
+                // One that was retired meanwhile needs none.
+                Err(HostError::ShuttingDown) if !self.is_draining.load(Ordering::Acquire) => {}
+                scaled => scaled?,
+            }
         }
         Ok(())
     }
@@ -381,8 +385,18 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         let is_draining = self.is_draining.load(Ordering::Acquire);
         let (held, versions) = self.versions();
         let is_live = !is_draining || held.iter().any(|version| version.queue.lock().open > 0);
-        let table = self.table.load_full();
-        ServerHealth { is_live, is_ready: !is_draining && self.can_answer(&table), versions }
+        ServerHealth { is_live, is_ready: !is_draining && self.is_ready(), versions }
+    }
+
+    fn is_ready(&self) -> bool {
+        loop {
+            let table = self.table.load_full();
+            let can_answer = self.can_answer(&table);
+            // A version that was exchanged meanwhile says nothing about the one that answers now.
+            if can_answer || self.table.load().generation == table.generation {
+                return can_answer;
+            }
+        }
     }
 
     /// The versions that are held, and how they and those to come are.

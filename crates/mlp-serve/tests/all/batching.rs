@@ -356,7 +356,14 @@ fn a_burst_does_not_make_lone_requests_wait_after_two_delays() {
     let (probe, clock) = (Probe::new(0), clock());
     let options = queued().with_batch_delay(Duration::from_millis(5));
     let server = builder(options).with_clock(clock.clone()).fixed(V1, source(&probe)).unwrap();
-    server.predict_batch(0..64).into_iter().for_each(|answer| assert!(answer.is_ok()));
+    probe.hold();
+    let first = server.submit(0);
+    probe.wait_inside(1);
+    // As many as a batch holds: they wait for no more.
+    let burst: Vec<_> = (0..64).map(|input| server.submit(input)).collect();
+    probe.release();
+    assert!(first.wait().is_ok());
+    burst.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
     clock.advance(Duration::from_millis(10));
     for input in 0..100 {
         // The clock stands still: one that waits for others would wait for ever.

@@ -9,7 +9,7 @@ use mlp_core::{
 };
 use mlp_serve::{ServeError, ServeOptions, Server};
 
-use crate::support::{Probe, V1, builder, eventually, in_time, queued, serve};
+use crate::support::{Probe, V1, builder, clock, eventually, in_time, queued, serve};
 
 const BAD: i64 = 13;
 
@@ -76,7 +76,8 @@ impl Servable for Brittle {
 fn servers(model: fn() -> Brittle) -> [Server<Brittle>; 2] {
     [Duration::ZERO, Duration::from_secs(1)].map(|inline| {
         let options: ServeOptions = queued().with_cache_entries(10).with_inline_below(inline);
-        let builder = Server::builder().with_options(options).with_warm_up([input(1)]);
+        let builder = Server::builder().with_options(options).with_clock(clock());
+        let builder = builder.with_warm_up([input(1)]);
         builder.fixed(V1, VersionSource::shared(Arc::new(model()))).unwrap()
     })
 }

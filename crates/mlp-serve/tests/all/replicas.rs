@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mlp_core::{Host, HostError, Lifecycle, ManualClock, ModelError, Servable, VersionSource};
@@ -73,8 +74,13 @@ fn a_model_that_always_panics_opens_the_circuit_without_a_storm_of_restarts_and_
     let options = ServeOptions::default().with_replicas(1).with_restart_after(4);
     let server = Server::builder().with_options(options).fixed(V1, source).unwrap();
     let (start, mut unready, mut refused) = (Instant::now(), 0, 0);
-    while start.elapsed() < Duration::from_millis(500) || built.load(Ordering::SeqCst) < 3 {
-        assert!(start.elapsed() < Duration::from_secs(20), "it is never built anew");
+    let was_seen = |refused, unready| refused > 100 && unready > 100;
+    while start.elapsed() < Duration::from_millis(500)
+        || built.load(Ordering::SeqCst) < 3
+        || !was_seen(refused, unready)
+    {
+        let seen = format!("{refused} refused, {unready} times not ready");
+        assert!(start.elapsed() < Duration::from_secs(20), "it is never built anew: {seen}");
         match server.predict(1) {
             Err(ServeError::ModelPanicked { .. }) => {}
             Err(ServeError::NotReady { version: Some(V1) }) => refused += 1,
@@ -85,7 +91,6 @@ fn a_model_that_always_panics_opens_the_circuit_without_a_storm_of_restarts_and_
     // Built at first, after the first panic, after the fourth failure, and after pauses of 100, 200, 400 ms and so on.
     let (builds, pauses) = (built.load(Ordering::SeqCst), start.elapsed().as_millis() / 100 + 1);
     assert!(builds as u32 <= 4 + pauses.ilog2(), "{builds} builds in {:?}", start.elapsed());
-    assert!(refused > 100 && unready > 100, "{refused} refused, {unready} times not ready");
     eventually("it is unhealthy", || {
         let _ = server.predict(1);
         Host::health(&server, V1).lifecycle == Lifecycle::Unhealthy
@@ -111,7 +116,10 @@ fn bad_inputs_are_not_taken_for_a_bad_replica() {
 #[test]
 fn a_replica_that_panicked_is_built_anew_but_not_at_every_panic() {
     let (source, built) = made_by(|_| Probe::new(0));
-    let server = builder(queued()).with_warm_up([1]).fixed(V1, source).unwrap();
+    // On this clock no second passes by itself.
+    let clock = clock();
+    let builder = builder(queued()).with_clock(clock.clone()).with_warm_up([1]);
+    let server = builder.fixed(V1, source).unwrap();
     for _ in 0..20 {
         assert!(matches!(server.predict(PANIC), Err(ServeError::ModelPanicked { .. })));
         assert_eq!(server.predict(3).unwrap().output, 3);
@@ -119,6 +127,10 @@ fn a_replica_that_panicked_is_built_anew_but_not_at_every_panic() {
     eventually("another one is in its place", || server.numbers().versions[0].restarts == 1);
     assert_eq!(server.numbers().versions[0].panics, 20);
     assert_eq!(built.load(Ordering::SeqCst), 2);
+    // A second later it is built anew once more.
+    clock.advance(Duration::from_secs(1));
+    assert!(server.predict(PANIC).is_err());
+    eventually("and another one", || server.numbers().versions[0].restarts == 2);
 }
 
 #[test]
@@ -133,9 +145,9 @@ fn a_replica_that_never_restarts_stays_as_it_is() {
 fn readiness_needs_a_quorum_of_replicas() {
     let ill = Arc::new(AtomicBool::new(true));
     let (is_ill, count) = (Arc::clone(&ill), AtomicUsize::new(0));
-    // The first is well; all others, those that are built anew among them, are not.
+    // The fourth is well, which gets work only when the three that are taken before it are out; those that are built anew are not.
     let source = VersionSource::new(move || {
-        let is_well = count.fetch_add(1, Ordering::SeqCst) == 0;
+        let is_well = count.fetch_add(1, Ordering::SeqCst) == 3;
         let is_ill = if is_well { Arc::default() } else { Arc::clone(&is_ill) };
         Ok(Arc::new(Moody { is_ill, panics: false }))
     });
@@ -174,11 +186,13 @@ fn a_hung_replica_is_replaced_and_its_callers_are_told() {
         made_by(move |k| if k == 0 { Arc::clone(&first) } else { Probe::new(10) });
     let limit = Duration::from_millis(30);
     let options = queued().with_stuck_after(Some(limit)).with_cache_entries(10);
-    let server = builder(options).fixed(V1, source).unwrap();
+    let clock = clock();
+    let server = builder(options).with_clock(clock.clone()).fixed(V1, source).unwrap();
     let ticket = server.submit(1);
     hung.wait_inside(1);
     let follower = server.submit(1);
     let waiting = server.submit(2);
+    clock.advance(limit);
     let told = ticket.wait();
     assert!(
         matches!(told, Err(ServeError::ReplicaStuck { version: V1, replica: 0, limit: l }) if l == limit),
@@ -191,27 +205,27 @@ fn a_hung_replica_is_replaced_and_its_callers_are_told() {
     assert_eq!((numbers.stuck, numbers.in_flight, built.load(Ordering::SeqCst)), (1, 0, 2));
     assert!(server.health().is_ready);
     // The thread that hangs is not waited for.
-    let start = Instant::now();
-    drop(server);
-    assert!(start.elapsed() < Duration::from_secs(10));
+    in_time(move || drop(server));
     hung.release();
 }
 
 #[test]
 fn no_more_threads_hang_than_twice_the_replicas_and_the_rest_is_refused() {
-    let hung = Probe::new(0);
+    let (hung, clock, limit) = (Probe::new(0), clock(), Duration::from_millis(10));
     hung.hold();
-    let options = queued().with_replicas(2).with_stuck_after(Some(Duration::from_millis(10)));
-    let server = serve(options, &hung);
-    eventually("all are stuck", || {
-        let _ = server.predict(1);
-        Host::health(&server, V1).ready_replicas == 0
-    });
+    let options = queued().with_replicas(2).with_stuck_after(Some(limit));
+    let server = builder(options).with_clock(clock.clone()).fixed(V1, source(&hung)).unwrap();
+    // Two are replaced and two are not. While one is built, the clock stands still.
+    for (calls, well) in [(1, 2), (2, 2), (3, 1), (4, 0)] {
+        let ticket = server.submit(1);
+        hung.wait_inside(calls);
+        clock.advance(limit);
+        assert!(matches!(ticket.wait(), Err(ServeError::ReplicaStuck { .. })));
+        eventually("it is replaced or left", || Host::health(&server, V1).ready_replicas == well);
+    }
     assert!(matches!(server.predict(1), Err(ServeError::NotReady { .. })));
     assert!(!server.health().is_ready);
-    let stuck = server.numbers().versions[0].stuck;
-    assert!((3..=4).contains(&stuck), "{stuck}");
-    assert_eq!(hung.calls().len() as u64, stuck);
+    assert_eq!((server.numbers().versions[0].stuck, hung.calls().len()), (4, 4));
     // Once they come back, they are all there again.
     hung.release();
     eventually("they work again", || Host::health(&server, V1).ready_replicas == 2);
@@ -302,46 +316,68 @@ fn a_further_replica_that_answers_otherwise_is_not_taken() {
 
 #[test]
 fn rolling_under_load_fails_no_request_and_has_one_replica_too_many_at_most() {
-    let server = serve(queued().with_replicas(4), &Probe::new(0));
+    let (clock, pause) = (clock(), Duration::from_millis(20));
+    let builder = builder(queued().with_replicas(4)).with_clock(clock.clone());
+    let server = builder.fixed(V1, source(&Probe::new(0))).unwrap();
     let stop = AtomicBool::new(false);
-    let (both, most) = std::thread::scope(|scope| {
-        let callers: Vec<_> = (0..3)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut seen = [0_u64; 2];
-                    while !stop.load(Ordering::Relaxed) {
-                        let answer = server.predict(1_000).unwrap();
-                        let offset = if answer.version == V1 { 0 } else { 7 };
-                        assert_eq!(answer.output, 1_000 + offset, "by {}", answer.version);
-                        seen[usize::from(answer.version == V2)] += 1;
-                    }
-                    seen
-                })
-            })
-            .collect();
-        let watcher = scope.spawn(|| {
-            let mut most = 0;
-            while !stop.load(Ordering::Relaxed) {
-                let health = server.health();
-                let ready = health.versions.iter().filter(|it| it.health.is_ready());
-                most = most.max(ready.map(|it| it.health.replicas).sum::<usize>());
-                assert!(health.is_ready);
+    let (looks, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let seen = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let seen_of = |version: usize| seen[version].load(Ordering::SeqCst);
+    let call = || {
+        while !stop.load(Ordering::Relaxed) {
+            let answer = server.predict(1_000).unwrap();
+            let offset = if answer.version == V1 { 0 } else { 7 };
+            assert_eq!(answer.output, 1_000 + offset, "by {}", answer.version);
+            seen[usize::from(answer.version == V2)].fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let look = || {
+        let health = server.health();
+        assert!(health.is_ready);
+        let ready = health.versions.iter().filter(|it| it.health.is_ready());
+        ready.map(|it| it.health.replicas).collect::<Vec<_>>()
+    };
+    let watch = || {
+        while !stop.load(Ordering::Relaxed) {
+            // Of two looks that agree the first saw both versions at one moment.
+            let (one, other) = (look(), look());
+            if one == other {
+                most.fetch_max(one.iter().sum(), Ordering::SeqCst);
             }
-            most
+            looks.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    std::thread::scope(|scope| {
+        let others = [scope.spawn(call), scope.spawn(call), scope.spawn(call), scope.spawn(watch)];
+        eventually("the old one answers", || seen_of(0) > 0);
+        let rolled = scope.spawn(|| server.roll(V2, source(&Probe::new(7)), pause));
+        // Half a pause at a time, so that the last one is not over before it is seen.
+        eventually("all new replicas are there", || {
+            let are_all = Host::health(&server, V2).replicas == 4;
+            if !are_all {
+                clock.advance(pause / 2);
+            }
+            are_all
         });
-        server.roll(V2, source(&Probe::new(7)), Duration::from_millis(20)).unwrap();
+        let before = looks.load(Ordering::SeqCst);
+        eventually("it is seen", || {
+            let has_looked = looks.load(Ordering::SeqCst) >= before + 2;
+            has_looked && most.load(Ordering::SeqCst) == 5 && seen_of(1) > 0
+        });
+        eventually("it is over", || {
+            clock.advance(pause);
+            rolled.is_finished()
+        });
+        rolled.join().unwrap().unwrap();
         for _ in 0..100 {
             assert_eq!(server.predict(1).unwrap().version, V2);
         }
         stop.store(true, Ordering::Relaxed);
-        let seen = callers.into_iter().map(|caller| caller.join().unwrap());
-        let both = seen.fold([0, 0], |sum, seen| [sum[0] + seen[0], sum[1] + seen[1]]);
-        (both, watcher.join().unwrap())
+        others.into_iter().for_each(|other| other.join().unwrap());
     });
-    assert!(both[0] > 0 && both[1] > 0, "{both:?}");
-    assert_eq!(most, 5);
+    assert_eq!(most.into_inner(), 5);
     assert_eq!(Host::health(&server, V2).replicas, 4);
-    assert_eq!(Host::health(&server, V1).replicas, 0, "gone");
+    eventually("it is gone", || Host::health(&server, V1).replicas == 0);
 }
 
 #[test]
@@ -363,23 +399,29 @@ fn a_version_whose_further_replicas_fail_is_rolled_back() {
 
 #[test]
 fn a_version_that_falls_ill_while_it_takes_over_is_rolled_back() {
+    let clock = clock();
     let server = Server::builder()
         .with_options(ServeOptions::default().with_replicas(2).with_restart_after(1))
+        .with_clock(clock.clone())
         .fixed(V1, VersionSource::shared(Arc::new(Moody { is_ill: Arc::default(), panics: false })))
         .unwrap();
-    let ill = Moody { is_ill: Arc::new(AtomicBool::new(true)), panics: false };
-    let stop = AtomicBool::new(false);
-    let rolled = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                let _ = server.predict(1);
-            }
-        });
-        let rolled =
-            server.roll(V2, VersionSource::shared(Arc::new(ill)), Duration::from_millis(50));
-        stop.store(true, Ordering::Relaxed);
-        rolled
+    // It cannot be built anew: once it is ill, it stays ill.
+    let built = AtomicUsize::new(0);
+    let ill = VersionSource::new(move || match built.fetch_add(1, Ordering::SeqCst) {
+        0 => Ok(Arc::new(Moody { is_ill: Arc::new(AtomicBool::new(true)), panics: false })),
+        _ => Err(ModelError::failed("no memory")),
     });
+    let rolling = server.clone();
+    let rolled = std::thread::spawn(move || rolling.roll(V2, ill, REST));
+    eventually("it is ill", || {
+        let _ = server.predict(1);
+        Host::health(&server, V2).lifecycle == Lifecycle::Unhealthy
+    });
+    eventually("it is over", || {
+        clock.advance(REST);
+        rolled.is_finished()
+    });
+    let rolled = rolled.join().unwrap();
     assert!(
         matches!(rolled, Err(ServeError::Host(HostError::WarmUp { version: V2, .. }))),
         "{rolled:?}"
@@ -455,7 +497,8 @@ fn a_version_that_hangs_on_its_warm_up_too_is_not_well_and_keeps_no_other_out() 
     });
     let other = server.clone();
     in_time(move || other.swap(V2, source(&Probe::new(7)))).unwrap();
-    assert_eq!(server.predict(1).unwrap().output, 8);
+    // One that is held up by the machine for 20 ms is taken for stuck.
+    eventually("the other one answers", || server.predict(1).is_ok_and(|it| it.output == 8));
     in_time(move || drop(server));
     hung.release();
 }
@@ -478,7 +521,8 @@ fn a_hung_shadow_does_not_keep_a_server_that_is_dropped() {
     server.prepare(V1, source(&Probe::new(0))).unwrap();
     server.prepare(V2, source(&shadow)).unwrap();
     shadow.hold();
-    assert_eq!(server.predict(1).unwrap().output, 1);
+    // One that is held up by the machine for 20 ms is taken for stuck.
+    eventually("the primary answers", || server.predict(1).is_ok_and(|it| it.output == 1));
     shadow.wait_inside(1);
     in_time(move || drop(server));
     shadow.release();
@@ -489,12 +533,15 @@ fn scaling_down_while_replicas_hang_leaves_one_that_serves() {
     let hung = Probe::new(0);
     let first = Arc::clone(&hung);
     let (source, _) = made_by(move |k| if k < 2 { Arc::clone(&first) } else { Probe::new(10) });
-    let options = queued().with_replicas(2).with_stuck_after(Some(Duration::from_millis(200)));
-    let server = builder(options.with_max_batch_rows(1)).fixed(V1, source).unwrap();
+    let limit = Duration::from_millis(200);
+    let options = queued().with_replicas(2).with_stuck_after(Some(limit)).with_max_batch_rows(1);
+    let clock = clock();
+    let server = builder(options).with_clock(clock.clone()).fixed(V1, source).unwrap();
     hung.hold();
     let tickets = [server.submit(1), server.submit(2)];
     hung.wait_inside(2);
     server.scale_to(1).unwrap();
+    clock.advance(limit);
     for ticket in tickets {
         assert!(matches!(ticket.wait(), Err(ServeError::ReplicaStuck { .. })));
     }
@@ -503,15 +550,29 @@ fn scaling_down_while_replicas_hang_leaves_one_that_serves() {
     hung.release();
 }
 
+const REST: Duration = Duration::from_millis(50);
+
+/// A roll-out from version 1 to version 2, which adds 7, and its server: it rests after the first replica until the clock is moved.
+fn resting(
+    replicas: usize,
+) -> (JoinHandle<Result<(), ServeError>>, Server<Probe>, Arc<ManualClock>) {
+    let clock = clock();
+    let builder = builder(queued().with_replicas(replicas)).with_clock(clock.clone());
+    let server = builder.fixed(V1, source(&Probe::new(0))).unwrap();
+    let rolling = server.clone();
+    let rolled = std::thread::spawn(move || rolling.roll(V2, source(&Probe::new(7)), REST));
+    eventually("it has begun", || server.predict(1).unwrap().version == V2);
+    (rolled, server, clock)
+}
+
 #[test]
 fn scaling_during_a_roll_out_holds_for_the_version_that_comes_of_it() {
-    let server = serve(queued().with_replicas(2), &Probe::new(0));
-    let rolling = server.clone();
-    let rolled = std::thread::spawn(move || {
-        rolling.roll(V2, source(&Probe::new(7)), Duration::from_millis(50))
-    });
-    eventually("it has begun", || Host::health(&server, V2).is_ready());
+    let (rolled, server, clock) = resting(2);
     server.scale_to(5).unwrap();
+    eventually("it is over", || {
+        clock.advance(REST);
+        rolled.is_finished()
+    });
     rolled.join().unwrap().unwrap();
     assert_eq!(server.predict(1).unwrap().output, 8);
     assert_eq!(Host::health(&server, V2).replicas, 5);
@@ -519,18 +580,17 @@ fn scaling_during_a_roll_out_holds_for_the_version_that_comes_of_it() {
 
 #[test]
 fn a_swap_during_a_roll_out_takes_over_from_both_and_the_roll_out_says_so() {
-    let server = serve(queued().with_replicas(3), &Probe::new(0));
-    let rolling = server.clone();
-    let rolled = std::thread::spawn(move || {
-        rolling.roll(V2, source(&Probe::new(7)), Duration::from_millis(50))
-    });
-    eventually("it has begun", || server.predict(1).unwrap().version == V2);
+    let (rolled, server, clock) = resting(3);
     let again = server.roll(V3, source(&Probe::new(8)), Duration::ZERO);
     assert!(matches!(again, Err(ServeError::RollingOut { version: V2 })), "{again:?}");
     server.swap(V3, source(&Probe::new(9))).unwrap();
     for _ in 0..20 {
         assert_eq!(server.predict(1).unwrap().output, 10);
     }
+    eventually("it is over", || {
+        clock.advance(REST);
+        rolled.is_finished()
+    });
     let rolled = rolled.join().unwrap();
     assert!(matches!(rolled, Err(ServeError::Superseded { version: V2 })), "{rolled:?}");
     assert_eq!(server.predict(1).unwrap().version, V3);

@@ -118,7 +118,9 @@ fn two_runs_with_one_caller_hear_the_same_outcomes_in_the_same_order() {
 #[test]
 fn the_log_hears_of_one_in_so_many_and_of_all_versions_that_saw_a_request_or_none() {
     let (notes, router) = (Arc::new(Notes::default()), Script::new(V1, &[V2]));
-    let builder = builder(queued().with_log_one_in(4)).with_log(Arc::clone(&notes) as _);
+    // Room for all copies, however late they come to run.
+    let options = queued().with_log_one_in(4).with_shadow_queue_rows(2_000);
+    let builder = builder(options).with_log(Arc::clone(&notes) as _);
     let server = builder.routed(router as _).unwrap();
     for version in [V1, V2] {
         server.host().prepare(version, source(&Probe::new(0))).unwrap();

@@ -201,7 +201,11 @@ fn round(seed: u64, length: Duration) -> [u64; 2] {
             .collect();
         let mut random = random::stream(seed, 99);
         let mut next = 2;
-        while started.elapsed() < length {
+        let is_unseen = || router.as_ref().is_some_and(|it| it.copies.load(Ordering::SeqCst) == 0);
+        // Longer where no copy was seen yet.
+        while started.elapsed() < length
+            || is_unseen() && started.elapsed() < Duration::from_secs(20)
+        {
             let version = VersionNumber(next);
             if let Some(router) = &router {
                 promote(&server, router, version, &made);
@@ -252,11 +256,12 @@ fn whatever_happens_each_request_is_answered_once_right_or_with_a_typed_error() 
         std::env::var("MLP_SERVE_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1.0);
     let until = Instant::now() + Duration::from_secs_f64(seconds);
     let (mut seed, mut ended) = (0, [0, 0]);
-    while Instant::now() < until {
+    // Longer where the machine does other things as well.
+    while Instant::now() < until || ended[0] <= 100 || ended[1] <= 10 {
+        assert!(seed < 10_000, "{ended:?}");
         let one = round(seed, Duration::from_millis(450));
         ended = [ended[0] + one[0], ended[1] + one[1]];
         seed += 1;
     }
     println!("{seed} rounds: {} answered, {} errors", ended[0], ended[1]);
-    assert!(ended[0] > 100 && ended[1] > 10, "{ended:?}");
 }
