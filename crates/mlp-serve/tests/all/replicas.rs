@@ -9,7 +9,8 @@ use mlp_core::{Host, HostError, Lifecycle, ManualClock, ModelError, Servable, Ve
 use mlp_serve::{ServeError, ServeOptions, Server};
 
 use crate::support::{
-    FAIL, PANIC, Probe, V1, V2, V3, builder, clock, eventually, in_time, queued, serve, source,
+    FAIL, PANIC, Probe, Stop, V1, V2, V3, builder, clock, eventually, in_time, queued, serve,
+    source,
 };
 
 /// A source that makes the k-th replica by `make`, and how many it has made.
@@ -254,6 +255,7 @@ fn scaling_while_serving_fails_no_request() {
     let server = builder(queued().with_replicas(2)).with_warm_up([1]).fixed(V1, source).unwrap();
     let stop = AtomicBool::new(false);
     let answered = std::thread::scope(|scope| {
+        let stopping = Stop(&stop);
         let callers: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
@@ -273,7 +275,7 @@ fn scaling_while_serving_fails_no_request() {
                     && server.health().versions[0].replicas.len() == replicas
             });
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         callers.into_iter().map(|caller| caller.join().unwrap()).sum::<u64>()
     });
     assert_eq!(Host::health(&server, V1).requests, answered, "those of replicas that left count");
@@ -345,9 +347,12 @@ fn rolling_under_load_fails_no_request_and_has_one_replica_too_many_at_most() {
                 most.fetch_max(one.iter().sum(), Ordering::SeqCst);
             }
             looks.fetch_add(1, Ordering::SeqCst);
+            // Others want to change what this looks at.
+            std::thread::sleep(Duration::from_millis(1));
         }
     };
     std::thread::scope(|scope| {
+        let stopping = Stop(&stop);
         let others = [scope.spawn(call), scope.spawn(call), scope.spawn(call), scope.spawn(watch)];
         eventually("the old one answers", || seen_of(0) > 0);
         let rolled = scope.spawn(|| server.roll(V2, source(&Probe::new(7)), pause));
@@ -372,7 +377,7 @@ fn rolling_under_load_fails_no_request_and_has_one_replica_too_many_at_most() {
         for _ in 0..100 {
             assert_eq!(server.predict(1).unwrap().version, V2);
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         others.into_iter().for_each(|other| other.join().unwrap());
     });
     assert_eq!(most.into_inner(), 5);

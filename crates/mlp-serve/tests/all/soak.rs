@@ -13,7 +13,7 @@ use mlp_serve::{Answer, Priority, Request, ServeError, ServeOptions, Server};
 
 use parking_lot::Mutex;
 
-use crate::support::{FAIL, PANIC, eventually};
+use crate::support::{FAIL, PANIC, Stop, eventually};
 
 /// The input that takes two milliseconds, and the one that takes longer than a batch may.
 const SLOW: i64 = -20;
@@ -150,6 +150,7 @@ fn round(seed: u64, length: Duration) -> [u64; 2] {
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let started = Instant::now();
     let ended = std::thread::scope(|scope| {
+        let stopping = Stop(&stop);
         let callers: Vec<_> = (0..4)
             .map(|caller| {
                 let (server, stop, sent, unheard) = (&server, &stop, &sent, &unheard);
@@ -224,7 +225,7 @@ fn round(seed: u64, length: Duration) -> [u64; 2] {
         }
         let drained = server.drain(Duration::from_secs(20));
         assert_eq!(drained.unanswered, 0);
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         let ended = callers.into_iter().map(|caller| caller.join().unwrap());
         ended.fold([0, 0], |sum, one| [sum[0] + one[0], sum[1] + one[1]])
     });

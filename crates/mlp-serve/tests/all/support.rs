@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mlp_core::{
@@ -118,6 +119,15 @@ impl Servable for Probe {
 
     fn agreement(&self, primary: &i64, shadow: &i64) -> Option<f64> {
         Some(if primary == shadow { 1.0 } else { 0.0 })
+    }
+}
+
+/// Tells threads to stop when it is dropped: when the test falls over as well, which would wait for them for ever.
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

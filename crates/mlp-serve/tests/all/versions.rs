@@ -8,7 +8,7 @@ use mlp_core::{Host, HostError, Lifecycle, ModelError, Servable, VersionNumber, 
 use mlp_serve::{ServeError, ServeOptions, Server};
 
 use crate::support::{
-    FAIL, Probe, Script, V1, V2, V3, builder, eventually, in_time, queued, serve, source,
+    FAIL, Probe, Script, Stop, V1, V2, V3, builder, eventually, in_time, queued, serve, source,
 };
 
 #[test]
@@ -17,6 +17,7 @@ fn a_swap_under_load_fails_no_request_and_leaves_only_the_new_version() {
     let stop = AtomicBool::new(false);
     let answered = AtomicUsize::new(0);
     std::thread::scope(|scope| {
+        let stopping = Stop(&stop);
         for _ in 0..3 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
@@ -36,7 +37,7 @@ fn a_swap_under_load_fails_no_request_and_leaves_only_the_new_version() {
                 std::thread::yield_now();
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
     });
     assert_eq!(server.predict(1).unwrap().version.0, 29);
 }
@@ -235,6 +236,7 @@ fn swapped_out_versions_go_with_their_threads_though_callers_run_the_model_thems
     let stop = AtomicBool::new(false);
     let mut models = Vec::new();
     std::thread::scope(|scope| {
+        let stopping = Stop(&stop);
         for _ in 0..5 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
@@ -248,7 +250,7 @@ fn swapped_out_versions_go_with_their_threads_though_callers_run_the_model_thems
             server.swap(VersionNumber(version), VersionSource::shared(model)).unwrap();
             std::thread::sleep(Duration::from_millis(2));
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
     });
     models.pop();
     // A thread that is left behind would hold the model of its version.
