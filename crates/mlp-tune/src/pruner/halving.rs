@@ -27,11 +27,12 @@ struct Progress(BTreeMap<u64, u32>);
 
 impl Progress {
     /// The first rung to judge. A trial that carries marks of somebody else is run again, after its process died: whether it was to be stopped at the
-    /// last of them is not known, so that rung is judged once more.
+    /// last of them is not known, so that rung is judged once more, by what the trial had there.
     fn first(&mut self, request: &PruneRequest<'_>) -> u32 {
         let number = request.trial.number;
         let runs = |other: &u64| request.history.running().any(|trial| trial.number == *other);
-        self.0.retain(|other, _| *other == number || runs(other));
+        // Of later trials an ordered study may not look at whether they run.
+        self.0.retain(|other, _| *other >= number || runs(other));
         let known = self.0.get(&number).copied();
         known.unwrap_or_else(|| rung::next(request.trial).saturating_sub(1))
     }
@@ -110,22 +111,28 @@ impl HalvingPruner {
     ) -> Verdict {
         let mut verdict = Verdict::default();
         let Some(least) = self.least(&request.history) else { return verdict };
-        let (step, values) = request.last_values();
+        let (step, last) = request.last_values();
         for rung in progress.first(request).. {
             // Rungs beyond the largest step there is lie nowhere.
             let Some(at) = self.step(least, rung) else { break };
             if step < at {
                 break;
             }
+            let kept = rung::reached(request.trial, &rung::mark(rung));
+            let values = kept.as_deref().unwrap_or(last);
             if values.iter().any(|value| value.is_nan()) {
                 verdict.prune = Decision::Prune;
                 break;
             }
-            let rivals = rung::rivals(&request.history, rung, &competes);
-            verdict.marks.insert(rung::mark(rung), rung::record(values));
+            if kept.is_none() {
+                verdict.marks.insert(rung::mark(rung), rung::record(values));
+            }
             progress.note(request, rung + 1);
+            let rivals = rung::rivals(&request.history, rung, &competes);
             let reached = rivals.len() + 1;
-            let better = standing::better(request.directions(), &rivals, values);
+            let directions = request.history.directions();
+            let directions = &directions[..values.len().min(directions.len())];
+            let better = standing::better(directions, &rivals, values);
             let promoted = reached > self.bootstrap
                 && better <= (reached / self.reduction as usize).saturating_sub(1);
             if !promoted {

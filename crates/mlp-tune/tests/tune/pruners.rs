@@ -135,6 +135,48 @@ fn successive_halving_records_its_rungs_and_stops_the_worse() {
     assert_eq!(stops(&later, &[(1, f64::NAN), (2, f64::NAN)]), [2]);
 }
 
+/// What a trial had at a rung, as its mark says.
+fn at_rung(study: &Study, number: usize, rung: u32) -> Option<f64> {
+    study.trials().unwrap()[number].system.get(&format!("completed_rung_{rung}"))?.as_f64()
+}
+
+#[test]
+fn a_rung_is_judged_by_what_the_trial_had_there_whichever_trial_is_judged_in_between() {
+    let study = study(Minimize, HalvingPruner::new(1, 2).unwrap()).with_order(3);
+    let (mut zero, mut one) = (study.ask().unwrap(), study.ask().unwrap());
+    let report = |trial: &mut mlp_tune::Trial<'_>, step, value| {
+        trial.report(step, value).unwrap();
+        assert!(!trial.should_prune().unwrap());
+    };
+    report(&mut one, 1, 5.0);
+    report(&mut zero, 1, 4.0);
+    report(&mut one, 2, 7.0);
+    assert_eq!([0, 1, 2].map(|rung| at_rung(&study, 1, rung)), [Some(5.0), Some(7.0), None]);
+    assert_eq!([0, 1].map(|rung| at_rung(&study, 0, rung)), [Some(4.0), None]);
+}
+
+#[test]
+fn a_trial_that_is_run_again_keeps_what_it_had_at_its_rungs() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let pruner = HalvingPruner::new(1, 2).unwrap();
+        study(Minimize, pruner).with_journal(folder.path().join("study.log")).unwrap()
+    };
+    let first = open();
+    assert_eq!(stops(&first, &[(1, 6.0)]), NONE);
+    let mut trial = first.ask().unwrap();
+    trial.report(1, 5.0).unwrap();
+    assert!(!trial.should_prune().unwrap());
+    trial.report(2, 7.0).unwrap();
+    trial.interrupt().unwrap();
+    // By its last report, 7.0, it would be stopped at the first rung.
+    let second = open();
+    let mut trial = second.ask().unwrap();
+    assert_eq!((trial.number(), trial.is_resumed()), (1, true));
+    assert!(!trial.should_prune().unwrap());
+    assert_eq!([0, 1].map(|rung| at_rung(&second, 1, rung)), [Some(5.0), Some(7.0)]);
+}
+
 #[test]
 fn a_report_at_the_largest_step_reaches_the_rungs_there_are_and_no_more() {
     let halving = HalvingPruner::new(1, 2).unwrap();
@@ -234,7 +276,7 @@ fn pruning_does_not_depend_on_threads_in_an_ordered_study() {
             let value = trial.float("x")?;
             for step in 1..=8 {
                 std::thread::sleep(std::time::Duration::from_micros(50 * (trial.number() * 7 % 5)));
-                trial.report(step, value)?;
+                trial.report(step, value + 1.0 / step as f64)?;
                 if trial.should_prune()? {
                     return Err(TrialError::Pruned);
                 }
