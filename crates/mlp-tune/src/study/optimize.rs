@@ -32,6 +32,8 @@ pub struct Summary {
 #[derive(Debug, Default)]
 struct Shared {
     started: u64,
+    /// How many trials of this call have not come back yet.
+    running: u64,
     reason: Option<StopReason>,
     error: Option<TuneError>,
 }
@@ -43,6 +45,19 @@ enum Next<'a> {
     Wait,
     Again,
     End,
+}
+
+/// A trial of this call that runs; it has come back when this is dropped, also by a panic of a store.
+struct Running<'a> {
+    study: &'a Study,
+    shared: &'a Mutex<Shared>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().running -= 1;
+        self.study.ended.notify_all();
+    }
 }
 
 impl Study {
@@ -69,9 +84,9 @@ impl Study {
             loop {
                 match self.next(&budget, start, &shared) {
                     Next::Run(trial) => {
+                        let _running = Running { study: self, shared: &shared };
                         if let Err(error) = run_one(trial, &objective) {
                             shared.lock().error.get_or_insert(error);
-                            self.ended.notify_all();
                         }
                     }
                     Next::Wait => {
@@ -95,7 +110,7 @@ impl Study {
         *self.deadline.lock() = None;
         #[cfg(feature = "progress")]
         self.progress.end();
-        let Shared { started, reason, error } = shared.into_inner();
+        let Shared { started, reason, error, .. } = shared.into_inner();
         match error {
             Some(error) => Err(error),
             None => Ok(Summary { trials: started, reason: reason.unwrap_or(StopReason::Stopped) }),
@@ -108,6 +123,9 @@ impl Study {
         if shared.reason.is_some() || shared.error.is_some() {
             return Next::End;
         }
+        // A trial that runs has a cell of a grid, which is free again if it fails. Whether one does is looked at before the sampler is asked: the
+        // trial may end in between. Trials of `ask` count as well.
+        let is_any_running = shared.running > 0 || !self.state.lock().mine.is_empty();
         let asked = self.limits(budget, start, shared.started).and_then(|limit| match limit {
             Limit::None => self.take(Take::Any),
             Limit::Started(what) => self.take(what),
@@ -119,12 +137,24 @@ impl Study {
         match asked {
             Ok(Some(Asked::Run(trial))) => {
                 shared.started += 1;
+                shared.running += 1;
                 Next::Run(trial)
             }
-            Ok(Some(Asked::Resumed(trial))) => Next::Run(trial),
+            Ok(Some(Asked::Resumed(trial))) => {
+                shared.running += 1;
+                Next::Run(trial)
+            }
             Ok(Some(Asked::Reused)) => {
                 shared.started += 1;
                 Next::Again
+            }
+            // What a trial reports that runs may make a paused one worth going on with.
+            Ok(None)
+                if shared.reason.is_none()
+                    && shared.running > 0
+                    && self.state.lock().pruner.pauses() =>
+            {
+                Next::Wait
             }
             Ok(None) => {
                 shared.reason.get_or_insert(StopReason::Trials);
@@ -132,10 +162,10 @@ impl Study {
                 Next::End
             }
             Err(TuneError::TooManyPending { .. }) => Next::Wait,
-            // A cell that is claimed may yet fail, and is free again then; a trial may yet be paused.
-            Err(TuneError::Exhausted) if !self.state.lock().mine.is_empty() => Next::Wait,
+            Err(TuneError::Exhausted) if is_any_running => Next::Wait,
             Err(TuneError::Exhausted) => {
                 shared.reason = Some(StopReason::Exhausted);
+                self.ended.notify_all();
                 Next::End
             }
             Err(error) => {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 
 use mlp_tune::{
-    Budget, PromotionPruner, RandomSampler, Study, TpeSampler, TpeSettings, Trial, TrialError,
-    TrialState, TuneError,
+    Budget, PromotionPruner, PruneRequest, Pruner, RandomSampler, ResumeRequest, StopReason, Study,
+    TpeSampler, TpeSettings, Trial, TrialError, TrialState, TuneError, Verdict,
 };
 use parking_lot::Mutex;
 
@@ -64,6 +66,50 @@ fn a_paused_trial_goes_on_from_its_checkpoint_when_it_is_worth_it() {
         check(&study, 27);
         assert!(epochs.lock().values().all(|count| *count == 1), "an epoch was trained twice");
     }
+}
+
+/// Counts how often it was asked for a paused trial.
+#[derive(Debug)]
+struct Counting(PromotionPruner, Arc<AtomicU64>);
+
+impl Pruner for Counting {
+    fn judge(&mut self, request: &PruneRequest<'_>) -> Verdict {
+        self.0.judge(request)
+    }
+
+    fn pauses(&self) -> bool {
+        self.0.pauses()
+    }
+
+    fn resume(&mut self, request: &ResumeRequest<'_>) -> Option<u64> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.resume(request)
+    }
+}
+
+#[test]
+fn a_thread_without_a_trial_waits_for_those_whose_reports_may_promote_a_paused_one() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let pruner = Counting(PromotionPruner::new(1, 2, 2).unwrap(), asked.clone());
+    let study = line().with_pruner(pruner).with_threads(2);
+    let both = Barrier::new(2);
+    let objective = |trial: &mut Trial<'_>| {
+        if !trial.is_resumed() {
+            both.wait();
+        }
+        // The second trial reports when the thread of the first one has looked for another, in vain.
+        while trial.number() == 1 && asked.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        let value = trial.number() as f64;
+        trial.report(1, value)?;
+        if trial.should_prune()? { Err(TrialError::Pruned) } else { Ok(value) }
+    };
+    let summary = study.optimize(objective, Budget::trials(2)).unwrap();
+    assert_eq!((summary.trials, summary.reason), (2, StopReason::Trials));
+    // As on one thread: 0.0 is the better half of the two.
+    assert_eq!(states(&study), [TrialState::Complete, TrialState::Running]);
+    assert!(study.trials().unwrap()[1].is_paused());
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! What every sampler promises: that the trials are a matter of the seed and the past alone.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use mlp_core::{Dimension, Direction, Params, SearchSpace};
+use mlp_core::{Dimension, Direction, ManualClock, Params, SearchSpace, Timestamp};
 use mlp_tune::{
-    BruteForceSampler, Budget, CmaEsSampler, CmaEsSettings, GpSampler, NsgaSampler, NsgaSettings,
-    RandomSampler, Restart, Sampler, SobolSampler, Study, TpeSampler, TpeSettings, TrialError,
-    Variation,
+    BruteForceSampler, Budget, CmaEsSampler, CmaEsSettings, GpSampler, GridSampler, NsgaSampler,
+    NsgaSettings, RandomSampler, Restart, Sampler, SobolSampler, StopReason, Study, TpeSampler,
+    TpeSettings, TrialError, TrialState, Variation,
 };
 
-use crate::{bowl, essence, plane};
+use crate::{bowl, essence, plane, states};
 
 const NAMES: [&str; 8] =
     ["random", "sobol", "tpe", "tpe_optuna", "cma", "gp", "nsga2", "nsga2_simulated"];
@@ -145,6 +147,34 @@ fn brute_force_tries_every_point_of_a_conditional_space_once() {
     let endless = SearchSpace::new([Dimension::float("x", 0.0, 1.0)]).unwrap();
     let study = Study::new(endless, Direction::Minimize).with_sampler(BruteForceSampler::new());
     assert!(study.ask().unwrap_err().to_string().contains("no end"));
+}
+
+#[test]
+fn a_point_whose_trial_fails_while_the_sampler_is_asked_is_tried_again_on_several_threads() {
+    let samplers: [Box<dyn Sampler>; 2] =
+        [Box::new(GridSampler::new()), Box::new(BruteForceSampler::new())];
+    for sampler in samplers {
+        let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        let space = SearchSpace::new([Dimension::categorical("kind", ["a"])]).unwrap();
+        let study = Study::new(space, Direction::Minimize)
+            .with_sampler(sampler)
+            .with_threads(2)
+            .with_clock(clock.clone())
+            .with_trial_limit(Duration::from_secs(10));
+        // The other thread fails the first trial, which hangs, in the same breath in which it finds that nothing is left.
+        let objective = |trial: &mut mlp_tune::Trial<'_>| {
+            if trial.number() == 0 {
+                clock.advance(Duration::from_secs(11));
+                while trial.study().trials()?[0].state == TrialState::Running {
+                    std::thread::yield_now();
+                }
+            }
+            Ok(0.0)
+        };
+        let summary = study.optimize(objective, Budget::unlimited()).unwrap();
+        assert_eq!((summary.trials, summary.reason), (2, StopReason::Exhausted));
+        assert_eq!(states(&study), [TrialState::Failed, TrialState::Complete]);
+    }
 }
 
 #[test]
