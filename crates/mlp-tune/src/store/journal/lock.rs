@@ -86,6 +86,11 @@ fn wait_for(path: &Path) -> Result<(), StoreError> {
 fn create(path: &Path) -> std::io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".draft"); // one writer at a time: the caller holds the system's lock
+    // A process that died just after it linked its draft has left one that is the lock as well: what is written there would make it ours.
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     // What a full disk has left of the draft is in nobody's way: the next writer writes it anew.
     fs::write(&draft, worker::process())?;
     let linked = fs::hard_link(&draft, path);
