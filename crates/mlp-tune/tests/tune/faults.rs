@@ -151,7 +151,9 @@ const JOURNAL: &str = "MLP_TUNE_FAULT_JOURNAL";
 const TRIALS: &str = "MLP_TUNE_FAULT_TRIALS";
 /// Where the child keeps a checkpoint of each trial, if it does.
 const CHECKPOINTS: &str = "MLP_TUNE_FAULT_CHECKPOINTS";
-const CHILD: [&str; 3] = ["--exact", "faults::the_child_of_the_fault_tests", "--nocapture"];
+/// On its one thread the harness does not say in between that a test has been running for long.
+const CHILD: [&str; 4] =
+    ["--exact", "faults::the_child_of_the_fault_tests", "--nocapture", "--test-threads=1"];
 
 fn study(path: &Path) -> Study {
     let study = Study::new(plane(), Direction::Minimize).with_seed(2).with_attempts(1_000);
