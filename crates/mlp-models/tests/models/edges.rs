@@ -14,6 +14,8 @@ use mlp_models::{
 };
 use ndarray::{Array2, array};
 
+use crate::{memory, peak};
+
 /// Features x0, x1, … with weights or groups, and a target of either kind.
 struct Given {
     features: Array2<f64>,
@@ -137,13 +139,6 @@ fn no_probability_of_a_tree_leaves_the_range_from_0_to_1_with_fractional_weights
     }
 }
 
-/// What a process can have asked for, in GiB; none where the system does not tell.
-fn peak() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmPeak:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / (1 << 20) as f64)
-}
-
 #[test]
 fn a_small_saved_part_cannot_ask_for_much_memory() {
     // Trees whose leaves share one wide answer.
@@ -170,6 +165,7 @@ fn a_small_saved_part_cannot_ask_for_much_memory() {
     );
     let products = vec!["[0]"; 150_000].join(",");
     let polynomial = format!("{{\"inputs\":[\"{long}\"],\"products\":[{products}]}}");
+    let _memory = memory();
     let before = peak();
     let loader = Loader::default();
     let error = loader.model(&trees).unwrap_err();

@@ -9,13 +9,7 @@ use mlp_models::{
 };
 
 use crate::data::Data;
-
-/// The most memory that the process ever had mapped, in GiB; none where the system does not tell.
-fn peak() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmPeak:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / (1 << 20) as f64)
-}
+use crate::{memory, peak};
 
 fn models() -> Vec<Vec<u8>> {
     let data = Data::load("iris");
@@ -39,6 +33,7 @@ fn read(bytes: &[u8]) -> bool {
 
 #[test]
 fn a_length_of_0xffffffff_or_more_allocates_nothing() {
+    let _memory = memory();
     let before = peak();
     let (mut tried, mut refused) = (0, 0);
     for bytes in models() {
