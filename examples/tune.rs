@@ -125,7 +125,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         .with_duplicates(Duplicates::Reuse)
         .with_inputs(table.fingerprint(RowOrder::Matters).to_string(), env!("CARGO_PKG_VERSION"))
         .with_callback(move |_, _| {
-            if Some(ended.fetch_add(1, Ordering::SeqCst) + 1) == crash_after {
+            if crash_after.is_some_and(|after| ended.fetch_add(1, Ordering::SeqCst) + 1 >= after) {
                 std::process::abort(); // As if the power had gone: nothing is cleaned up.
             }
         })
