@@ -1,5 +1,7 @@
 //! Pages of evaluations: by an index where there is one, by sorting what matches otherwise.
 
+use std::cmp::Ordering;
+
 use mlp_core::{StoreError, Timestamp};
 use mlp_eval::{
     Field, Filter, Operator, Order, Page, PageToken, Position, Query, Sorting, Statistic, Value,
@@ -251,12 +253,19 @@ fn by_metric(
                 of_phase.extend(walk.missing(*bin, token)?);
                 continue;
             }
-            for experiment in &walk.experiments {
-                of_phase.extend(match phase {
-                    Phase::Numbers => walk.numbers(*experiment, *bin, value.zip(token))?,
-                    _ => walk.ties(*experiment, *bin, f64::NAN, token)?,
-                });
-                // No more than a page is kept, however many experiments there are.
+            if phase == Phase::Nan {
+                for experiment in &walk.experiments {
+                    of_phase.extend(walk.ties(*experiment, *bin, f64::NAN, token)?);
+                    // No more than a page is kept, however many experiments there are.
+                    of_phase = merged(query, of_phase);
+                }
+                continue;
+            }
+            for (experiment, first) in walk.by_first(*bin, value)? {
+                if walk.is_beyond(first, &of_phase) {
+                    break;
+                }
+                of_phase.extend(walk.numbers(experiment, *bin, value.zip(token))?);
                 of_phase = merged(query, of_phase);
             }
         }
@@ -280,6 +289,55 @@ impl<'a> Walk<'a> {
         };
         let key = series::key_number(connection, &metric.into())?;
         Ok(Self { connection, query, metric, sorting, scope, experiments, key })
+    }
+
+    /// The experiments in the scope that have a number, from a number on if one is given: the one with the first of all numbers first. Of a single
+    /// experiment its first number is not asked for.
+    fn by_first(&self, bin: Bin, from: Option<f64>) -> Result<Vec<(i64, Option<f64>)>, StoreError> {
+        if let [only] = self.experiments[..] {
+            return Ok(vec![(only, None)]);
+        }
+        let Some(statement) = self.firsts_statement(bin, from) else { return Ok(Vec::new()) };
+        let mut prepared = self.connection.prepare_cached(&statement.sql).map_err(store)?;
+        let firsts = prepared
+            .query_map(params_from_iter(statement.bound), |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(store)?;
+        let firsts: Vec<(i64, Option<f64>)> = firsts.collect::<Sql<_>>().map_err(store)?;
+        let mut firsts: Vec<_> = firsts.into_iter().filter(|(_, it)| it.is_some()).collect();
+        firsts.sort_by(|(_, one), (_, other)| match self.sorting {
+            Sorting::Ascending => one.partial_cmp(other).unwrap_or(Ordering::Equal),
+            Sorting::Descending => other.partial_cmp(one).unwrap_or(Ordering::Equal),
+        });
+        Ok(firsts)
+    }
+
+    /// The first number of each experiment, without regard to the filter: none of those that match comes before it.
+    fn firsts_statement(&self, bin: Bin, from: Option<f64>) -> Option<Condition> {
+        let (symbol, direction) = match self.sorting {
+            Sorting::Ascending => (">=", "ASC"),
+            Sorting::Descending => ("<=", "DESC"),
+        };
+        let beyond = from.map_or(String::new(), |_| format!("AND s.last {symbol} ? "));
+        let sql = format!(
+            "SELECT x.n, (SELECT s.last FROM series s INDEXED BY series_by_value \
+             WHERE s.key = ? AND s.experiment = x.n AND s.bin = ? AND s.is_nan = 0 {beyond}\
+             ORDER BY s.last {direction} LIMIT 1) FROM experiment x"
+        );
+        let mut bound = vec![Bound::Integer(self.key?), Bound::Integer(bin as i64)];
+        bound.extend(from.map(Bound::Real));
+        Some(Condition::new(sql, bound))
+    }
+
+    /// Whether a page is full of what comes before an experiment's first number.
+    fn is_beyond(&self, first: Option<f64>, found: &[Found]) -> bool {
+        let last = found.get(self.query.limit).map(|(_, position)| &position.keys[..]);
+        match (first, last) {
+            (Some(first), Some([Some(Value::Number(last))])) => match self.sorting {
+                Sorting::Ascending => first > *last,
+                Sorting::Descending => first < *last,
+            },
+            _ => false,
+        }
     }
 
     /// Those with a number, from a number and a place among its equals on. The values are walked along without regard to ties, as no index

@@ -125,6 +125,14 @@ fn pages_by_a_metric_are_read_from_an_index_in_each_phase_with_and_without_a_tok
                         let last = |line: &String| line.ends_with("FOR LAST TERM OF ORDER BY");
                         assert!(!sorts(&plan) || plan.iter().any(last), "{plan:#?}");
                     }
+                    for from in [None, Some(5.0)] {
+                        let statement = walk.firsts_statement(Bin::InUse, from).unwrap();
+                        let plan = plan(connection, &statement);
+                        let of_series = plan.iter().find(|line| line.contains(" s ")).unwrap();
+                        assert!(of_series.starts_with("SEARCH s") && of_series.contains(values));
+                        assert!(from.is_none() || of_series.contains("last"), "{plan:#?}");
+                        assert!(!sorts(&plan), "{plan:#?}");
+                    }
                     for from in [None, Some(&position)] {
                         let plan = plan(connection, &walk.missing_statement(Bin::InUse, from));
                         assert_no_scan(&plan);
@@ -134,6 +142,50 @@ fn pages_by_a_metric_are_read_from_an_index_in_each_phase_with_and_without_a_tok
                     Ok(())
                 })
                 .unwrap();
+        }
+    }
+}
+
+#[test]
+fn pages_over_many_experiments_are_those_of_all_evaluations_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = crate::Options::new().with_durability(crate::Durability::Normal);
+    let database = Database::open_with(folder.path().join("mlp.db"), &options).unwrap();
+    for k in 0..200_i64 {
+        let run =
+            NewEvaluation::new(format!("e{}", k % 23), Stage::Test, Timestamp::from_micros(k % 5));
+        let run = run.with_param("odd", k % 2 == 1);
+        // Many equal values, infinities, NaN, and some without the metric.
+        let value = match k * 7 % 31 {
+            30 => f64::NAN,
+            29 => f64::INFINITY,
+            28 => f64::NEG_INFINITY,
+            rest => (rest % 9) as f64,
+        };
+        let run = if k % 17 == 0 { run } else { run.with_metric("acc", value) };
+        database.create(&run).unwrap();
+    }
+    for filter in [Filter::everything(), Filter::parse("params.odd = 'true'").unwrap()] {
+        for direction in [Direction::Maximize, Direction::Minimize] {
+            let order = Order::best(Field::metric("acc"), direction);
+            let query = Query::new(filter.clone()).with_order(order).with_limit(1_000);
+            let mut expected =
+                database.query(&Query::new(filter.clone()).with_limit(1_000)).unwrap().evaluations;
+            expected
+                .sort_by(|one, other| query.compare(&query.position(one), &query.position(other)));
+            let ids =
+                |found: &[mlp_eval::Evaluation]| found.iter().map(|it| it.id).collect::<Vec<_>>();
+            for limit in [1, 7, 60, 1_000] {
+                let mut query = query.clone().with_limit(limit);
+                let mut read = Vec::new();
+                loop {
+                    let page = database.query(&query).unwrap();
+                    read.extend(page.evaluations);
+                    let Some(next) = page.next else { break };
+                    query = query.with_after(Some(next));
+                }
+                assert_eq!(ids(&read), ids(&expected), "{limit} a page");
+            }
         }
     }
 }
