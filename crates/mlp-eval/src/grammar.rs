@@ -352,6 +352,11 @@ impl Parser {
             return self.unexpected("a comparison such as =, <, LIKE, IN, BETWEEN or IS NULL");
         };
         let value_column = self.column();
+        if is_pattern(operator) && is_no_text(&field) {
+            let message =
+                format!("a pattern is a text in single quotes, and {} is no text", name(&field));
+            return fail(value_column, message);
+        }
         let value = self.value(&field, operator)?;
         if let (true, Value::Text(_)) = (operator_orders(operator), &value) {
             let message =
@@ -433,8 +438,9 @@ impl Parser {
             token => token,
         };
         match (field, token) {
-            (Field::Metric(..), Token::Text(_)) => {
-                fail(column, "a metric is compared with a number, without quotes")
+            (Field::Metric(..) | Field::ModelVersion, Token::Text(_)) => {
+                let message = format!("{} is compared with a number, without quotes", name(field));
+                fail(column, message)
             }
             (Field::StartedAt | Field::EndedAt, token) => time(column, token),
             (Field::Param(_), Token::Plain(_)) if !operator_orders(operator) => fail(
@@ -446,11 +452,10 @@ impl Parser {
             }
             (field, Token::Text(text)) => {
                 // Patterns are matched with the words as they are written.
-                let is_word = !matches!(operator, Operator::Like | Operator::LikeIgnoringCase);
-                if is_word {
-                    word(column, field, text, self.is_context)
-                } else {
+                if is_pattern(operator) {
                     Ok(Value::Text(text))
+                } else {
+                    word(column, field, text, self.is_context)
                 }
             }
             (field, token) => {
@@ -508,6 +513,15 @@ impl Parser {
 
 fn operator_orders(operator: Operator) -> bool {
     matches!(operator, Operator::Less | Operator::AtMost | Operator::Greater | Operator::AtLeast)
+}
+
+fn is_pattern(operator: Operator) -> bool {
+    matches!(operator, Operator::Like | Operator::LikeIgnoringCase)
+}
+
+/// Whether it is a number or a time; a parameter is a text that may be a number.
+fn is_no_text(field: &Field) -> bool {
+    matches!(field, Field::Metric(..) | Field::ModelVersion | Field::StartedAt | Field::EndedAt)
 }
 
 fn metric(key: String, is_quoted: bool, behind: Option<&str>) -> Option<Field> {
@@ -801,6 +815,55 @@ mod tests {
         assert!(Filter::parse(&deep).is_err());
         assert!(Filter::parse(&" ".repeat(MAX_FILTER_TEXT)).is_ok());
         assert!(Filter::parse(&" ".repeat(MAX_FILTER_TEXT + 1)).is_err());
+    }
+
+    #[test]
+    fn a_pattern_for_what_is_no_text_is_refused_with_its_column() {
+        for (text, column) in [
+            ("metrics.a LIKE 5", 16),
+            ("metrics.a LIKE '5%'", 16),
+            ("model_version ILIKE 5", 21),
+            ("start_time LIKE 5", 17),
+            ("end_time LIKE '2026-01-31T12:00:00Z'", 15),
+        ] {
+            let error = Filter::parse(text).unwrap_err();
+            assert_eq!(error.column, column, "{text}: {error}");
+            assert!(error.message.starts_with("a pattern is a text in single quotes"), "{error}");
+        }
+        assert_eq!(column_of("tags.t LIKE 5"), 13);
+        assert_eq!(column_of("params.p ILIKE 5"), 16);
+        assert!(Filter::parse("params.p LIKE '5%'").unwrap().check().is_ok());
+    }
+
+    #[test]
+    fn whatever_key_meets_whatever_comparison_and_value_is_refused_or_passes_the_check() {
+        let keys = "metrics.a metrics.a.min params.p tags.t run_id experiment model model_version \
+                    stage status start_time end_time run_name dataset.name dataset.version \
+                    dataset.digest dataset.context";
+        let values = ["5", "'5'", "\"5\"", "nan", "word", "'test'", "'2026-01-31T12:00:00Z'"];
+        let (mut taken, mut refused) = (0, 0);
+        for key in keys.split_whitespace() {
+            for value in values {
+                let alone = ["=", "!=", "<", ">=", "LIKE", "ILIKE"]
+                    .map(|operator| format!("{key} {operator} {value}"));
+                let more = [
+                    format!("{key} IN ({value})"),
+                    format!("{key} NOT IN ({value}, {value})"),
+                    format!("{key} BETWEEN {value} AND {value}"),
+                    format!("{key} NOT BETWEEN {value} AND {value}"),
+                ];
+                for text in alone.into_iter().chain(more) {
+                    match Filter::parse(&text) {
+                        Ok(filter) => {
+                            filter.check().unwrap_or_else(|error| panic!("{text}: {error}"));
+                            taken += 1;
+                        }
+                        Err(_) => refused += 1,
+                    }
+                }
+            }
+        }
+        assert!(taken > 200 && refused > 200, "{taken} taken, {refused} refused");
     }
 
     #[test]
