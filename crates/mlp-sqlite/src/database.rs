@@ -175,6 +175,11 @@ impl Database {
     ) -> Result<T, StoreError> {
         self.inner.writer.write(work)
     }
+
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.inner.writer.waiting()
+    }
 }
 
 fn writing(path: &Path, options: &Options) -> Result<Connection, StoreError> {

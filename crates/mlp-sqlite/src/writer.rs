@@ -152,6 +152,12 @@ impl Writer {
         jobs.send(job).map_err(|_| StoreError::Closed)?;
         answered.recv().map_err(|_| StoreError::Closed)?
     }
+
+    /// How many writes are in the queue, without the one that is worked on.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.jobs.as_ref().map_or(0, Sender::len)
+    }
 }
 
 impl Drop for Writer {

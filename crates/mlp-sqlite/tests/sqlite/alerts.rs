@@ -1,6 +1,5 @@
 //! The state of an alert manager.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use mlp_monitor::{
 };
 use mlp_sqlite::Database;
 
-use crate::script::{TURNS, child, place};
+use crate::script::{Killed, TURNS, child, place};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -137,15 +136,13 @@ fn after_kill_9_between_sending_and_noting_the_same_page_is_sent_once_more_by_it
     };
     let _turn = TURNS.lock();
     let command = Command::new(std::env::current_exe().unwrap());
-    let mut process =
-        child(command, "alerts::child_that_dies_while_it_tells", &path).spawn().unwrap();
-    let deadline = Instant::now() + 60 * SECOND;
+    let process = Killed::spawn(child(command, "alerts::child_that_dies_while_it_tells", &path));
+    let deadline = Instant::now() + 600 * SECOND;
     while !told.exists() || pages().is_empty() {
         assert!(Instant::now() < deadline, "it tells");
         std::thread::sleep(SECOND / 100);
     }
-    process.kill().unwrap();
-    assert_eq!(process.wait().unwrap().signal(), Some(9), "it was killed, and did not end");
+    process.kill();
     assert_eq!(pages().len(), 1);
     for again in [1, 0] {
         let manager = night(folder.path(), JsonLinesSink::open(&told).unwrap());

@@ -60,6 +60,8 @@ fn a_full_disk_is_a_typed_error_reads_go_on_and_room_ends_it_without_a_restart()
 
 #[test]
 fn a_full_file_system_refuses_writes_and_takes_them_again_when_there_is_room() {
+    // A process that is started meanwhile would hold files open on the file system that is to be unmounted.
+    let _turn = TURNS.lock();
     let folder = tempfile::tempdir().unwrap();
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=3m", "mlp-test"])

@@ -11,8 +11,8 @@ use mlp_core::StoreError;
 use mlp_eval::{EvalStore, Filter, NewEvaluation, Stage};
 
 use crate::script::{
-    TURNS, acknowledge, acknowledged, acknowledgement_file, at, can_trace, check,
-    check_with_records, child, id, inject, open, place, step,
+    Killed, TURNS, acknowledge, acknowledged, acknowledgement_file, at, can_trace, check,
+    check_with_records, child, id, inject, open, place, step, worked,
 };
 
 /// How many steps the script of the sweep has.
@@ -179,15 +179,16 @@ fn a_file_with_a_long_log_opens_within_a_second_after_a_kill() {
     }
     let log = std::fs::metadata(format!("{}-wal", path.display())).unwrap().len();
     assert!(log > 50 << 20, "the log has {log} bytes");
-    // Another test may run beside this: the fastest of some counts.
+    // A second of this thread's work, whatever else the machine does: all of the opening is in it. The fastest of some counts.
     let mut fastest = Duration::MAX;
     for number in 0..5 {
         let left = folder.path().join(format!("{number}.db"));
         copy(&path, &left);
-        let began = Instant::now();
+        let since = Instant::now();
+        let began = worked(since);
         let opened = open(&left).unwrap();
         assert_eq!(opened.count(&Filter::everything()).unwrap(), 50);
-        fastest = fastest.min(began.elapsed());
+        fastest = fastest.min(worked(since) - began);
     }
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");
     eprintln!("a log of {} MiB was read in {fastest:?}", log >> 20);
@@ -228,14 +229,14 @@ fn after_kills_at_random_under_load_nothing_acknowledged_is_lost() {
         let path = folder.path().join(format!("{}.db", round / 10));
         let command = Command::new(std::env::current_exe().unwrap());
         let before = acknowledged(&path).len();
-        let mut process = child(command, "kill::child_under_load", &path).spawn().unwrap();
+        let mut process = Killed::spawn(child(command, "kill::child_under_load", &path));
         // On a busy machine a process takes long to begin; the load is what matters. Some die before it, while they open the file.
-        while round % 5 > 0 && acknowledged(&path).len() == before {
+        while round % 5 > 0 && acknowledged(&path).len() < before + 2 {
+            assert!(!process.has_ended(), "it ended by itself");
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(Duration::from_millis(round * 37 % 40));
-        process.kill().unwrap();
-        assert_eq!(process.wait().unwrap().signal(), Some(9), "it ended by itself");
+        process.kill();
         if round % 10 == 9 || round + 1 == rounds {
             let done = acknowledged(&path);
             check_with_records(&path, &done);

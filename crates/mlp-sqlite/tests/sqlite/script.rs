@@ -2,8 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use mlp_core::{EvaluationId, ModelName, RecordId, StoreError, Timestamp};
 use mlp_eval::{Batch, EvalStore, Evaluation, Filter, NewEvaluation, Query, Stage, Status};
@@ -22,8 +24,9 @@ pub(crate) fn place() -> Option<PathBuf> {
     std::env::var(PLACE).ok().map(PathBuf::from)
 }
 
+/// Opens a file whose writes wait for other processes for as long as a busy machine may need.
 pub(crate) fn open(path: &Path) -> Result<Database, StoreError> {
-    let mut options = Options::new();
+    let mut options = Options::new().with_busy_timeout(Duration::from_secs(120));
     if std::env::var(NORMAL).is_ok() {
         options = options.with_durability(Durability::Normal);
     }
@@ -141,6 +144,42 @@ pub(crate) fn child(mut command: Command, name: &str, path: &Path) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
+}
+
+/// A child that is killed at the latest when this is dropped, by a test that fails too.
+pub(crate) struct Killed(Child);
+
+impl Killed {
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    /// Kills it now; it must not have ended by itself.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        let signal = self.0.wait().unwrap().signal();
+        assert_eq!(signal, Some(9), "it ended by itself");
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended, or been killed before.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How long this thread has had a processor, which nobody else on the machine makes longer; where the system does not tell, how long it is
+/// since then.
+pub(crate) fn worked(since: Instant) -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
+    nanoseconds.map_or_else(|| since.elapsed(), Duration::from_nanos)
 }
 
 /// The child under `strace` with these arguments, which concern the files of the database only.
