@@ -1,6 +1,7 @@
 #![cfg(unix)]
 
 use std::fs;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -449,18 +450,59 @@ fn resident() -> u64 {
     pages.unwrap_or(0) * 4096
 }
 
+/// Passes bytes on, and notes the most memory that the process has meanwhile.
+struct Watched<T>(T, u64);
+
+impl<T: Read> Read for Watched<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1 = self.1.max(resident());
+        self.0.read(buffer)
+    }
+}
+
+impl<T: Write> Write for Watched<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.1 = self.1.max(resident());
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn sevens(bytes: u64) -> Watched<impl Read> {
+    Watched(io::repeat(7).take(bytes), 0)
+}
+
 #[test]
 fn a_large_artifact_is_hashed_and_read_in_flat_memory() {
+    const LEAST: u64 = 128 << 20;
+    const FLAT: u64 = 64 << 20;
     let gibibytes: Option<u64> =
         std::env::var("MLP_LINEAGE_GIBIBYTES").ok().map(|text| text.parse().unwrap());
-    let bytes = gibibytes.map_or(128 << 20, |gibibytes| gibibytes << 30);
-    let (_folder, store) = open();
-    let before = resident();
-    let artifact = store.put(&mut std::io::Read::take(std::io::repeat(7), bytes)).unwrap();
-    assert_eq!(artifact.size, bytes);
-    assert_eq!(store.copy_to(artifact.hash, &mut std::io::sink()).unwrap(), bytes);
-    let grown = resident().saturating_sub(before);
-    // Other tests of this process may run beside it; a copy in memory would show all the same.
-    assert!(grown < 64 << 20, "{grown} bytes more for {bytes}");
+    let bytes = gibibytes.map_or(LEAST, |gibibytes| gibibytes << 30);
+    let put_and_read = || {
+        let (_folder, store) = open();
+        let before = resident();
+        let (mut source, mut target) = (sevens(bytes), Watched(io::sink(), 0));
+        let artifact = store.put(&mut source).unwrap();
+        assert_eq!(artifact.size, bytes);
+        assert_eq!(store.copy_to(artifact.hash, &mut target).unwrap(), bytes);
+        source.1.max(target.1).saturating_sub(before)
+    };
+    // Other tests of this process may run beside it, and take memory: the least of some tries counts.
+    let mut grown = u64::MAX;
+    for _ in 0..3 {
+        grown = grown.min(put_and_read());
+        if grown < FLAT {
+            break;
+        }
+    }
+    assert!(grown < FLAT, "{grown} bytes more for {bytes}");
     eprintln!("{bytes} bytes put and read with {grown} bytes of memory");
+    // The control: a copy in memory shows.
+    let (before, mut source, mut copy) = (resident(), sevens(LEAST), Vec::new());
+    source.read_to_end(&mut copy).unwrap();
+    assert!(before == 0 || source.1.saturating_sub(before) > FLAT, "{before}, then {}", source.1);
 }
