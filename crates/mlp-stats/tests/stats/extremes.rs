@@ -11,11 +11,20 @@ use mlp_stats::{
     mann_whitney_with, r2, robust_scale, student_t_tail, welch_t_test,
 };
 
-/// Whatever is asked, an answer comes soon.
+/// How long this thread has had a processor, which nobody else on the machine makes longer; where the system does not tell, how long it is
+/// since then.
+fn worked(since: Instant) -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
+    nanoseconds.map_or_else(|| since.elapsed(), Duration::from_nanos)
+}
+
+/// Whatever is asked, an answer takes little work.
 fn soon<T>(what: &str, ask: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
+    let since = Instant::now();
+    let start = worked(since);
     let answer = ask();
-    let taken = start.elapsed();
+    let taken = worked(since) - start;
     assert!(taken < Duration::from_secs(8), "{what} took {taken:?}");
     answer
 }
