@@ -36,6 +36,8 @@ pub(crate) struct Desk {
     /// Counts the threads that were given up while in a call: one that comes back under an earlier number ends.
     worker: u64,
     thread: Option<JoinHandle<()>>,
+    /// Whether the thread has ended, or is about to.
+    ended: bool,
     /// Whether the thread is in a call of the sink or the store.
     calls: bool,
     closed: bool,
@@ -49,7 +51,8 @@ impl Outbox {
         timeline: Arc<Timeline>,
         queue: Queue,
     ) -> Self {
-        let desk = Desk { queue, worker: 0, thread: None, calls: false, closed: false };
+        let desk =
+            Desk { queue, worker: 0, thread: None, ended: false, calls: false, closed: false };
         let desk = Mutex::new(desk);
         Self { name, sink, book, timeline, desk, work: Condvar::new(), idle: Condvar::new() }
     }
@@ -70,9 +73,9 @@ impl Outbox {
     pub(crate) fn wake(self: &Arc<Self>) {
         let mut desk = self.lock();
         let now = self.timeline.now();
-        if desk.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+        if desk.ended {
             // It fell over outside of what it catches: what it was about to deliver is tried again, by another one.
-            desk.thread = None;
+            (desk.thread, desk.ended) = (None, false);
             let reason = "the thread of the sink has ended".to_owned();
             desk.queue.settle(Err(Failure::Later { after: None, reason }), now);
         }
@@ -91,12 +94,14 @@ impl Outbox {
     fn start(self: &Arc<Self>, desk: &mut Desk) {
         let (outbox, worker) = (Arc::clone(self), desk.worker);
         let name = format!("mlp-alert-{}", self.name);
-        desk.calls = false;
+        (desk.ended, desk.calls) = (false, false);
         // Where no thread can be started now, the next call tries again.
         desk.thread = thread::Builder::new().name(name).spawn(move || outbox.work(worker)).ok();
     }
 
     fn work(&self, worker: u64) {
+        // Dropped last, when the desk is not locked any more.
+        let _end = End { outbox: self, worker };
         let mut desk = self.lock();
         while !desk.closed {
             let superseded = self.book.is_superseded();
@@ -155,7 +160,8 @@ impl Outbox {
         self.wake();
         let mut desk = self.lock();
         while desk.queue.is_under_way() || desk.queue.is_ready(self.timeline.now()) {
-            if desk.closed || self.book.is_superseded() || desk.thread.is_none() {
+            let works = desk.thread.is_some() && !desk.ended;
+            if desk.closed || self.book.is_superseded() || !works {
                 return false;
             }
             if self.idle.wait_until(&mut desk, deadline).timed_out() {
@@ -178,6 +184,24 @@ impl Outbox {
         drop(desk);
         // One that fell over is as good as one that has ended: what it was about to deliver is kept.
         thread.map(JoinHandle::join).transpose().ok();
+    }
+}
+
+/// Says that a thread has ended, in whatever way: one that was given up is no longer stuck then.
+struct End<'a> {
+    outbox: &'a Outbox,
+    worker: u64,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let mut desk = self.outbox.lock();
+        if desk.worker == self.worker {
+            desk.ended = true;
+        } else {
+            desk.queue.no_longer_stuck();
+        }
+        self.outbox.idle.notify_all();
     }
 }
 

@@ -378,9 +378,13 @@ impl Queue {
         self.settle(Err(Failure::Later { after: None, reason }), now);
     }
 
+    /// A call that was given up does not hang any more.
+    pub(crate) fn no_longer_stuck(&mut self) {
+        self.status.stuck = self.status.stuck.saturating_sub(1);
+    }
+
     /// A call that was given up has come back. What it has delivered after all, and is as it was, need not be delivered again.
     pub(crate) fn came_back(&mut self, parcel: Parcel, result: Result<(), Failure>, now: Duration) {
-        self.status.stuck = self.status.stuck.saturating_sub(1);
         if result.is_err() {
             return;
         }

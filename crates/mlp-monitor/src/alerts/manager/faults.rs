@@ -1,11 +1,12 @@
 //! What sinks and stores do wrong, and what becomes of alerts then.
 
-use super::tests::{HOUR, MINUTE, alert};
+use super::tests::{HOUR, MINUTE, alert, patient};
 use super::*;
 use crate::{AlertRoute, Circuit, MemorySink, SinkSettings};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mlp_core::{AlertStatus, ManualClock, Notification, Severity, SinkError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ThreadId};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
@@ -377,9 +378,9 @@ fn a_sink_whose_error_panics_when_it_is_shown_is_called_again() {
     }
 }
 
-/// A clock that panics once, when it is told to.
+/// A clock that panics once, in the thread for which it is broken.
 #[derive(Debug)]
-struct Broken(Arc<ManualClock>, std::sync::atomic::AtomicBool);
+struct Broken(Arc<ManualClock>, Mutex<Option<ThreadId>>);
 
 impl Clock for Broken {
     fn now(&self) -> mlp_core::Timestamp {
@@ -387,32 +388,47 @@ impl Clock for Broken {
     }
 
     fn monotonic(&self) -> Duration {
-        assert!(!self.1.swap(false, Ordering::SeqCst), "the clock fell over");
+        let here = thread::current().id();
+        let breaks = self.1.lock().take_if(|broken_for| *broken_for == here).is_some();
+        assert!(!breaks, "the clock fell over");
         self.0.monotonic()
     }
 }
 
-/// Breaks the clock while it is called, and hears everything.
+/// Breaks the clock for the thread that makes the first of its calls, hears everything, and then does what another sink does.
 #[derive(Debug)]
-struct Breaking(Arc<Broken>, MemorySink, AtomicUsize);
+struct Breaking(Arc<Broken>, MemorySink, Arc<dyn AlertSink>);
 
 impl AlertSink for Breaking {
     fn deliver(&self, notification: &Notification) -> std::result::Result<(), SinkError> {
-        if self.2.fetch_add(1, Ordering::SeqCst) == 0 {
-            self.0.1.store(true, Ordering::SeqCst);
+        if self.1.notifications().is_empty() {
+            *self.0.1.lock() = Some(thread::current().id());
         }
-        self.1.deliver(notification)
+        self.1.deliver(notification)?;
+        self.2.deliver(notification)
     }
+}
+
+/// A manager on a clock that breaks for the thread of its only sink, which gives up calls after this time.
+fn breaking(
+    clock: &Arc<ManualClock>,
+    sink: Arc<dyn AlertSink>,
+    timeout: Duration,
+) -> (AlertManager, Arc<Breaking>) {
+    let broken = Arc::new(Broken(clock.clone(), Mutex::new(None)));
+    let sink = Arc::new(Breaking(broken.clone(), MemorySink::new(), sink));
+    let sinks: [(&str, Arc<dyn AlertSink>); 1] = [("chat", sink.clone())];
+    let config = AlertConfig::new("chat")
+        .with_route(AlertRoute::of(Severity::P0, ["chat"]))
+        .with_sink("chat", SinkSettings::default().with_timeout(timeout));
+    (AlertManager::new(config, sinks, broken).unwrap(), sink)
 }
 
 #[test]
 fn a_sink_whose_thread_falls_over_gets_another_one() {
     let clock = clock();
-    let broken = Arc::new(Broken(clock.clone(), false.into()));
-    let sink = Arc::new(Breaking(broken.clone(), MemorySink::new(), AtomicUsize::new(0)));
-    let sinks: [(&str, Arc<dyn AlertSink>); 1] = [("chat", sink.clone())];
-    let config = AlertConfig::new("chat").with_route(AlertRoute::of(Severity::P0, ["chat"]));
-    let manager = AlertManager::new(config, sinks, broken).unwrap();
+    // The clock jumps while the thread may be about to end: it is not given up meanwhile.
+    let (manager, sink) = breaking(&clock, Arc::new(MemorySink::new()), Duration::MAX);
     fire(&manager, "down", Severity::P0);
     wait_until(|| !sink.1.notifications().is_empty());
     // Its thread ends while it looks at the clock; at the next tick it is seen, and what it had is tried again.
@@ -425,6 +441,28 @@ fn a_sink_whose_thread_falls_over_gets_another_one() {
     let keys: BTreeSet<String> = sink.1.take().into_iter().map(|n| n.dedupe_key).collect();
     assert_eq!(keys.len(), 1, "the same page");
     assert_eq!(manager.sinks()["chat"].stuck, 0, "no call hangs");
+}
+
+#[test]
+fn a_call_given_up_whose_thread_falls_over_is_no_longer_stuck() {
+    let (stuck, calls, go) = hanging();
+    let clock = clock();
+    let (manager, sink) = breaking(&clock, stuck, MINUTE);
+    fire(&manager, "down", Severity::P0);
+    calls.recv_timeout(MINUTE).unwrap();
+    clock.advance(MINUTE);
+    manager.tick();
+    assert_eq!(manager.sinks()["chat"].stuck, 1);
+    drop(go);
+    // Its thread asks the clock when the call has come back, and ends by that.
+    wait_until(|| manager.sinks()["chat"].stuck == 0);
+    assert_eq!(*sink.0.1.lock(), None, "the clock fell over");
+    assert_eq!(manager.sinks()["chat"].delivered, 0);
+    clock.advance(MINUTE);
+    manager.tick();
+    assert!(manager.flush(MINUTE));
+    let status = &manager.sinks()["chat"];
+    assert_eq!((status.stuck, status.waiting, status.delivered), (0, 0, 1), "another one tries");
 }
 
 #[test]
@@ -495,7 +533,8 @@ fn a_receiver_that_forgets_hears_in_time_of_what_fires_acknowledged_or_silenced(
     let clock = clock();
     let sinks: [(&str, Arc<dyn AlertSink>); 2] =
         [("alertmanager", forgetful.clone()), ("chat", chat.clone())];
-    let mut config = AlertConfig::new("chat").without_escalation();
+    let mut config = patient(AlertConfig::new("chat"), ["alertmanager", "chat"]);
+    config = config.without_escalation();
     config.default_route.sinks = vec!["alertmanager".to_owned(), "chat".to_owned()];
     config.default_route = config.default_route.with_repeat_interval(48 * HOUR);
     let manager = AlertManager::new(config, sinks, clock.clone()).unwrap();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{AlertRoute, Inhibition, MemorySink, Suppression};
+use crate::{AlertRoute, Inhibition, MemorySink, SinkSettings, Suppression};
 use mlp_core::{AlertStatus, Labels, ManualClock, Notification, Severity, SinkError, Timestamp};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,12 +21,19 @@ pub(super) fn config() -> AlertConfig {
         .with_route(AlertRoute::of(Severity::P1, ["chat"]))
 }
 
+/// Sinks whose calls are not given up however far the clock jumps while they are under way.
+pub(super) fn patient<const N: usize>(config: AlertConfig, sinks: [&str; N]) -> AlertConfig {
+    let settings = SinkSettings::default().with_timeout(Duration::MAX);
+    sinks.into_iter().fold(config, |config, sink| config.with_sink(sink, settings.clone()))
+}
+
 impl Desk {
     pub(super) fn new(config: AlertConfig) -> Self {
         let clock = Arc::new(ManualClock::new("2026-03-01T12:00:00Z".parse().unwrap()));
         let [pager, chat, log] = [(); 3].map(|()| Arc::new(MemorySink::new()));
         let sinks: [(&str, Arc<dyn AlertSink>); 3] =
             [("pager", pager.clone()), ("chat", chat.clone()), ("log", log.clone())];
+        let config = patient(config, ["pager", "chat", "log"]);
         let manager = AlertManager::new(config, sinks, clock.clone()).unwrap();
         Self { clock, manager, pager, chat, log }
     }
