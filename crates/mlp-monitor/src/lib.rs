@@ -19,7 +19,7 @@
 //!
 //! alerts.update_all(rules.observe("error_rate", &Labels::new(), 0.01)?)?; // equal to the limit is fine
 //! alerts.update_all(rules.observe("error_rate", &Labels::new(), 0.02)?)?;
-//! alerts.flush(std::time::Duration::from_secs(5));
+//! alerts.flush(std::time::Duration::from_secs(60));
 //! assert_eq!(pager.notifications().len(), 1);
 //! # Ok::<(), mlp_monitor::MonitorError>(())
 //! ```

@@ -60,7 +60,7 @@ const LONGEST_FLUSH: Duration = Duration::from_secs(86_400);
 ///     starts_at: clock.now(),
 ///     ends_at: None,
 /// })?;
-/// manager.flush(std::time::Duration::from_secs(5)); // or do something else meanwhile
+/// manager.flush(std::time::Duration::from_secs(60)); // or do something else meanwhile
 /// assert_eq!(pager.notifications().len(), 1);
 /// # Ok::<(), mlp_monitor::MonitorError>(())
 /// ```

@@ -304,16 +304,21 @@ fn prometheus_sees_totals_and_histograms() {
 
 #[test]
 fn a_ticker_lets_time_pass_until_it_is_dropped() {
-    let config = SignalsConfig::default().with_window(Duration::from_millis(20));
-    let signals = Arc::new(Signals::new(config, Arc::new(mlp_core::SystemClock::new())).unwrap());
-    let gauge = signals.gauge("queue", &none()).unwrap();
-    gauge.set(1.0);
-    let ticker = signals.ticker(Duration::from_millis(5)).unwrap();
-    std::thread::sleep(Duration::from_millis(500));
-    drop(ticker);
-    // Reading closes windows too, but a single reading leaves a single point.
-    assert!(signals.history("queue", &none()).len() >= 3);
-    assert!(signals.ticker(Duration::ZERO).is_err());
+    let points_within = |span: Duration| {
+        let config = SignalsConfig::default().with_window(Duration::from_millis(20));
+        let clock = Arc::new(mlp_core::SystemClock::new());
+        let signals = Arc::new(Signals::new(config, clock).unwrap());
+        let gauge = signals.gauge("queue", &none()).unwrap();
+        gauge.set(1.0);
+        assert!(signals.ticker(Duration::ZERO).is_err());
+        let ticker = signals.ticker(Duration::from_millis(5)).unwrap();
+        std::thread::sleep(span);
+        drop(ticker);
+        signals.history("queue", &none()).len()
+    };
+    // Reading closes windows too, but a single reading leaves a single point. On a busy machine the thread may hardly get a turn.
+    let lets_pass = [500, 5_000, 50_000].map(Duration::from_millis);
+    assert!(lets_pass.into_iter().any(|span| points_within(span) >= 3));
 }
 
 #[cfg(feature = "sysinfo")]
@@ -324,13 +329,22 @@ fn the_process_and_the_machine_are_measured() {
     let system = SystemSignals::new(&signals).unwrap();
     let read = |name| signals.gauge(name, &none()).unwrap().get();
     assert!(read("process_cpu").is_nan(), "nothing to compare with yet");
+    let work = || {
+        let started = std::time::Instant::now();
+        let mut sum = 0.0_f64;
+        while started.elapsed() < Duration::from_millis(400) {
+            sum += std::hint::black_box(sum).sin();
+        }
+    };
+    // How much of a processor it gets is for the machine to say, and may be next to nothing for a while; what it gets is used.
     let started = std::time::Instant::now();
-    let mut sum = 0.0_f64;
-    while started.elapsed() < Duration::from_millis(400) {
-        sum += std::hint::black_box(sum).sin();
+    loop {
+        work();
+        system.refresh();
+        if read("process_cpu") > 0.01 || started.elapsed() > Duration::from_secs(60) {
+            break;
+        }
     }
-    system.refresh();
-    // How much of a processor it got is for the machine to say; what it got was used.
     assert!(read("process_cpu") > 0.01, "{}", read("process_cpu"));
     assert!((1e6..1e12).contains(&read("process_memory_bytes")));
     for share in ["machine_cpu", "machine_memory"] {

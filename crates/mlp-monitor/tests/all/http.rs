@@ -136,11 +136,12 @@ fn a_black_hole_a_dead_port_and_half_an_answer_are_tried_again_within_the_timeou
         Server::new([raw("not http at all\n\n")]),
         Server::new([raw(&format!("HTTP/1.1 200 OK\nX: {}\n\n", "x".repeat(100_000)))]),
     ];
+    // No certificate, no TLS at all.
+    let plain = Server::new([raw("HTTP/1.1 200 OK\n\n")]);
     let mut urls: Vec<String> = servers.iter().map(Server::url).collect();
     // Nobody listens here.
     urls.push("http://127.0.0.1:1/hook".to_owned());
-    // No certificate, no TLS at all.
-    urls.push(Server::new([raw("HTTP/1.1 200 OK\n\n")]).url().replace("http:", "https:"));
+    urls.push(plain.url().replace("http:", "https:"));
     urls.push("http://name.invalid/hook".to_owned());
     for url in urls {
         let start = Instant::now();

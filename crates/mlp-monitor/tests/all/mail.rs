@@ -177,14 +177,19 @@ fn addresses_that_are_none_are_refused_and_the_password_is_not_shown() {
 #[test]
 fn a_conversation_that_takes_too_long_in_all_is_ended_however_brief_each_answer_is() {
     let pause = Duration::from_millis(400);
-    let (port, server) = slow_server("", "", pause);
-    let start = Instant::now();
-    // Seven answers of 0.4 s each are within 1.5 s one by one.
-    let result = sink_with(port, Duration::from_millis(1_500)).deliver(&notification("x"));
-    assert!(matches!(result, Err(SinkError::Retry { .. })), "{result:?}");
-    assert!(start.elapsed() >= Duration::from_millis(1_200), "it had its time");
-    let heard = server.join().unwrap();
-    assert!(!heard.contains("error_rate") && heard.contains("EHLO"), "{heard}");
+    // Seven answers of 0.4 s each are within 1.5 s one by one; the fifth, without which no text is sent, is not within that in all.
+    let ended = || {
+        let (port, server) = slow_server("", "", pause);
+        let start = Instant::now();
+        let result = sink_with(port, Duration::from_millis(1_500)).deliver(&notification("x"));
+        assert!(matches!(result, Err(SinkError::Retry { .. })), "{result:?}");
+        assert!(start.elapsed() >= Duration::from_millis(1_200), "it had its time");
+        server.join().unwrap()
+    };
+    // On a busy machine the time may be over before a word is said.
+    let heard = (0..20).map(|_| ended()).find(|heard| heard.contains("EHLO"));
+    let heard = heard.expect("a conversation that began");
+    assert!(!heard.contains("DATA"), "{heard}");
     let (port, patient) = slow_server("", "", pause);
     sink_with(port, Duration::from_secs(60)).deliver(&notification("x")).unwrap();
     patient.join().unwrap();

@@ -74,7 +74,7 @@ impl Alertmanager {
     }
 
     fn try_request(&self, method: &str, path: &str, body: &str) -> Option<String> {
-        let limit = Some(Duration::from_secs(10));
+        let limit = Some(Duration::from_secs(60));
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(limit).ok()?;
         stream.set_write_timeout(limit).ok()?;

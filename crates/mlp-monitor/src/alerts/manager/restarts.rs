@@ -1,6 +1,6 @@
 //! What survives a restart, what a store does wrong, and what becomes of alerts then.
 
-use super::faults::{Failing, clock, end, fire};
+use super::faults::{Failing, clock, end, fire, hanging};
 use super::tests::{HOUR, MINUTE, alert};
 use super::*;
 use crate::{AlertRoute, MemoryAlertStore, MemorySink, SinkSettings};
@@ -426,32 +426,36 @@ fn after_two_hours_down_nothing_escalates_before_it_can_be_said_to_be_over() {
 #[test]
 fn a_summary_of_what_is_held_back_is_resolved_after_a_restart() {
     let (store, clock) = (Arc::new(MemoryAlertStore::new()), clock());
-    let open = || {
-        let chat = Arc::new(MemorySink::new());
-        let sinks: [(&str, Arc<dyn AlertSink>); 1] = [("chat", chat.clone())];
+    let open = |chat: Arc<dyn AlertSink>| {
+        let sinks = [("chat", chat)];
         let settings = SinkSettings::default().with_rate_limit(1, HOUR);
         let mut config = AlertConfig::new("chat").with_sink("chat", settings).without_escalation();
         config.default_route = config.default_route.with_group_wait(Duration::ZERO);
-        (AlertManager::open(config, sinks, clock.clone(), store.clone()).unwrap(), chat)
+        AlertManager::open(config, sinks, clock.clone(), store.clone()).unwrap()
     };
-    let names = |sink: &MemorySink| -> Vec<String> {
-        let told = sink.take().into_iter();
-        told.map(|n| format!("{} {}", n.alerts[0].labels["alertname"], n.status)).collect()
+    let names = |told: Vec<Notification>| -> Vec<String> {
+        let name = |n: Notification| format!("{} {}", n.alerts[0].labels["alertname"], n.status);
+        told.into_iter().map(name).collect()
     };
-    let (manager, chat) = open();
+    let chat = Arc::new(MemorySink::new());
+    let manager = open(chat.clone());
     for name in ["a", "b"] {
         fire(&manager, name, Severity::P2);
         manager.flush(MINUTE);
     }
-    assert_eq!(names(&chat), ["a firing", "NotificationsHeldBack firing"]);
+    assert_eq!(names(chat.take()), ["a firing", "NotificationsHeldBack firing"]);
     drop(manager);
     clock.advance(2 * HOUR);
-    let (manager, chat) = open();
+    // What waits is delivered as soon as the manager is open: the sink hangs until it was looked at.
+    let (hangs, calls, go) = hanging();
+    let manager = open(hangs);
     assert!(manager.sinks()["chat"].held_back);
-    manager.flush(MINUTE);
-    assert_eq!(names(&chat), ["b firing", "NotificationsHeldBack resolved"]);
+    drop(go);
+    assert!(manager.flush(MINUTE));
+    let told = names(calls.try_iter().collect());
+    assert_eq!(told, ["b firing", "NotificationsHeldBack resolved"]);
     drop(manager);
-    let (manager, chat) = open();
-    manager.flush(MINUTE);
-    assert_eq!((names(&chat).len(), manager.sinks()["chat"].held_back), (0, false));
+    let manager = open(chat.clone());
+    assert!(manager.flush(MINUTE));
+    assert_eq!((chat.take().len(), manager.sinks()["chat"].held_back), (0, false));
 }
