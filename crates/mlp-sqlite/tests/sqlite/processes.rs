@@ -162,8 +162,8 @@ fn a_process_that_never_rests_does_not_keep_another_from_writing() {
     );
     assert!(beside >= 30, "the other process rested");
     // Its eight threads write one group, of 8, while this one waits for the turn, and perhaps another before and after. This one may itself
-    // be kept from a processor between a write and its counts, but hardly every time.
-    assert!(most <= 100, "writes waited for {most} of another process");
+    // be kept from a processor between a write and its counts, but hardly every time. Without turns they were 85 to 1,659 where this process was the one that starved.
+    assert!(most <= 40, "writes waited for {most} of another process");
 }
 
 /// How many threads each of two processes has that contend for one file, and what each writes.
