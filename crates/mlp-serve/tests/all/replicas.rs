@@ -355,10 +355,15 @@ fn rolling_under_load_fails_no_request_and_has_one_replica_too_many_at_most() {
         let stopping = Stop(&stop);
         let others = [scope.spawn(call), scope.spawn(call), scope.spawn(call), scope.spawn(watch)];
         eventually("the old one answers", || seen_of(0) > 0);
-        let rolled = scope.spawn(|| server.roll(V2, source(&Probe::new(7)), pause));
+        let rolling = server.clone();
+        let roll = move || rolling.roll(V2, source(&Probe::new(7)), pause);
+        // Not waited for where the test falls over: it would rest for ever.
+        let rolled = std::thread::spawn(roll);
         // Half a pause at a time, so that the last one is not over before it is seen.
         eventually("all new replicas are there", || {
-            let are_all = Host::health(&server, V2).replicas == 4;
+            // One that is still being built has all that it is to have.
+            let health = Host::health(&server, V2);
+            let are_all = health.is_ready() && health.replicas == 4;
             if !are_all {
                 clock.advance(pause / 2);
             }
