@@ -89,6 +89,13 @@ impl Default for LinfaTree {
 /// Values closer than this are the same to linfa's trees.
 const LINFA_EQUAL: f64 = 1e-5;
 
+/// Whether linfa's trees can split between two neighbouring values. Its threshold is their middle: where that is infinite, or rounds to one of them, a
+/// split has an empty side, and linfa goes on splitting until the stack is full.
+fn can_tell_apart(low: f64, high: f64) -> bool {
+    let middle = (low + high) / 2.0;
+    low == high || (high - low > LINFA_EQUAL && low < middle && middle < high)
+}
+
 impl Estimator for LinfaTree {
     fn fit(&self, data: Samples<'_>, seed: u64) -> Result<Arc<dyn FittedModel>, FitError> {
         let params = Params::new()
@@ -99,10 +106,10 @@ impl Estimator for LinfaTree {
         read.float("min_leaf", 1.0, 0.0..=f64::from(f32::MAX));
         read.finish()?;
         for (column, name) in data.features().columns().into_iter().zip(data.names()) {
-            let mut values = column.to_vec();
+            // Missing ones are refused below.
+            let mut values: Vec<f64> = column.iter().copied().filter(|it| !it.is_nan()).collect();
             values.sort_by(f64::total_cmp);
-            let is_close = |pair: &[f64]| pair[0] != pair[1] && pair[1] - pair[0] <= LINFA_EQUAL;
-            if let Some(pair) = values.windows(2).find(|pair| is_close(pair)) {
+            if let Some(pair) = values.windows(2).find(|pair| !can_tell_apart(pair[0], pair[1])) {
                 let reason = format!(
                     "feature {name:?} has the values {} and {}, which linfa does not tell apart",
                     pair[0], pair[1]

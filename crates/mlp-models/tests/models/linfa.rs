@@ -305,6 +305,13 @@ mod with_the_feature {
         let refused = learn(&LinfaTree::default(), close.samples()).unwrap_err();
         let reason = std::error::Error::source(&refused).unwrap().to_string();
         assert!(reason.contains("\"x0\"") && reason.contains("0.000001"), "{reason}");
+        // Their middle is infinite, or rounds to one of them: linfa would split the same rows until the stack is full.
+        for (low, high) in [(1e308, 1.5e308), (1e17 + 16.0, 1e17 + 32.0), (1e17, 1e17 + 16.0)] {
+            let large = Labelled::new(array![[low], [high]], vec![0, 1]);
+            let refused = learn(&LinfaTree::default(), large.samples()).unwrap_err();
+            let reason = std::error::Error::source(&refused).unwrap().to_string();
+            assert!(reason.contains("\"x0\""), "{reason}");
+        }
         let missing = Labelled::new(array![[f64::NAN], [2.0], [3.0]], vec![0, 1, 1]);
         assert!(matches!(
             learn(&LinfaTree::default(), missing.samples()),

@@ -66,7 +66,7 @@ fn models(threads: usize, seed: u64) -> Vec<Vec<u8>> {
 #[test]
 fn threads_1_2_and_8_give_bit_identical_models() {
     let one = models(1, 5);
-    for threads in [2, 8] {
+    for threads in [2, 8, 16] {
         assert!(models(threads, 5) == one, "{threads} threads");
     }
     let other = models(1, 6);

@@ -119,7 +119,8 @@ impl<'a> Share<'a> {
         let mut whole = std::mem::take(&mut self.histograms[first]);
         let [left, right] = sides;
         let histograms = if self.are_few(left.n_rows().max(right.n_rows())) {
-            self.pool.push(whole);
+            // That of a leaf of few rows is empty, and would be taken before those that have room.
+            self.pool.extend(Some(whole).filter(|whole| !whole.is_empty()));
             [Vec::new(), Vec::new()]
         } else {
             // Only the smaller side is counted; the larger one is the rest.
