@@ -116,8 +116,7 @@ impl<'scope, 'a: 'scope> LeafGrower<'scope, 'a> {
                 self.crew.own.partition(&sides, &cut);
                 [None, None]
             } else {
-                let numbers = [number, leaves.len()];
-                self.crew.carry_out(order(Step::Split { numbers, cut, sides }))
+                self.crew.carry_out(order(Step::Split { number, cut, sides }))
             };
             let [left, right] = [0, 1].map(|side| Leaf {
                 node: left_node + side,

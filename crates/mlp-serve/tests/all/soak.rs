@@ -259,7 +259,7 @@ fn whatever_happens_each_request_is_answered_once_right_or_with_a_typed_error() 
     let (mut seed, mut ended) = (0, [0, 0]);
     // Longer where the machine does other things as well.
     while Instant::now() < until || ended[0] <= 100 || ended[1] <= 10 {
-        assert!(seed < 10_000, "{ended:?}");
+        assert!(Instant::now() < until + Duration::from_secs(300), "{ended:?}");
         let one = round(seed, Duration::from_millis(450));
         ended = [ended[0] + one[0], ended[1] + one[1]];
         seed += 1;

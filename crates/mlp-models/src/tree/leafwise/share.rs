@@ -37,8 +37,8 @@ pub(super) struct Order {
 pub(super) enum Step {
     /// Begins a tree with one leaf.
     Begin(Place),
-    /// Splits the leaf at the first of these numbers, which becomes that of the left side; the second one is the right side's.
-    Split { numbers: [usize; 2], cut: Cut, sides: [Place; 2] },
+    /// Splits the leaf with this number, which the left side keeps; the right side gets the next free one.
+    Split { number: usize, cut: Cut, sides: [Place; 2] },
 }
 
 /// The best cuts of the leaves that a step made.
@@ -92,7 +92,7 @@ impl<'a> Share<'a> {
         let slopes = order.ground.slopes_of(order.score);
         match order.step {
             Step::Begin(root) => [self.begin(&order.ground, slopes, &root), None],
-            Step::Split { numbers, cut, sides } => self.split(slopes, numbers, &cut, &sides),
+            Step::Split { number, cut, sides } => self.split(slopes, number, &cut, &sides),
         }
     }
 
@@ -108,15 +108,9 @@ impl<'a> Share<'a> {
         cut
     }
 
-    fn split(
-        &mut self,
-        slopes: &[Slope],
-        [first, second]: [usize; 2],
-        cut: &Cut,
-        sides: &[Place; 2],
-    ) -> Cuts {
+    fn split(&mut self, slopes: &[Slope], number: usize, cut: &Cut, sides: &[Place; 2]) -> Cuts {
         self.partition(sides, cut);
-        let mut whole = std::mem::take(&mut self.histograms[first]);
+        let mut whole = std::mem::take(&mut self.histograms[number]);
         let [left, right] = sides;
         let histograms = if self.are_few(left.n_rows().max(right.n_rows())) {
             // That of a leaf of few rows is empty, and would be taken before those that have room.
@@ -133,8 +127,8 @@ impl<'a> Share<'a> {
         };
         let cuts = [0, 1].map(|side| self.cut(&histograms[side], &sides[side], slopes));
         let [left, right] = histograms;
-        self.histograms.resize(self.histograms.len().max(second + 1), Vec::new());
-        (self.histograms[first], self.histograms[second]) = (left, right);
+        self.histograms[number] = left;
+        self.histograms.push(right);
         cuts
     }
 
