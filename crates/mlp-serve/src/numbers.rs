@@ -176,56 +176,86 @@ impl VersionNumbers {
 
 /// The largest value that is told from larger ones: an hour in nanoseconds.
 const LARGEST: u64 = 3_600_000_000_000;
+/// Values below twice this have a bucket each, and each doubling beyond them has so many: two significant digits, as hdrhistogram lays them out.
+const STEPS: usize = 128;
+const STEP_BITS: u32 = STEPS.trailing_zeros();
+const BUCKETS: usize = bucket(LARGEST) + 1;
 
-/// Counts values in about 36 kB of buckets that are right to two significant digits.
+/// The bucket of a value. The first doubling that shares buckets between values has `2 · STEPS` of them before it.
+const fn bucket(value: u64) -> usize {
+    let doublings = (64 - STEP_BITS - 1).saturating_sub((value | 1).leading_zeros());
+    doublings as usize * STEPS + (value >> doublings) as usize
+}
+
+/// The least value of a bucket.
+fn least(bucket: usize) -> u64 {
+    let doublings = (bucket / STEPS).saturating_sub(1);
+    ((bucket - doublings * STEPS) as u64) << doublings
+}
+
+/// Counts values in about 36 kB of buckets that are right to two significant digits. It is written on the path of every request and read seldom, so it
+/// becomes a histogram only when it is read.
 #[derive(Debug, Clone)]
 pub(crate) struct Counted {
-    histogram: Histogram<u64>,
+    buckets: Box<[u64; BUCKETS]>,
     sum: u64,
 }
 
 impl Counted {
     pub(crate) fn new() -> Self {
-        // The bounds and the two digits are within the range that the library takes, so there is no error to meet.
-        let histogram = Histogram::new_with_bounds(1, LARGEST, 2)
-            .unwrap_or_else(|error| unreachable!("constant bounds: {error}"));
-        Self { histogram, sum: 0 }
+        Self { buckets: Box::new([0; BUCKETS]), sum: 0 }
     }
 
+    #[inline]
     pub(crate) fn add(&mut self, value: u64) {
-        self.histogram.saturating_record(value);
-        self.sum = self.sum.saturating_add(value);
+        self.add_many(value, 1);
     }
 
     /// Adds a value several times.
+    #[inline]
     pub(crate) fn add_many(&mut self, value: u64, times: u64) {
-        self.histogram.saturating_record_n(value, times);
+        let bucket = bucket(value).min(BUCKETS - 1);
+        self.buckets[bucket] = self.buckets[bucket].saturating_add(times);
         self.sum = self.sum.saturating_add(value.saturating_mul(times));
     }
 
     /// Adds what another one has counted.
     pub(crate) fn add_all(&mut self, other: &Self) {
-        let added = self.histogram.add(&other.histogram);
-        debug_assert!(added.is_ok(), "both have the same bounds");
+        for (count, more) in self.buckets.iter_mut().zip(other.buckets.iter()) {
+            *count = count.saturating_add(*more);
+        }
         self.sum = self.sum.saturating_add(other.sum);
     }
 
     pub(crate) fn count(&self) -> u64 {
-        self.histogram.len()
+        self.buckets.iter().sum()
     }
 
     /// Adds a span, in nanoseconds.
+    #[inline]
     pub(crate) fn add_span(&mut self, span: Duration) {
-        self.add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+        let nanos = span.as_secs().saturating_mul(1_000_000_000);
+        self.add(nanos.saturating_add(u64::from(span.subsec_nanos())));
+    }
+
+    fn histogram(&self) -> Histogram<u64> {
+        // The bounds and the two digits are within the range that the library takes, so there is no error to meet.
+        let mut histogram = Histogram::new_with_bounds(1, LARGEST, 2)
+            .unwrap_or_else(|error| unreachable!("constant bounds: {error}"));
+        for (bucket, &count) in self.buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
+            histogram.saturating_record_n(least(bucket), count);
+        }
+        histogram
     }
 
     /// The distribution, each value multiplied by `unit`.
     pub(crate) fn distribution(&self, unit: f64) -> Distribution {
-        let at = |quantile| self.histogram.value_at_quantile(quantile) as f64 * unit;
-        if self.histogram.is_empty() {
+        let histogram = self.histogram();
+        if histogram.is_empty() {
             return Distribution::default();
         }
-        let (count, sum) = (self.histogram.len(), self.sum as f64 * unit);
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 * unit;
+        let (count, sum) = (histogram.len(), self.sum as f64 * unit);
         Distribution {
             count,
             sum,
@@ -234,7 +264,7 @@ impl Counted {
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
-            max: self.histogram.max() as f64 * unit,
+            max: histogram.max() as f64 * unit,
         }
     }
 }
@@ -259,5 +289,25 @@ mod tests {
         {
             assert!((found / expected - 1.0).abs() < 0.02, "{found} is not {expected}");
         }
+    }
+
+    #[test]
+    fn every_value_has_the_bucket_that_hdrhistogram_gives_it() {
+        let mut histogram = Histogram::<u64>::new_with_bounds(1, LARGEST, 2).unwrap();
+        let powers = (0..42).map(|power| 1_u64 << power);
+        let values = (0..2_000).chain(powers.flat_map(|it| [it - 1, it, it + 1, it + it / 3]));
+        for value in values.chain([LARGEST - 1, LARGEST]) {
+            let (start, end) = (least(bucket(value)), least(bucket(value) + 1) - 1);
+            assert!((start..=end).contains(&value), "{value} is not in {start} to {end}");
+            assert_eq!(start, histogram.lowest_equivalent(value));
+            assert_eq!(end, histogram.highest_equivalent(value));
+        }
+        let mut counted = Counted::new();
+        for value in [0, 3, 300, 70_000, 70_001, LARGEST, u64::MAX] {
+            counted.add(value);
+            histogram.saturating_record(value);
+        }
+        assert_eq!(counted.histogram(), histogram);
+        assert_eq!(counted.count(), 7);
     }
 }
