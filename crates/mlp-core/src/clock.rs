@@ -149,6 +149,7 @@ impl Clock for SystemClock {
         SystemTime::now().into()
     }
 
+    #[inline]
     fn monotonic(&self) -> Duration {
         self.0.elapsed()
     }

@@ -129,6 +129,7 @@ impl Route {
 
     /// The versions that see a copy.
     #[must_use]
+    #[inline]
     pub fn shadows(&self) -> &[VersionNumber] {
         &self.shadows[..usize::from(self.n_shadows)]
     }

@@ -29,12 +29,38 @@ pub(crate) enum Admitted<O> {
     Waiting(Arc<Slot<O>>),
 }
 
-/// A request that was not taken in, and its input.
-pub(crate) enum Turned<I> {
+/// Why a request was not taken in; its input is where it was.
+pub(crate) enum Turned {
     /// The version takes no more.
-    Away(I),
+    Away,
     /// There is no room: nobody has been told yet.
-    Full(I, ServeError),
+    Full(ServeError),
+}
+
+/// A request at the door of a version.
+pub(crate) struct Arrival<'a, M: ?Sized + Servable> {
+    pub(crate) call: Call,
+    pub(crate) priority: Priority,
+    pub(crate) place: Place,
+    /// It stays where it is until somebody takes it in, however many hands the request passes through.
+    pub(crate) input: &'a mut Option<M::Input>,
+    /// How many rows the input has, once that is known.
+    pub(crate) rows: usize,
+    /// Under what to remember the answer.
+    pub(crate) key: Option<Box<[u8]>>,
+    pub(crate) shadows: Shadows<M>,
+}
+
+impl<M: ?Sized + Servable> Arrival<'_, M> {
+    #[inline]
+    pub(crate) fn input(&self) -> &M::Input {
+        self.input.as_ref().expect("not taken in yet")
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self) -> M::Input {
+        self.input.take().expect("taken in once")
+    }
 }
 
 thread_local! {
@@ -43,38 +69,38 @@ thread_local! {
 }
 
 impl<M: ?Sized + Servable> Version<M> {
-    /// Takes a request in, or gives its input back.
+    /// Takes a request in, or leaves its input where it is.
+    #[inline]
     pub(crate) fn admit(
         &self,
-        call: &Call,
-        priority: Priority,
-        place: Place,
-        input: M::Input,
-        shadows: Shadows<M>,
-    ) -> Result<Admitted<M::Output>, Turned<M::Input>> {
+        arrival: &mut Arrival<'_, M>,
+    ) -> Result<Admitted<M::Output>, Turned> {
         // A deadline may have passed while the caller waited for room.
-        if call.deadline.is_some_and(|deadline| deadline <= self.ledger.time.monotonic()) {
+        if arrival.call.deadline.is_some() && arrival.call.is_late(self.ledger.time.monotonic()) {
             // The model was never asked: no evidence against the version.
             let error = ServeError::DeadlineExceeded { version: self.ledger.version };
-            return Ok(Admitted::Settled(Err(self.refuse(call, error))));
+            return Ok(Admitted::Settled(Err(self.refuse(&arrival.call, error))));
         }
-        let rows = match self.inspect(&input) {
-            Ok(rows) => rows,
-            Err(error) => return Ok(Admitted::Settled(Err(self.refuse(call, error)))),
-        };
-        if self.cache.is_none() {
-            return self.enqueue(call, priority, place, input, rows, None, shadows);
+        match self.inspect(arrival.input()) {
+            Ok(rows) => arrival.rows = rows,
+            Err(error) => return Ok(Admitted::Settled(Err(self.refuse(&arrival.call, error)))),
         }
+        if self.cache.is_none() { self.enqueue(arrival) } else { self.look_up(arrival) }
+    }
+
+    /// Answers with what is remembered of an identical input, or takes the request in.
+    fn look_up(&self, arrival: &mut Arrival<'_, M>) -> Result<Admitted<M::Output>, Turned> {
         let mut key = KEY.take();
         key.clear();
-        let is_cacheable = catch_panic(|| self.model.cache_key(&input, &mut key)).unwrap_or(false);
-        let remembered = is_cacheable.then(|| self.recall(&key, call.entered)).flatten();
+        let input = arrival.input();
+        let is_cacheable = catch_panic(|| self.model.cache_key(input, &mut key)).unwrap_or(false);
+        let remembered = is_cacheable.then(|| self.recall(&key, arrival.call.entered)).flatten();
         let admitted = match remembered {
-            Some(remembered) => Ok(self.repeat_and_mirror(call, input, remembered, shadows)),
+            Some(remembered) => Ok(self.repeat_and_mirror(arrival, remembered)),
             None => {
-                let key = is_cacheable.then(|| Box::from(&key[..]));
-                key.iter().for_each(|_| count(&self.ledger.counters.cache_misses));
-                self.enqueue(call, priority, place, input, rows, key, shadows)
+                arrival.key = is_cacheable.then(|| Box::from(&key[..]));
+                arrival.key.iter().for_each(|_| count(&self.ledger.counters.cache_misses));
+                self.enqueue(arrival)
             }
         };
         KEY.set(key);
@@ -97,97 +123,105 @@ impl<M: ?Sized + Servable> Version<M> {
         error
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a request, none of which is kept here"
-    )]
-    pub(crate) fn enqueue(
-        &self,
-        call: &Call,
-        priority: Priority,
-        place: Place,
-        input: M::Input,
-        rows: usize,
-        key: Option<Box<[u8]>>,
-        shadows: Shadows<M>,
-    ) -> Result<Admitted<M::Output>, Turned<M::Input>> {
+    /// Lets the caller run the request, or puts it in the queue.
+    fn enqueue(&self, arrival: &mut Arrival<'_, M>) -> Result<Admitted<M::Output>, Turned> {
         let version = self.ledger.version;
         let mut queue = self.queue.lock();
         // Once more from the start whenever there is room, since much can have happened under no lock.
         loop {
             if queue.is_closed {
-                return Err(Turned::Away(input));
+                return Err(Turned::Away);
             }
             if queue.roster.is_down() {
                 drop(queue);
                 let error = ServeError::NotReady { version: Some(version) };
-                return Ok(Admitted::Settled(Err(self.refuse(call, error))));
+                return Ok(Admitted::Settled(Err(self.refuse(&arrival.call, error))));
             }
-            let limit = self.options.max_in_flight.unwrap_or(usize::MAX);
-            if queue.in_flight() >= limit {
-                let waiting = queue.in_flight();
-                queue = match self.make_room(queue, waiting, limit) {
-                    Ok(queue) => queue,
-                    Err(error) => return Err(Turned::Full(input, error)),
-                };
+            if let Some((waiting, limit)) = self.crowd(&queue, arrival) {
+                queue = self.make_room(queue, waiting, limit)?;
                 continue;
             }
-            if let Some(key) = &key {
+            if let Some(key) = &arrival.key {
                 if queue.flights.contains(key) {
-                    let (waiting, limit) = (queue.flights.followers(), self.options.queue_rows);
-                    if waiting < limit {
-                        return Ok(self.follow(queue, key, call, priority, input, rows, shadows));
-                    }
-                    queue = match self.make_room(queue, waiting, limit) {
-                        Ok(queue) => queue,
-                        Err(error) => return Err(Turned::Full(input, error)),
-                    };
-                    continue;
+                    return Ok(self.follow(queue, arrival));
                 }
                 // The one that led may have come to its end since the cache was asked.
-                if let Some(remembered) = self.recall(key, call.entered) {
+                if let Some(remembered) = self.recall(key, arrival.call.entered) {
                     drop(queue);
-                    return Ok(self.repeat_and_mirror(call, input, remembered, shadows));
+                    return Ok(self.repeat_and_mirror(arrival, remembered));
                 }
             }
-            if place == Place::Caller
-                && self.is_cheap(&queue, rows, call)
+            if self.is_cheap(&queue, arrival)
                 && let Some(replica) = queue.idle.pop()
             {
-                queue.open(call.entered, self.options.batch_delay);
-                key.iter().for_each(|key| queue.flights.lead(key.clone(), priority));
+                self.open(&mut queue, arrival);
                 drop(queue);
-                return Ok(Admitted::Settled(
-                    self.run_here(call, replica, input, rows, key, shadows),
-                ));
+                return Ok(Admitted::Settled(self.run_here(arrival, replica)));
             }
             let limit = self.options.queue_rows;
-            if queue.rows() > limit.saturating_sub(rows) {
+            if queue.rows() > limit.saturating_sub(arrival.rows) {
                 let waiting = queue.rows();
-                queue = match self.make_room(queue, waiting, limit) {
-                    Ok(queue) => queue,
-                    Err(error) => return Err(Turned::Full(input, error)),
-                };
+                queue = self.make_room(queue, waiting, limit)?;
                 continue;
             }
-            let slot = Arc::new(Slot::new(*call, Arc::clone(&self.ledger)));
-            let was_empty = !queue.has_requests();
-            queue.open(call.entered, self.options.batch_delay);
-            key.iter().for_each(|key| queue.flights.lead(key.clone(), priority));
-            let task =
-                Task::Answer(Request { promise: Promise::new(&slot), priority, key, shadows });
-            queue.push(priority, Job { input, rows, entered: call.entered, task });
-            // While a batch waits for more rows, its replica is woken only by what ends the wait.
-            let is_news = self.options.batch_delay.is_zero()
-                || was_empty
-                || call.deadline.is_some()
-                || queue.is_complete(queue.cost.cap(&self.options));
-            drop(queue);
-            if is_news {
-                self.work.notify_one();
-            }
-            return Ok(Admitted::Waiting(slot));
+            return Ok(self.push(queue, arrival));
         }
+    }
+
+    /// How many requests there are and how many there may be, if there is no room for one more: in flight, or waiting for an identical one.
+    fn crowd(&self, queue: &Queue<M>, arrival: &Arrival<'_, M>) -> Option<(usize, usize)> {
+        let limit = self.options.max_in_flight.unwrap_or(usize::MAX);
+        if queue.in_flight() >= limit {
+            return Some((queue.in_flight(), limit));
+        }
+        let key = arrival.key.as_ref()?;
+        let (waiting, limit) = (queue.flights.followers(), self.options.queue_rows);
+        (waiting >= limit && queue.flights.contains(key)).then_some((waiting, limit))
+    }
+
+    /// Notes that a request was accepted that does not wait for an identical one.
+    fn open(&self, queue: &mut Queue<M>, arrival: &Arrival<'_, M>) {
+        queue.open(arrival.call.entered, self.options.batch_delay);
+        if let Some(key) = &arrival.key {
+            queue.flights.lead(key.clone(), arrival.priority);
+        }
+    }
+
+    /// Puts a request in the queue.
+    fn push(
+        &self,
+        mut queue: MutexGuard<'_, Queue<M>>,
+        arrival: &mut Arrival<'_, M>,
+    ) -> Admitted<M::Output> {
+        let was_empty = !queue.has_requests();
+        self.open(&mut queue, arrival);
+        let key = arrival.key.take();
+        let (slot, job) = self.job(arrival, key);
+        queue.push(arrival.priority, job);
+        // While a batch waits for more rows, its replica is woken only by what ends the wait.
+        let is_news = self.options.batch_delay.is_zero()
+            || was_empty
+            || arrival.call.deadline.is_some()
+            || queue.is_complete(queue.cost.cap(&self.options));
+        drop(queue);
+        if is_news {
+            self.work.notify_one();
+        }
+        Admitted::Waiting(slot)
+    }
+
+    /// The job that a request becomes when it waits, and the place where its answer is left.
+    fn job(
+        &self,
+        arrival: &mut Arrival<'_, M>,
+        key: Option<Box<[u8]>>,
+    ) -> (Arc<Slot<M::Output>>, Job<M>) {
+        let slot = Arc::new(Slot::new(arrival.call, Arc::clone(&self.ledger)));
+        let shadows = std::mem::take(&mut arrival.shadows);
+        let (promise, priority) = (Promise::new(&slot), arrival.priority);
+        let task = Task::Answer(Request { promise, priority, key, shadows });
+        let (rows, entered) = (arrival.rows, arrival.call.entered);
+        (slot, Job { input: arrival.take(), rows, entered, task })
     }
 
     /// Takes out what nobody wants any more, or says that there is no such thing.
@@ -196,9 +230,10 @@ impl<M: ?Sized + Servable> Version<M> {
         queue: MutexGuard<'a, Queue<M>>,
         waiting: usize,
         limit: usize,
-    ) -> Result<MutexGuard<'a, Queue<M>>, ServeError> {
+    ) -> Result<MutexGuard<'a, Queue<M>>, Turned> {
         let version = self.ledger.version;
-        self.sweep(queue).ok_or(ServeError::Overloaded { version, waiting, limit })
+        let full = || Turned::Full(ServeError::Overloaded { version, waiting, limit });
+        self.sweep(queue).ok_or_else(full)
     }
 
     /// Takes out what nobody wants any more; none if there is no such thing.
@@ -221,40 +256,30 @@ impl<M: ?Sized + Servable> Version<M> {
     }
 
     /// Lets a request wait for an identical one.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a request, none of which is kept here"
-    )]
     fn follow(
         &self,
         mut queue: MutexGuard<'_, Queue<M>>,
-        key: &[u8],
-        call: &Call,
-        priority: Priority,
-        input: M::Input,
-        rows: usize,
-        shadows: Shadows<M>,
+        arrival: &mut Arrival<'_, M>,
     ) -> Admitted<M::Output> {
-        let slot = Arc::new(Slot::new(*call, Arc::clone(&self.ledger)));
-        let promise = Promise::new(&slot);
-        let task = Task::Answer(Request { promise, priority, key: None, shadows });
+        let key = arrival.key.take().unwrap_or_default();
+        let (slot, job) = self.job(arrival, None);
         queue.open += 1;
-        queue.follow(key, priority, Job { input, rows, entered: call.entered, task });
+        queue.follow(&key, arrival.priority, job);
         Admitted::Waiting(slot)
     }
 
-    /// Whether the caller should run the model itself: nothing waits, and the call is known to be short.
-    pub(crate) fn is_cheap(&self, queue: &Queue<M>, rows: usize, call: &Call) -> bool {
-        let limit = self.options.inline_below;
-        // A caller that does not come back from the model could not be given up.
-        if limit.is_zero() || self.options.stuck_after.is_some() || queue.has_requests() {
+    /// Whether the caller should run the model itself: it may, nothing waits, and the call is known to be short.
+    #[inline]
+    fn is_cheap(&self, queue: &Queue<M>, arrival: &Arrival<'_, M>) -> bool {
+        if arrival.place != Place::Caller || queue.has_requests() {
             return false;
         }
-        let Some(expected) = queue.cost.expected(rows) else { return false };
+        let Some(expected) = queue.cost.expected(arrival.rows) else { return false };
+        let Call { deadline, entered, .. } = arrival.call;
         // A call in the caller's own thread cannot be left at its deadline.
-        expected < limit.as_secs_f64()
-            && call.deadline.is_none_or(|deadline| {
-                deadline.saturating_sub(call.entered).as_secs_f64() >= expected * 4.0
+        expected < self.inline_seconds
+            && deadline.is_none_or(|deadline| {
+                deadline.saturating_sub(entered).as_secs_f64() >= expected * 4.0
             })
     }
 }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use mlp_core::{ModelError, OutcomeStatus, Servable, catch_panic};
 
-use crate::admission::Admitted;
+use crate::admission::{Admitted, Arrival};
 use crate::cache::Remembered;
 use crate::error::ServeError;
 use crate::ledger::Call;
-use crate::queue::Shadows;
 use crate::request::Answer;
 use crate::version::Version;
 
@@ -42,7 +41,8 @@ impl<M: ?Sized + Servable> Version<M> {
         replica: usize,
         now: Duration,
     ) -> Answer<M::Output> {
-        let answer = self.answer(call, output, replica, now, Origin::Cache);
+        let latency = now.saturating_sub(call.entered);
+        let answer = self.answer(call, output, replica, latency, Origin::Cache);
         let (role, model) = (call.route.role, &*self.model);
         self.ledger.record(call, role, model, input, &answer.output, answer.latency);
         self.ledger.report_cached(call, now);
@@ -51,21 +51,22 @@ impl<M: ?Sized + Servable> Version<M> {
 
     pub(crate) fn repeat_and_mirror(
         &self,
-        call: &Call,
-        input: M::Input,
+        arrival: &mut Arrival<'_, M>,
         remembered: Remembered<M::Output>,
-        shadows: Shadows<M>,
     ) -> Admitted<M::Output> {
+        let call = &arrival.call;
         let now = self.ledger.time.monotonic();
         if call.is_late(now) {
             self.ledger.report(call, OutcomeStatus::TimedOut, now);
             let error = ServeError::DeadlineExceeded { version: self.ledger.version };
             return Admitted::Settled(Err(error));
         }
-        let answer = self.repeat(call, &input, remembered.output, remembered.replica, now);
-        if !shadows.is_empty() {
+        let Remembered { output, replica, .. } = remembered;
+        let answer = self.repeat(call, arrival.input(), output, replica, now);
+        if !arrival.shadows.is_empty() {
             let primary = catch_panic(|| answer.output.clone()).ok();
-            self.mirror(*call, input, primary, shadows);
+            let (call, shadows) = (arrival.call, std::mem::take(&mut arrival.shadows));
+            self.mirror(call, arrival.take(), primary, shadows);
         }
         Admitted::Settled(Ok(answer))
     }
@@ -74,11 +75,11 @@ impl<M: ?Sized + Servable> Version<M> {
     pub(crate) fn remember(
         &self,
         key: Option<Box<[u8]>>,
-        output: &M::Output,
+        result: &Result<M::Output, ModelError>,
         replica: usize,
         now: Duration,
     ) {
-        let (Some(cache), Some(key)) = (&self.cache, key) else { return };
+        let (Some(cache), Some(key), Ok(output)) = (&self.cache, key, result) else { return };
         self.ledger.listen(|| {
             let expires = self.options.cache_ttl.map(|ttl| now.saturating_add(ttl));
             let bytes =
@@ -92,7 +93,7 @@ impl<M: ?Sized + Servable> Version<M> {
         call: &Call,
         output: M::Output,
         replica: usize,
-        now: Duration,
+        latency: Duration,
         origin: Origin,
     ) -> Answer<M::Output> {
         Answer {
@@ -102,7 +103,7 @@ impl<M: ?Sized + Servable> Version<M> {
             replica,
             cached: origin == Origin::Cache,
             id: call.id,
-            latency: now.saturating_sub(call.entered),
+            latency,
         }
     }
 }

@@ -25,6 +25,36 @@ pub(crate) fn run<M: ?Sized + Servable>(
     search.panics
 }
 
+/// Runs a single input, where there is nothing to halve.
+pub(crate) fn run_one<M: ?Sized + Servable>(
+    model: &M,
+    input: &M::Input,
+    out: &mut Vec<M::Output>,
+) -> Result<M::Output, ModelError> {
+    call(model, std::slice::from_ref(input), out)?;
+    out.pop().ok_or(ModelError::OutputCount { expected: 1, given: 0 })
+}
+
+/// Runs a batch; its outputs are in `out`.
+fn call<M: ?Sized + Servable>(
+    model: &M,
+    batch: &[M::Input],
+    out: &mut Vec<M::Output>,
+) -> Result<(), ModelError> {
+    // Outputs of an attempt that failed are dropped here, which may panic too.
+    let attempt = || {
+        out.clear();
+        model.run(batch, out)
+    };
+    match catch_panic(attempt) {
+        Ok(Ok(())) if out.len() != batch.len() => {
+            Err(ModelError::OutputCount { expected: batch.len(), given: out.len() })
+        }
+        Ok(outcome) => outcome,
+        Err(panicked) => Err(panicked.into()),
+    }
+}
+
 struct Search<'a, M: ?Sized + Servable> {
     model: &'a M,
     out: &'a mut Vec<M::Output>,
@@ -60,18 +90,7 @@ impl<M: ?Sized + Servable> Search<'_, M> {
 
     /// Runs a batch; its outputs are in `out`.
     fn call(&mut self, batch: &[M::Input]) -> Result<(), ModelError> {
-        // Outputs of an attempt that failed are dropped here, which may panic too.
-        let attempt = || {
-            self.out.clear();
-            self.model.run(batch, self.out)
-        };
-        let outcome = match catch_panic(attempt) {
-            Ok(Ok(())) if self.out.len() != batch.len() => {
-                Err(ModelError::OutputCount { expected: batch.len(), given: self.out.len() })
-            }
-            Ok(outcome) => outcome,
-            Err(panicked) => Err(panicked.into()),
-        };
+        let outcome = call(self.model, batch, self.out);
         self.panics += u64::from(matches!(outcome, Err(ModelError::Panicked { .. })));
         outcome
     }

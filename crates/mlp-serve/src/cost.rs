@@ -33,6 +33,7 @@ pub(crate) struct Cost {
 
 impl Cost {
     /// Learns from one call.
+    #[inline]
     pub(crate) fn observe(&mut self, rows: usize, span: Duration, options: &ServeOptions) {
         if let Some(target) = options.latency_target {
             self.try_cap(rows, span > target, options.max_batch_rows);
@@ -105,6 +106,7 @@ impl Cost {
     }
 
     /// How many seconds a call of this many rows is expected to cost; none before the first call.
+    #[inline]
     pub(crate) fn expected(&self, rows: usize) -> Option<f64> {
         let (intercept, slope) = self.line?;
         Some(intercept + slope * rows as f64)

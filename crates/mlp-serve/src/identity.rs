@@ -37,6 +37,7 @@ impl Identities {
     }
 
     /// The next identity, at a moment of monotonic time, and the number of the request: the one it brings, or how many before it brought none.
+    #[inline]
     pub(crate) fn next(&self, monotonic: Duration, brought: Option<u64>) -> (PredictionId, u64) {
         // Even and odd ones do not meet.
         let (counter, sequence) = match brought {
@@ -54,6 +55,7 @@ impl Identities {
         self.counted.load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn id(&self, monotonic: Duration, counter: u64) -> PredictionId {
         let millis = self.offset_ms.saturating_add(monotonic.as_millis() as u64) & ((1 << 48) - 1);
         // 12 bits of the counter stand before the variant, 14 behind it.

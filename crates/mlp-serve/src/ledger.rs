@@ -104,6 +104,7 @@ impl Ledger {
     }
 
     /// Reports an answer that its caller's queue counts.
+    #[inline]
     pub(crate) fn report_counted(&self, call: &Call, latency: Duration) {
         self.observe(&Outcome::new(&call.route, OutcomeStatus::Answered, latency));
     }
@@ -147,6 +148,7 @@ impl Ledger {
         );
     }
 
+    #[inline]
     fn observe(&self, outcome: &Outcome) {
         if let Some(router) = &self.router {
             self.listen(|| router.observe(outcome));

@@ -1,6 +1,7 @@
 //! Building a version and warming it, off the path of requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mlp_core::{HostError, ModelError, Servable, VersionNumber, VersionSource, catch_panic};
 
@@ -35,7 +36,11 @@ pub(crate) fn build<M: ?Sized + Servable>(
     // The first replica is taken first.
     replicas.reverse();
     let can_check = !warm_up.inputs().is_empty();
+    // A caller that does not come back from the model could not be given up.
+    let inline_below =
+        if options.stuck_after.is_some() { Duration::ZERO } else { options.inline_below };
     Ok(Arc::new(Version {
+        inline_seconds: inline_below.as_secs_f64(),
         ledger: Arc::new(ledger),
         model,
         cache,
@@ -122,7 +127,8 @@ pub(crate) fn answers<M: ?Sized + Servable>(
     let answers = catch_panic(|| {
         let (mut answers, mut out) = (Vec::with_capacity(inputs.len()), Vec::new());
         for batch in batches(model, inputs, cap) {
-            let rows = batch.iter().map(|input| model.rows(input)).sum();
+            let rows = batch.iter().map(|input| model.rows(input).max(1));
+            let rows = rows.fold(0, usize::saturating_add);
             ran(rows, false);
             bisect::run(model, batch, &mut out, &mut answers);
             ran(rows, true);

@@ -150,7 +150,8 @@ impl<M: ?Sized + Servable> Queue<M> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lanes.iter().all(VecDeque::is_empty) && self.mirrors.is_empty()
+        // Each that waits stands for a row at least.
+        self.rows == 0 && self.mirror_rows == 0
     }
 
     /// Whether nothing will ever wait again: who waits for work can leave.
@@ -159,7 +160,7 @@ impl<M: ?Sized + Servable> Queue<M> {
     }
 
     pub(crate) fn has_requests(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.is_empty())
+        self.rows > 0
     }
 
     /// How many requests wait or run, those among them that wait for an identical one.

@@ -28,6 +28,30 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A replica that panicked is not built anew so soon after the last time: inputs that make it panic may come in numbers.
 const BETWEEN_PANICS: Duration = Duration::from_secs(1);
 
+/// What a batch says of its replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Something was answered.
+    Answers,
+    /// Nothing was, and not for the inputs' sake.
+    Faults,
+    /// Nothing was, and the inputs are to blame.
+    Nothing,
+}
+
+impl Outcome {
+    pub(crate) fn of<O>(results: &[Result<O, ModelError>]) -> Self {
+        let is_fault = |error: &ModelError| !matches!(error, ModelError::InvalidInput { .. });
+        if results.iter().any(Result::is_ok) {
+            Self::Answers
+        } else if results.iter().any(|result| result.as_ref().is_err_and(is_fault)) {
+            Self::Faults
+        } else {
+            Self::Nothing
+        }
+    }
+}
+
 impl<M: ?Sized + Servable> Queue<M> {
     /// Takes a replica back after its work.
     pub(crate) fn take_back(
@@ -204,14 +228,18 @@ impl<M: ?Sized + Servable> Queue<M> {
 
 impl<M: ?Sized + Servable> Replica<M> {
     /// Notes what came of a batch: an input that the model calls invalid is no fault of the replica.
-    pub(crate) fn note(&mut self, panics: u64) {
+    pub(crate) fn note(&mut self, outcome: Outcome, panics: u64) {
         self.has_panicked |= panics > 0;
-        let is_fault = |error: &ModelError| !matches!(error, ModelError::InvalidInput { .. });
-        if self.results.iter().any(Result::is_ok) {
-            (self.failures, self.pause) = (0, Duration::ZERO);
-        } else if self.results.iter().any(|result| result.as_ref().is_err_and(is_fault)) {
-            self.failures = self.failures.saturating_add(1);
+        match outcome {
+            Outcome::Answers => (self.failures, self.pause) = (0, Duration::ZERO),
+            Outcome::Faults => self.failures = self.failures.saturating_add(1),
+            Outcome::Nothing => {}
         }
+    }
+
+    /// Whether there is nothing to be done about it.
+    pub(crate) fn is_well(&self) -> bool {
+        self.failures == 0 && !self.has_panicked
     }
 
     fn lengthen_pause(&mut self) {

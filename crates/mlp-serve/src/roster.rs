@@ -221,6 +221,11 @@ impl<M: ?Sized + Servable> Roster<M> {
         }
     }
 
+    /// Whether a replica that was well in its last batch may simply be idle again.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.surplus == 0 && self.verdicts == 0
+    }
+
     /// How many replicas there should be.
     pub(crate) fn target(&self) -> usize {
         self.members.len() - self.surplus

@@ -66,8 +66,8 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
         request: &Request<'_>,
         input: M::Input,
     ) -> Result<Answer<M::Output>, ServeError> {
-        let entry = self.shared.enter(request);
-        match self.shared.admit(request, &entry, Place::Caller, input) {
+        let (entry, mut input) = (self.shared.enter(request), Some(input));
+        match self.shared.admit(request, &entry, Place::Caller, &mut input) {
             Ok(Admitted::Settled(reply)) => reply,
             Ok(Admitted::Waiting(slot)) => slot.wait(),
             Err(full) => Ticket::new(entry.id, full.refuse()).wait(),
@@ -81,17 +81,14 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
         inputs: impl IntoIterator<Item = M::Input>,
     ) -> Vec<Result<Answer<M::Output>, ServeError>> {
         let (request, mut replies, mut tickets) = (Request::new(), Vec::new(), VecDeque::new());
-        for mut input in inputs {
-            let entry = self.shared.enter(&request);
+        for input in inputs {
+            let (entry, mut input) = (self.shared.enter(&request), Some(input));
             let admitted = loop {
-                match self.shared.admit(&request, &entry, Place::Replica, input) {
+                match self.shared.admit(&request, &entry, Place::Replica, &mut input) {
                     Ok(admitted) => break admitted,
                     Err(full) => match tickets.pop_front().map(Ticket::wait) {
                         None => break full.refuse(),
-                        Some(reply) => {
-                            replies.push(reply);
-                            input = full.input;
-                        }
+                        Some(reply) => replies.push(reply),
                     },
                 }
             };
@@ -108,8 +105,8 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
 
     /// Hands one input in for a request that says who asks, by when, and how urgently.
     pub fn submit_for(&self, request: &Request<'_>, input: M::Input) -> Ticket<M::Output> {
-        let entry = self.shared.enter(request);
-        let admitted = self.shared.admit(request, &entry, Place::Replica, input);
+        let (entry, mut input) = (self.shared.enter(request), Some(input));
+        let admitted = self.shared.admit(request, &entry, Place::Replica, &mut input);
         Ticket::new(entry.id, admitted.unwrap_or_else(|full| full.refuse()))
     }
 

@@ -14,7 +14,7 @@ use mlp_core::{
     Servable, VersionNumber, VersionSource, catch_panic,
 };
 
-use crate::admission::{Admitted, Place, Turned};
+use crate::admission::{Admitted, Arrival, Place, Turned};
 use crate::builder::{MakeCache, ServerBuilder};
 use crate::error::ServeError;
 use crate::gate::Gate;
@@ -74,7 +74,6 @@ pub(crate) struct Entry {
 
 /// A request for which there is no room, before anybody was told.
 pub(crate) struct Full<M: ?Sized + Servable> {
-    pub(crate) input: M::Input,
     error: ServeError,
     call: Call,
     version: Arc<Version<M>>,
@@ -97,7 +96,7 @@ struct Changes<M: ?Sized + Servable> {
 
 impl<M: ?Sized + Servable> Table<M> {
     fn empty() -> Self {
-        Self { current: None, rolling: None, generation: 0, versions: Vec::new() }
+        Self { current: None, rolling: None, generation: 1, versions: Vec::new() }
     }
 
     fn find(&self, version: VersionNumber) -> Option<&Arc<Version<M>>> {
@@ -146,21 +145,22 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         request: &Request<'_>,
         entry: &Entry,
         place: Place,
-        mut input: M::Input,
+        input: &mut Option<M::Input>,
     ) -> Result<Admitted<M::Output>, Box<Full<M>>> {
         let &Entry { id, sequence, entered, deadline } = entry;
         let mut missing = None;
-        let mut seen = [None; 2];
+        // The first state of the table is number 1.
+        let mut seen = [0; 2];
         loop {
             if self.is_draining.load(Ordering::Acquire) {
                 return Ok(Admitted::Settled(Err(ServeError::Draining)));
             }
             let table = self.table.load();
             // Twice in the same state of the table is enough; a new state may hold what the last one lacked.
-            if seen == [Some(table.generation); 2] {
+            if seen == [table.generation; 2] {
                 break;
             }
-            seen = [seen[1], Some(table.generation)];
+            seen = [seen[1], table.generation];
             let Some(route) = self.route(&table, request, sequence) else { break };
             let route = match route {
                 Ok(route) => route,
@@ -171,12 +171,15 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             missing = Some(route.version);
             let Some(version) = table.find(route.version) else { continue };
             let call = Call { route, id, entered, deadline };
-            match version.admit(&call, request.priority, place, input, table.shadows(&route)) {
+            let (priority, shadows) = (request.priority, table.shadows(&call.route));
+            let input = &mut *input;
+            let mut arrival = Arrival { call, priority, place, input, rows: 0, key: None, shadows };
+            match version.admit(&mut arrival) {
                 Ok(admitted) => return Ok(admitted),
-                Err(Turned::Away(returned)) => input = returned,
-                Err(Turned::Full(input, error)) => {
-                    let version = Arc::clone(version);
-                    return Err(Box::new(Full { input, error, call, version }));
+                Err(Turned::Away) => {}
+                Err(Turned::Full(error)) => {
+                    let (call, version) = (arrival.call, Arc::clone(version));
+                    return Err(Box::new(Full { error, call, version }));
                 }
             }
         }
@@ -431,6 +434,9 @@ enum Use {
 impl<M: ?Sized + Servable> Table<M> {
     /// The shadows of a route that are here, the first one last.
     fn shadows(&self, route: &Route) -> Shadows<M> {
+        if route.shadows().is_empty() {
+            return Vec::new();
+        }
         route.shadows().iter().rev().filter_map(|version| self.find(*version).cloned()).collect()
     }
 }

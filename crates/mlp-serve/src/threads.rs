@@ -45,17 +45,20 @@ thread_local! {
 pub(crate) struct Inside(usize);
 
 impl Drop for Inside {
+    #[inline]
     fn drop(&mut self) {
         INSIDE.set(self.0);
     }
 }
 
 impl Threads {
+    #[inline]
     fn id(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 
     /// Notes that the present thread works for this server.
+    #[inline]
     pub(crate) fn enter(&self) -> Inside {
         Inside(INSIDE.replace(self.id()))
     }

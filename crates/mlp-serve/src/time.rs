@@ -18,6 +18,7 @@ pub(crate) enum Time {
 }
 
 impl Time {
+    #[inline]
     pub(crate) fn monotonic(&self) -> Duration {
         match self {
             Self::System(clock) => clock.monotonic(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mlp_core::{ModelError, OutcomeStatus, Servable, VersionSource};
 
+use crate::admission::Arrival;
 use crate::answers::{Origin, copy};
 use crate::bisect;
 use crate::cache::PredictionCache;
@@ -16,17 +17,21 @@ use crate::ledger::{Call, Ledger, count};
 use crate::numbers::{NANOSECOND, VersionNumbers};
 use crate::options::ServeOptions;
 use crate::prepare::WarmUp;
-use crate::queue::{Job, Queue, Replica, Shadows, Task};
+use crate::queue::{Job, Queue, Replica, Task};
+use crate::replicas::Outcome;
 use crate::shadow::pass_on;
 use crate::slot::Reply;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::threads::Threads;
 
 pub(crate) struct Version<M: ?Sized + Servable> {
     pub(crate) ledger: Arc<Ledger>,
-    /// The first replica's, to inspect inputs and compare outputs with.
+    /// The first replica's, to inspect inputs and compare outputs with, under no lock: kept for as long as the version, also when that replica is built
+    /// anew with another one.
     pub(crate) model: Arc<M>,
     pub(crate) options: ServeOptions,
+    /// A call that costs less, in seconds, is run by its caller; 0 if none is.
+    pub(crate) inline_seconds: f64,
     pub(crate) cache: Option<Box<dyn PredictionCache<M::Output>>>,
     pub(crate) queue: Mutex<Queue<M>>,
     /// Work for a replica, or an idle replica for work.
@@ -42,40 +47,54 @@ pub(crate) struct Version<M: ?Sized + Servable> {
 }
 
 impl<M: ?Sized + Servable> Version<M> {
+    /// Runs a request in the thread of its caller.
     pub(crate) fn run_here(
         &self,
-        call: &Call,
+        arrival: &mut Arrival<'_, M>,
         mut replica: Box<Replica<M>>,
-        input: M::Input,
-        rows: usize,
-        key: Option<Box<[u8]>>,
-        shadows: Shadows<M>,
     ) -> Reply<M::Output> {
         let _inside = self.threads.enter();
-        let result = self.run(&mut replica, std::slice::from_ref(&input)).pop();
+        let result = self.run_one(&mut replica, arrival.input());
         let ended = self.ledger.time.monotonic();
-        let (index, entered) = (replica.index, call.entered);
-        let result = result.unwrap_or(Err(ModelError::OutputCount { expected: 1, given: 0 }));
-        let flight = key.clone();
+        let (rows, index, latency) =
+            (arrival.rows, replica.index, ended.saturating_sub(arrival.call.entered));
         let counted_by = if rows == 1 { CountedBy::Queue } else { CountedBy::Ledger };
+        let end = End { replica: index, at: ended, latency, counted_by };
+        let flight = arrival.key.clone();
         let mut held = Held {
             version: self,
             replica: Some(replica),
             flight,
             rows,
-            entered,
             ended,
+            span: latency,
             is_alone: false,
         };
-        let reply = self.settle(call, &input, &result, index, key, ended, counted_by);
+        let reply = if arrival.key.is_none() && arrival.shadows.is_empty() {
+            self.settle(&arrival.call, arrival.input(), result, &end)
+        } else {
+            self.remember(arrival.key.take(), &result, index, ended);
+            let reply = self.settle(&arrival.call, arrival.input(), copy(&result), &end);
+            if let Some(key) = held.flight.take() {
+                self.land(self.followers(&key), &result, index);
+            }
+            if !arrival.shadows.is_empty() {
+                let shadows = std::mem::take(&mut arrival.shadows);
+                self.mirror(arrival.call, arrival.take(), result.ok(), shadows);
+            }
+            reply
+        };
         held.is_alone = counted_by == CountedBy::Queue && reply.is_ok();
-        if let Some(key) = held.flight.take() {
-            self.land(self.followers(&key), &result, index);
-        }
-        if !shadows.is_empty() {
-            self.mirror(*call, input, result.ok(), shadows);
-        }
         reply
+    }
+
+    /// Runs a single input on a replica.
+    fn run_one(&self, replica: &mut Replica<M>, input: &M::Input) -> Result<M::Output, ModelError> {
+        let result = bisect::run_one(&*replica.model, input, &mut replica.out);
+        let panics = u64::from(matches!(result, Err(ModelError::Panicked { .. })));
+        let outcome = Outcome::of(std::slice::from_ref(&result));
+        self.note_run(replica, 1, outcome, panics);
+        result
     }
 
     /// Runs a batch on a replica; one result an input, in order.
@@ -86,19 +105,25 @@ impl<M: ?Sized + Servable> Version<M> {
     ) -> &'r mut Vec<Result<M::Output, ModelError>> {
         let Replica { model, out, results, .. } = &mut *replica;
         let panics = bisect::run(&**model, batch, out, results);
+        let outcome = Outcome::of(results);
+        self.note_run(replica, batch.len() as u64, outcome, panics);
+        &mut replica.results
+    }
+
+    #[inline]
+    fn note_run(&self, replica: &mut Replica<M>, requests: u64, outcome: Outcome, panics: u64) {
         // Whoever holds the replica is the only one to write.
-        let served = replica.served.load(Ordering::Relaxed) + batch.len() as u64;
+        let served = replica.served.load(Ordering::Relaxed) + requests;
         replica.served.store(served, Ordering::Relaxed);
-        replica.note(panics);
+        replica.note(outcome, panics);
         if panics > 0 {
             self.ledger.counters.panics.fetch_add(panics, Ordering::Relaxed);
         }
-        &mut replica.results
     }
 
     /// Makes a replica idle again.
     pub(crate) fn put_back(&self, replica: Box<Replica<M>>, work: Work) {
-        let is_suspect = replica.failures > 0 || replica.has_panicked;
+        let is_well = replica.is_well();
         let mut queue = self.queue.lock();
         queue.note_active(work.ended, self.options.batch_delay);
         queue.active -= work.requests;
@@ -110,16 +135,28 @@ impl<M: ?Sized + Servable> Version<M> {
             queue.spans.add_span(work.span);
             queue.batches.add(work.rows as u64);
         }
-        queue.take_back(replica, &self.options, work.ended);
+        if is_well && queue.roster.is_calm() {
+            queue.idle.push(replica);
+        } else {
+            queue.take_back(replica, &self.options, work.ended);
+        }
+        let is_changed = !is_well || queue.roster.has_idle_hands();
+        if is_changed || queue.is_closed || !queue.is_empty() || !queue.roster.gone.is_empty() {
+            self.pass_news(queue, is_changed, is_well);
+        }
+    }
+
+    /// Tells those for whom something has changed since a replica came back.
+    #[cold]
+    fn pass_news(&self, mut queue: MutexGuard<'_, Queue<M>>, is_changed: bool, is_well: bool) {
         let (has_work, is_over) = (!queue.is_empty(), queue.is_over());
         let is_quiet = queue.is_closed && queue.open == 0;
-        let is_changed = is_suspect || queue.roster.has_idle_hands();
-        let gone = (!queue.roster.gone.is_empty()).then(|| std::mem::take(&mut queue.roster.gone));
+        let gone = std::mem::take(&mut queue.roster.gone);
         drop(queue);
-        if let Some(gone) = gone {
+        if !gone.is_empty() {
             self.ledger.listen(|| drop(gone));
         }
-        if is_suspect {
+        if !is_well {
             self.refuse_if_down();
         }
         if is_over {
@@ -142,39 +179,33 @@ impl<M: ?Sized + Servable> Version<M> {
         }
     }
 
-    /// Remembers, records and reports a result, and makes the reply of it. An answer may be left for the queue to count.
-    #[expect(clippy::too_many_arguments, reason = "what is known of a call that has ended")]
+    /// Records and reports a result, and makes the reply of it. An answer may be left for the queue to count.
+    #[inline]
     pub(crate) fn settle(
         &self,
         call: &Call,
         input: &M::Input,
-        result: &Result<M::Output, ModelError>,
-        replica: usize,
-        key: Option<Box<[u8]>>,
-        now: Duration,
-        counted_by: CountedBy,
+        result: Result<M::Output, ModelError>,
+        end: &End,
     ) -> Reply<M::Output> {
         let version = self.ledger.version;
-        if let Ok(output) = result {
-            self.remember(key, output, replica, now);
-            if call.is_late(now) {
-                self.ledger.report(call, OutcomeStatus::TimedOut, now);
+        let output = match result {
+            Ok(_) if call.is_late(end.at) => {
+                self.ledger.report(call, OutcomeStatus::TimedOut, end.at);
                 return Err(ServeError::DeadlineExceeded { version });
             }
-        }
-        let output = match copy(result) {
             Ok(output) => output,
             Err(error) => {
-                self.ledger.report(call, OutcomeStatus::Failed, now);
+                self.ledger.report(call, OutcomeStatus::Failed, end.at);
                 return Err(ServeError::of_model(version, error));
             }
         };
-        let answer = self.answer(call, output, replica, now, Origin::Model);
+        let answer = self.answer(call, output, end.replica, end.latency, Origin::Model);
         let (role, model) = (call.route.role, &*self.model);
-        self.ledger.record(call, role, model, input, &answer.output, answer.latency);
-        match counted_by {
-            CountedBy::Ledger => self.ledger.report(call, OutcomeStatus::Answered, now),
-            CountedBy::Queue => self.ledger.report_counted(call, answer.latency),
+        self.ledger.record(call, role, model, input, &answer.output, end.latency);
+        match end.counted_by {
+            CountedBy::Ledger => self.ledger.report(call, OutcomeStatus::Answered, end.at),
+            CountedBy::Queue => self.ledger.report_counted(call, end.latency),
         }
         Ok(answer)
     }
@@ -275,8 +306,8 @@ struct Held<'a, M: ?Sized + Servable> {
     replica: Option<Box<Replica<M>>>,
     flight: Option<Box<[u8]>>,
     rows: usize,
-    entered: Duration,
     ended: Duration,
+    span: Duration,
     is_alone: bool,
 }
 
@@ -288,8 +319,7 @@ impl<M: ?Sized + Servable> Drop for Held<'_, M> {
             self.version.land(self.version.followers(&key), &Err(panicked), replica.index);
         }
         // What came before the model on this path is too short to be told from it.
-        let &mut Self { rows, ended, entered, is_alone, .. } = self;
-        let span = ended.saturating_sub(entered);
+        let &mut Self { rows, ended, span, is_alone, .. } = self;
         let work = Work { requests: 1, settled: 1, rows, span, ended, is_alone };
         self.version.put_back(replica, work);
     }
@@ -307,6 +337,15 @@ pub(crate) struct Work {
     pub(crate) ended: Duration,
     /// Whether it was one answered request of one row that its caller ran.
     pub(crate) is_alone: bool,
+}
+
+/// How a request came to its end.
+pub(crate) struct End {
+    /// The replica that ran it.
+    pub(crate) replica: usize,
+    pub(crate) at: Duration,
+    pub(crate) latency: Duration,
+    pub(crate) counted_by: CountedBy,
 }
 
 /// Who counts an answer.

@@ -9,7 +9,7 @@ use crate::queue::{Job, Mirror, Replica, Request, Task};
 use crate::roster::Order;
 use crate::shadow::pass_on;
 use crate::threads::Abandoned;
-use crate::version::{CountedBy, Version, Work};
+use crate::version::{CountedBy, End, Version, Work};
 
 /// The buffers of a thread, kept from batch to batch.
 struct Worker<M: ?Sized + Servable> {
@@ -178,22 +178,23 @@ fn answer<M: ?Sized + Servable>(
     let (call, now) = (promise.call(), version.ledger.time.monotonic());
     // Whoever waits for the shadows to settle must see this copy once the caller has its answer.
     let pass = (!shadows.is_empty()).then(|| version.gate.enter());
-    let primary = pass.as_ref().and_then(|_| copy(&result).ok());
     let flight = key.clone();
-    let reply = if promise.claim() {
-        Some(version.settle(&call, &input, &result, replica, key, now, CountedBy::Ledger))
-    } else {
-        if let Ok(output) = &result {
-            version.remember(key, output, replica, now);
-        }
-        None
-    };
+    version.remember(key, &result, replica, now);
+    // Only if somebody else is to have it as well, it is copied.
+    let is_shared = flight.is_some() || pass.is_some();
+    let (own, others) = if is_shared { (copy(&result), Some(result)) } else { (result, None) };
+    let latency = now.saturating_sub(call.entered);
+    let end = End { replica, at: now, latency, counted_by: CountedBy::Ledger };
+    let reply = promise.claim().then(|| version.settle(&call, &input, own, &end));
     // The flight ends before the caller hears, so that what it asks next never joins it.
     let followers = flight.map_or_else(Vec::new, |key| version.followers(&key));
     if let Some(reply) = reply {
         promise.deliver(reply);
     }
-    version.land(followers, &result, replica);
+    if let Some(result) = &others {
+        version.land(followers, result, replica);
+    }
+    let primary = others.and_then(Result::ok);
     if let Some(pass) = pass {
         pass_on(input, Box::new(Mirror { call, primary, shadows, pass }));
     }
