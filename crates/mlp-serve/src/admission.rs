@@ -25,7 +25,8 @@ pub(crate) enum Place {
 
 /// What came of handing a request in.
 pub(crate) enum Admitted<O> {
-    Settled(Reply<O>),
+    /// The reply is in its place.
+    Settled,
     Waiting(Arc<Slot<O>>),
 }
 
@@ -37,13 +38,44 @@ pub(crate) enum Turned {
     Full(ServeError),
 }
 
+/// What a request brings and where its reply goes, if that is known at once. Both stay where they are, however many hands the request passes
+/// through.
+pub(crate) struct Exchange<M: ?Sized + Servable> {
+    /// None once somebody has taken it in.
+    input: Option<M::Input>,
+    pub(crate) reply: Option<Reply<M::Output>>,
+}
+
+impl<M: ?Sized + Servable> Exchange<M> {
+    #[inline]
+    pub(crate) fn new(input: M::Input) -> Self {
+        Self { input: Some(input), reply: None }
+    }
+
+    /// Notes why there is no answer.
+    pub(crate) fn fail(&mut self, error: ServeError) -> Admitted<M::Output> {
+        self.reply = Some(Err(error));
+        Admitted::Settled
+    }
+
+    /// The input, and the place of the reply.
+    #[inline]
+    pub(crate) fn parts(&mut self) -> (&M::Input, &mut Option<Reply<M::Output>>) {
+        (self.input.as_ref().expect("not taken in yet"), &mut self.reply)
+    }
+
+    #[inline]
+    pub(crate) fn into_reply(self) -> Reply<M::Output> {
+        self.reply.expect("it was settled")
+    }
+}
+
 /// A request at the door of a version.
 pub(crate) struct Arrival<'a, M: ?Sized + Servable> {
     pub(crate) call: Call,
     pub(crate) priority: Priority,
     pub(crate) place: Place,
-    /// It stays where it is until somebody takes it in, however many hands the request passes through.
-    pub(crate) input: &'a mut Option<M::Input>,
+    pub(crate) exchange: &'a mut Exchange<M>,
     /// How many rows the input has, once that is known.
     pub(crate) rows: usize,
     /// Under what to remember the answer.
@@ -54,12 +86,12 @@ pub(crate) struct Arrival<'a, M: ?Sized + Servable> {
 impl<M: ?Sized + Servable> Arrival<'_, M> {
     #[inline]
     pub(crate) fn input(&self) -> &M::Input {
-        self.input.as_ref().expect("not taken in yet")
+        self.exchange.input.as_ref().expect("not taken in yet")
     }
 
     #[inline]
     pub(crate) fn take(&mut self) -> M::Input {
-        self.input.take().expect("taken in once")
+        self.exchange.input.take().expect("taken in once")
     }
 }
 
@@ -79,13 +111,20 @@ impl<M: ?Sized + Servable> Version<M> {
         if arrival.call.deadline.is_some() && arrival.call.is_late(self.ledger.time.monotonic()) {
             // The model was never asked: no evidence against the version.
             let error = ServeError::DeadlineExceeded { version: self.ledger.version };
-            return Ok(Admitted::Settled(Err(self.refuse(&arrival.call, error))));
+            return Ok(self.turn_away(arrival, error));
         }
         match self.inspect(arrival.input()) {
             Ok(rows) => arrival.rows = rows,
-            Err(error) => return Ok(Admitted::Settled(Err(self.refuse(&arrival.call, error)))),
+            Err(error) => return Ok(self.turn_away(arrival, error)),
         }
         if self.cache.is_none() { self.enqueue(arrival) } else { self.look_up(arrival) }
+    }
+
+    /// Refuses a request for good.
+    #[cold]
+    fn turn_away(&self, arrival: &mut Arrival<'_, M>, error: ServeError) -> Admitted<M::Output> {
+        let error = self.refuse(&arrival.call, error);
+        arrival.exchange.fail(error)
     }
 
     /// Answers with what is remembered of an identical input, or takes the request in.
@@ -135,7 +174,7 @@ impl<M: ?Sized + Servable> Version<M> {
             if queue.roster.is_down() {
                 drop(queue);
                 let error = ServeError::NotReady { version: Some(version) };
-                return Ok(Admitted::Settled(Err(self.refuse(&arrival.call, error))));
+                return Ok(self.turn_away(arrival, error));
             }
             if let Some((waiting, limit)) = self.crowd(&queue, arrival) {
                 queue = self.make_room(queue, waiting, limit)?;
@@ -156,7 +195,8 @@ impl<M: ?Sized + Servable> Version<M> {
             {
                 self.open(&mut queue, arrival);
                 drop(queue);
-                return Ok(Admitted::Settled(self.run_here(arrival, replica)));
+                self.run_here(arrival, replica);
+                return Ok(Admitted::Settled);
             }
             let limit = self.options.queue_rows;
             if queue.rows() > limit.saturating_sub(arrival.rows) {

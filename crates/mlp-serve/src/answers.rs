@@ -26,6 +26,7 @@ impl<M: ?Sized + Servable> Version<M> {
         }
     }
 
+    #[inline]
     pub(crate) fn recall(&self, key: &[u8], now: Duration) -> Option<Remembered<M::Output>> {
         let cache = self.cache.as_ref()?;
         let remembered = catch_panic(|| cache.get(key)).ok().flatten()?;
@@ -33,6 +34,7 @@ impl<M: ?Sized + Servable> Version<M> {
     }
 
     /// Answers with what the model said to an identical input.
+    #[inline]
     pub(crate) fn repeat(
         &self,
         call: &Call,
@@ -59,7 +61,7 @@ impl<M: ?Sized + Servable> Version<M> {
         if call.is_late(now) {
             self.ledger.report(call, OutcomeStatus::TimedOut, now);
             let error = ServeError::DeadlineExceeded { version: self.ledger.version };
-            return Admitted::Settled(Err(error));
+            return arrival.exchange.fail(error);
         }
         let Remembered { output, replica, .. } = remembered;
         let answer = self.repeat(call, arrival.input(), output, replica, now);
@@ -68,7 +70,8 @@ impl<M: ?Sized + Servable> Version<M> {
             let (call, shadows) = (arrival.call, std::mem::take(&mut arrival.shadows));
             self.mirror(call, arrival.take(), primary, shadows);
         }
-        Admitted::Settled(Ok(answer))
+        arrival.exchange.reply = Some(Ok(answer));
+        Admitted::Settled
     }
 
     /// Keeps an answer. If that panics, the answer is not kept and all the same given.
@@ -88,6 +91,7 @@ impl<M: ?Sized + Servable> Version<M> {
         });
     }
 
+    #[inline]
     pub(crate) fn answer(
         &self,
         call: &Call,

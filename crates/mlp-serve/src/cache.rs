@@ -1,12 +1,12 @@
 //! Answers that are remembered.
 
 use std::fmt::Debug;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quick_cache::DefaultHashBuilder;
+use foldhash::quality::RandomState;
 
 use crate::options::{CachePolicy, ServeOptions};
 use crate::sync::Mutex;
@@ -94,7 +94,7 @@ impl<O> LruCache<O> {
     /// A cache for so many answers, at least one, that take so many bytes together at most. A larger answer is not kept.
     #[must_use]
     pub fn bounded(entries: usize, max_bytes: usize) -> Self {
-        Self::with_hasher(entries, max_bytes, RandomState::new())
+        Self::with_hasher(entries, max_bytes, RandomState::default())
     }
 }
 
@@ -166,7 +166,7 @@ impl<O: Clone + Send + Sync, S: BuildHasher + Send> PredictionCache<O> for LruCa
 
 /// Forgets what was used neither often nor lately when it is full (S3-FIFO, by the quick_cache library): on skewed traffic it keeps more of
 /// what will be asked again than [`LruCache`], and readers do not wait for each other.
-pub struct QuickCache<O, S = DefaultHashBuilder> {
+pub struct QuickCache<O, S = RandomState> {
     answers: quick_cache::sync::Cache<Box<[u8]>, Remembered<O>, Weight, S, Evictions>,
     evictions: Arc<AtomicU64>,
 }
@@ -212,7 +212,7 @@ impl<O: Clone> QuickCache<O> {
     /// A cache for about so many answers that take so many bytes together at most. A much larger answer is not kept.
     #[must_use]
     pub fn bounded(entries: usize, max_bytes: usize) -> Self {
-        Self::with_hasher(entries, max_bytes, DefaultHashBuilder::default())
+        Self::with_hasher(entries, max_bytes, RandomState::default())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use mlp_core::{ModelError, OutcomeStatus, Servable};
 
 use crate::answers::copy;
@@ -15,7 +16,7 @@ use crate::version::Version;
 
 /// The keys that are being computed, and who waits for each besides the one whose request is in the queue.
 pub(crate) struct Flights<M: ?Sized + Servable> {
-    by_key: HashMap<Box<[u8]>, Flight<M>>,
+    by_key: HashMap<Box<[u8]>, Flight<M>, RandomState>,
     followers: usize,
 }
 
@@ -27,7 +28,7 @@ struct Flight<M: ?Sized + Servable> {
 
 impl<M: ?Sized + Servable> Flights<M> {
     pub(crate) fn new() -> Self {
-        Self { by_key: HashMap::new(), followers: 0 }
+        Self { by_key: HashMap::default(), followers: 0 }
     }
 
     /// How many requests wait for an identical one.

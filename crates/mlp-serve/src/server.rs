@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mlp_core::{Host, HostError, Router, Servable, VersionNumber, VersionSource};
 
-use crate::admission::{Admitted, Place};
+use crate::admission::{Admitted, Exchange, Place};
 use crate::builder::ServerBuilder;
 use crate::error::ServeError;
 use crate::health::ServerHealth;
@@ -66,12 +66,13 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
         request: &Request<'_>,
         input: M::Input,
     ) -> Result<Answer<M::Output>, ServeError> {
-        let (entry, mut input) = (self.shared.enter(request), Some(input));
-        match self.shared.admit(request, &entry, Place::Caller, &mut input) {
-            Ok(Admitted::Settled(reply)) => reply,
-            Ok(Admitted::Waiting(slot)) => slot.wait(),
-            Err(full) => Ticket::new(entry.id, full.refuse()).wait(),
+        let (entry, mut exchange) = (self.shared.enter(request), Exchange::new(input));
+        match self.shared.admit(request, &entry, Place::Caller, &mut exchange) {
+            Ok(Admitted::Settled) => {}
+            Ok(Admitted::Waiting(slot)) => return slot.wait(),
+            Err(full) => drop(full.refuse(&mut exchange)),
         }
+        exchange.into_reply()
     }
 
     /// Answers many inputs, each as a request of its own; one result an input, in order. When there is no room for the next one, it waits for
@@ -82,17 +83,17 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
     ) -> Vec<Result<Answer<M::Output>, ServeError>> {
         let (request, mut replies, mut tickets) = (Request::new(), Vec::new(), VecDeque::new());
         for input in inputs {
-            let (entry, mut input) = (self.shared.enter(&request), Some(input));
+            let (entry, mut exchange) = (self.shared.enter(&request), Exchange::new(input));
             let admitted = loop {
-                match self.shared.admit(&request, &entry, Place::Replica, &mut input) {
+                match self.shared.admit(&request, &entry, Place::Replica, &mut exchange) {
                     Ok(admitted) => break admitted,
                     Err(full) => match tickets.pop_front().map(Ticket::wait) {
-                        None => break full.refuse(),
+                        None => break full.refuse(&mut exchange),
                         Some(reply) => replies.push(reply),
                     },
                 }
             };
-            tickets.push_back(Ticket::new(entry.id, admitted));
+            tickets.push_back(Ticket::new(entry.id, admitted, exchange));
         }
         replies.extend(tickets.into_iter().map(Ticket::wait));
         replies
@@ -105,9 +106,10 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
 
     /// Hands one input in for a request that says who asks, by when, and how urgently.
     pub fn submit_for(&self, request: &Request<'_>, input: M::Input) -> Ticket<M::Output> {
-        let (entry, mut input) = (self.shared.enter(request), Some(input));
-        let admitted = self.shared.admit(request, &entry, Place::Replica, &mut input);
-        Ticket::new(entry.id, admitted.unwrap_or_else(|full| full.refuse()))
+        let (entry, mut exchange) = (self.shared.enter(request), Exchange::new(input));
+        let admitted = self.shared.admit(request, &entry, Place::Replica, &mut exchange);
+        let admitted = admitted.unwrap_or_else(|full| full.refuse(&mut exchange));
+        Ticket::new(entry.id, admitted, exchange)
     }
 
     /// Replaces the version of a server without a router: the new one is built and warmed beside the old one, takes over between two

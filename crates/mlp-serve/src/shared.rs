@@ -14,7 +14,7 @@ use mlp_core::{
     Servable, VersionNumber, VersionSource, catch_panic,
 };
 
-use crate::admission::{Admitted, Arrival, Place, Turned};
+use crate::admission::{Admitted, Arrival, Exchange, Place, Turned};
 use crate::builder::{MakeCache, ServerBuilder};
 use crate::error::ServeError;
 use crate::gate::Gate;
@@ -81,8 +81,8 @@ pub(crate) struct Full<M: ?Sized + Servable> {
 
 impl<M: ?Sized + Servable> Full<M> {
     /// Reports that the request was refused; what its caller is told.
-    pub(crate) fn refuse(self) -> Admitted<M::Output> {
-        Admitted::Settled(Err(self.version.refuse(&self.call, self.error)))
+    pub(crate) fn refuse(self, exchange: &mut Exchange<M>) -> Admitted<M::Output> {
+        exchange.fail(self.version.refuse(&self.call, self.error))
     }
 }
 
@@ -145,7 +145,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         request: &Request<'_>,
         entry: &Entry,
         place: Place,
-        input: &mut Option<M::Input>,
+        exchange: &mut Exchange<M>,
     ) -> Result<Admitted<M::Output>, Box<Full<M>>> {
         let &Entry { id, sequence, entered, deadline } = entry;
         let mut missing = None;
@@ -153,7 +153,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         let mut seen = [0; 2];
         loop {
             if self.is_draining.load(Ordering::Acquire) {
-                return Ok(Admitted::Settled(Err(ServeError::Draining)));
+                return Ok(exchange.fail(ServeError::Draining));
             }
             let table = self.table.load();
             // Twice in the same state of the table is enough; a new state may hold what the last one lacked.
@@ -165,15 +165,16 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             let route = match route {
                 Ok(route) => route,
                 Err(Panicked { message }) => {
-                    return Ok(Admitted::Settled(Err(ServeError::RouterPanicked { message })));
+                    return Ok(exchange.fail(ServeError::RouterPanicked { message }));
                 }
             };
             missing = Some(route.version);
             let Some(version) = table.find(route.version) else { continue };
             let call = Call { route, id, entered, deadline };
             let (priority, shadows) = (request.priority, table.shadows(&call.route));
-            let input = &mut *input;
-            let mut arrival = Arrival { call, priority, place, input, rows: 0, key: None, shadows };
+            let exchange = &mut *exchange;
+            let mut arrival =
+                Arrival { call, priority, place, exchange, rows: 0, key: None, shadows };
             match version.admit(&mut arrival) {
                 Ok(admitted) => return Ok(admitted),
                 Err(Turned::Away) => {}
@@ -187,7 +188,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             true => ServeError::Draining,
             false => ServeError::NotReady { version: missing },
         };
-        Ok(Admitted::Settled(Err(error)))
+        Ok(exchange.fail(error))
     }
 
     /// The version for a request; none if there is none to choose.

@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use mlp_core::PredictionId;
+use mlp_core::{PredictionId, Servable};
 
-use crate::admission::Admitted;
+use crate::admission::{Admitted, Exchange};
 use crate::slot::{Reply, Slot};
 
 /// Stands for an answer that is being computed.
@@ -27,9 +27,12 @@ enum Inner<O> {
 }
 
 impl<O> Ticket<O> {
-    pub(crate) fn new(id: PredictionId, admitted: Admitted<O>) -> Self {
+    pub(crate) fn new<M>(id: PredictionId, admitted: Admitted<O>, exchange: Exchange<M>) -> Self
+    where
+        M: ?Sized + Servable<Output = O>,
+    {
         Self(match admitted {
-            Admitted::Settled(reply) => Inner::Settled(id, Some(Box::new(reply))),
+            Admitted::Settled => Inner::Settled(id, Some(Box::new(exchange.into_reply()))),
             Admitted::Waiting(slot) => Inner::Waiting(slot),
         })
     }

@@ -48,11 +48,7 @@ pub(crate) struct Version<M: ?Sized + Servable> {
 
 impl<M: ?Sized + Servable> Version<M> {
     /// Runs a request in the thread of its caller.
-    pub(crate) fn run_here(
-        &self,
-        arrival: &mut Arrival<'_, M>,
-        mut replica: Box<Replica<M>>,
-    ) -> Reply<M::Output> {
+    pub(crate) fn run_here(&self, arrival: &mut Arrival<'_, M>, mut replica: Box<Replica<M>>) {
         let _inside = self.threads.enter();
         let result = self.run_one(&mut replica, arrival.input());
         let ended = self.ledger.time.monotonic();
@@ -70,11 +66,11 @@ impl<M: ?Sized + Servable> Version<M> {
             span: latency,
             is_alone: false,
         };
-        let reply = if arrival.key.is_none() && arrival.shadows.is_empty() {
-            self.settle(&arrival.call, arrival.input(), result, &end)
+        if arrival.key.is_none() && arrival.shadows.is_empty() {
+            self.settle_arrival(arrival, result, &end);
         } else {
             self.remember(arrival.key.take(), &result, index, ended);
-            let reply = self.settle(&arrival.call, arrival.input(), copy(&result), &end);
+            self.settle_arrival(arrival, copy(&result), &end);
             if let Some(key) = held.flight.take() {
                 self.land(self.followers(&key), &result, index);
             }
@@ -82,10 +78,20 @@ impl<M: ?Sized + Servable> Version<M> {
                 let shadows = std::mem::take(&mut arrival.shadows);
                 self.mirror(arrival.call, arrival.take(), result.ok(), shadows);
             }
-            reply
-        };
-        held.is_alone = counted_by == CountedBy::Queue && reply.is_ok();
-        reply
+        }
+        let is_answered = arrival.exchange.reply.as_ref().is_some_and(Result::is_ok);
+        held.is_alone = counted_by == CountedBy::Queue && is_answered;
+    }
+
+    #[inline]
+    fn settle_arrival(
+        &self,
+        arrival: &mut Arrival<'_, M>,
+        result: Result<M::Output, ModelError>,
+        end: &End,
+    ) {
+        let (input, reply) = arrival.exchange.parts();
+        self.settle(&arrival.call, input, result, end, reply);
     }
 
     /// Runs a single input on a replica.
@@ -179,7 +185,7 @@ impl<M: ?Sized + Servable> Version<M> {
         }
     }
 
-    /// Records and reports a result, and makes the reply of it. An answer may be left for the queue to count.
+    /// Records and reports a result, and leaves the reply of it in its place. An answer may be left for the queue to count.
     #[inline]
     pub(crate) fn settle(
         &self,
@@ -187,27 +193,35 @@ impl<M: ?Sized + Servable> Version<M> {
         input: &M::Input,
         result: Result<M::Output, ModelError>,
         end: &End,
-    ) -> Reply<M::Output> {
-        let version = self.ledger.version;
+        place: &mut Option<Reply<M::Output>>,
+    ) {
         let output = match result {
-            Ok(_) if call.is_late(end.at) => {
-                self.ledger.report(call, OutcomeStatus::TimedOut, end.at);
-                return Err(ServeError::DeadlineExceeded { version });
-            }
-            Ok(output) => output,
-            Err(error) => {
-                self.ledger.report(call, OutcomeStatus::Failed, end.at);
-                return Err(ServeError::of_model(version, error));
-            }
+            Ok(output) if !call.is_late(end.at) => output,
+            result => return *place = Some(Err(self.settle_failure(call, result.err(), end.at))),
         };
-        let answer = self.answer(call, output, end.replica, end.latency, Origin::Model);
         let (role, model) = (call.route.role, &*self.model);
-        self.ledger.record(call, role, model, input, &answer.output, end.latency);
+        self.ledger.record(call, role, model, input, &output, end.latency);
         match end.counted_by {
             CountedBy::Ledger => self.ledger.report(call, OutcomeStatus::Answered, end.at),
             CountedBy::Queue => self.ledger.report_counted(call, end.latency),
         }
-        Ok(answer)
+        *place = Some(Ok(self.answer(call, output, end.replica, end.latency, Origin::Model)));
+    }
+
+    /// Reports that the model failed, or that its answer came too late, and says so.
+    #[cold]
+    fn settle_failure(&self, call: &Call, error: Option<ModelError>, now: Duration) -> ServeError {
+        let version = self.ledger.version;
+        match error {
+            Some(error) => {
+                self.ledger.report(call, OutcomeStatus::Failed, now);
+                ServeError::of_model(version, error)
+            }
+            None => {
+                self.ledger.report(call, OutcomeStatus::TimedOut, now);
+                ServeError::DeadlineExceeded { version }
+            }
+        }
     }
 
     /// Takes nothing new from now on; what was accepted is answered, copies are left to the other shadows.

@@ -185,7 +185,10 @@ fn answer<M: ?Sized + Servable>(
     let (own, others) = if is_shared { (copy(&result), Some(result)) } else { (result, None) };
     let latency = now.saturating_sub(call.entered);
     let end = End { replica, at: now, latency, counted_by: CountedBy::Ledger };
-    let reply = promise.claim().then(|| version.settle(&call, &input, own, &end));
+    let mut reply = None;
+    if promise.claim() {
+        version.settle(&call, &input, own, &end, &mut reply);
+    }
     // The flight ends before the caller hears, so that what it asks next never joins it.
     let followers = flight.map_or_else(Vec::new, |key| version.followers(&key));
     if let Some(reply) = reply {
