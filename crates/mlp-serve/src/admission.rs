@@ -72,7 +72,7 @@ impl<M: ?Sized + Servable> Exchange<M> {
 
 /// A request at the door of a version.
 pub(crate) struct Arrival<'a, M: ?Sized + Servable> {
-    pub(crate) call: Call,
+    pub(crate) call: &'a Call,
     pub(crate) priority: Priority,
     pub(crate) place: Place,
     pub(crate) exchange: &'a mut Exchange<M>,
@@ -123,7 +123,7 @@ impl<M: ?Sized + Servable> Version<M> {
     /// Refuses a request for good.
     #[cold]
     fn turn_away(&self, arrival: &mut Arrival<'_, M>, error: ServeError) -> Admitted<M::Output> {
-        let error = self.refuse(&arrival.call, error);
+        let error = self.refuse(arrival.call, error);
         arrival.exchange.fail(error)
     }
 
@@ -256,7 +256,7 @@ impl<M: ?Sized + Servable> Version<M> {
         arrival: &mut Arrival<'_, M>,
         key: Option<Box<[u8]>>,
     ) -> (Arc<Slot<M::Output>>, Job<M>) {
-        let slot = Arc::new(Slot::new(arrival.call, Arc::clone(&self.ledger)));
+        let slot = Arc::new(Slot::new(*arrival.call, Arc::clone(&self.ledger)));
         let shadows = std::mem::take(&mut arrival.shadows);
         let (promise, priority) = (Promise::new(&slot), arrival.priority);
         let task = Task::Answer(Request { promise, priority, key, shadows });
@@ -315,7 +315,7 @@ impl<M: ?Sized + Servable> Version<M> {
             return false;
         }
         let Some(expected) = queue.cost.expected(arrival.rows) else { return false };
-        let Call { deadline, entered, .. } = arrival.call;
+        let &Call { deadline, entered, .. } = arrival.call;
         // A call in the caller's own thread cannot be left at its deadline.
         expected < self.inline_seconds
             && deadline.is_none_or(|deadline| {

@@ -56,7 +56,7 @@ impl<M: ?Sized + Servable> Version<M> {
         arrival: &mut Arrival<'_, M>,
         remembered: Remembered<M::Output>,
     ) -> Admitted<M::Output> {
-        let call = &arrival.call;
+        let call = arrival.call;
         let now = self.ledger.time.monotonic();
         if call.is_late(now) {
             self.ledger.report(call, OutcomeStatus::TimedOut, now);
@@ -67,7 +67,7 @@ impl<M: ?Sized + Servable> Version<M> {
         let answer = self.repeat(call, arrival.input(), output, replica, now);
         if !arrival.shadows.is_empty() {
             let primary = catch_panic(|| answer.output.clone()).ok();
-            let (call, shadows) = (arrival.call, std::mem::take(&mut arrival.shadows));
+            let (call, shadows) = (*arrival.call, std::mem::take(&mut arrival.shadows));
             self.mirror(call, arrival.take(), primary, shadows);
         }
         arrival.exchange.reply = Some(Ok(answer));

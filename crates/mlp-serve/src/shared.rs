@@ -161,9 +161,9 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
                 break;
             }
             seen = [seen[1], table.generation];
-            let Some(route) = self.route(&table, request, sequence) else { break };
-            let route = match route {
-                Ok(route) => route,
+            let route = match self.route(&table, request, sequence) {
+                Ok(Some(route)) => route,
+                Ok(None) => break,
                 Err(Panicked { message }) => {
                     return Ok(exchange.fail(ServeError::RouterPanicked { message }));
                 }
@@ -174,12 +174,12 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             let (priority, shadows) = (request.priority, table.shadows(&call.route));
             let exchange = &mut *exchange;
             let mut arrival =
-                Arrival { call, priority, place, exchange, rows: 0, key: None, shadows };
+                Arrival { call: &call, priority, place, exchange, rows: 0, key: None, shadows };
             match version.admit(&mut arrival) {
                 Ok(admitted) => return Ok(admitted),
                 Err(Turned::Away) => {}
                 Err(Turned::Full(error)) => {
-                    let (call, version) = (arrival.call, Arc::clone(version));
+                    let version = Arc::clone(version);
                     return Err(Box::new(Full { error, call, version }));
                 }
             }
@@ -192,21 +192,22 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
     }
 
     /// The version for a request; none if there is none to choose.
+    #[inline(always)] // It would be copied twice right after it is written, which the processor has to wait for.
     fn route(
         &self,
         table: &Table<M>,
         request: &Request<'_>,
         sequence: u64,
-    ) -> Option<Result<Route, Panicked>> {
-        match (&self.router, request.pin) {
-            (Some(router), _) => Some(catch_panic(|| router.route(&request.key(sequence)))),
-            (None, Some(version)) => Some(Ok(Route::new(version, Role::Pinned, table.generation))),
-            (None, None) => {
-                let rolling = table.rolling.filter(|rolling| rolling.takes(sequence));
-                let version = rolling.map(|rolling| rolling.to).or(table.current)?;
-                Some(Ok(Route::new(version, Role::Active, table.generation)))
-            }
+    ) -> Result<Option<Route>, Panicked> {
+        if let Some(router) = &self.router {
+            return catch_panic(|| router.route(&request.key(sequence))).map(Some);
         }
+        let rolling = || table.rolling.filter(|it| it.takes(sequence)).map(|it| it.to);
+        let (version, role) = match request.pin {
+            Some(version) => (Some(version), Role::Pinned),
+            None => (rolling().or(table.current), Role::Active),
+        };
+        Ok(version.map(|version| Route::new(version, role, table.generation)))
     }
 
     /// Whether a request that came now would find a version that is ready: each of those that answer in the active role (of those in any
@@ -214,7 +215,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
     fn can_answer(&self, table: &Table<M>) -> bool {
         let next = self.identities.next_sequence();
         let routes: Vec<_> = (next..next.wrapping_add(PROBES))
-            .map_while(|sequence| self.route(table, &Request::new(), sequence)?.ok())
+            .map_while(|sequence| self.route(table, &Request::new(), sequence).ok()?)
             .collect();
         let has_active = routes.iter().any(|route| route.role == Role::Active);
         let is_ready = |route: &Route| {

@@ -76,7 +76,7 @@ impl<M: ?Sized + Servable> Version<M> {
             }
             if !arrival.shadows.is_empty() {
                 let shadows = std::mem::take(&mut arrival.shadows);
-                self.mirror(arrival.call, arrival.take(), result.ok(), shadows);
+                self.mirror(*arrival.call, arrival.take(), result.ok(), shadows);
             }
         }
         let is_answered = arrival.exchange.reply.as_ref().is_some_and(Result::is_ok);
@@ -91,7 +91,7 @@ impl<M: ?Sized + Servable> Version<M> {
         end: &End,
     ) {
         let (input, reply) = arrival.exchange.parts();
-        self.settle(&arrival.call, input, result, end, reply);
+        self.settle(arrival.call, input, result, end, reply);
     }
 
     /// Runs a single input on a replica.
