@@ -7,7 +7,7 @@ use mlp_core::{Domain, ParamValue, Params, StoreError};
 use serde_json::{Value, json};
 
 use super::duplicates::{self, Duplicates, MAX_REDRAWS};
-use super::state::State;
+use super::state::{Held, State};
 use super::{Study, Trial};
 use crate::error::TuneError;
 use crate::pruner::ResumeRequest;
@@ -81,7 +81,9 @@ impl Study {
                 Ok(Some(started)) => {
                     self.sync(&mut state)?;
                     let mut run = |number: u64| {
-                        state.mine.insert(number, self.clock.monotonic());
+                        let started = self.clock.monotonic();
+                        let thread = std::thread::current().id();
+                        state.mine.insert(number, Held { started, thread });
                         Trial::new(self, &state.trials[number as usize])
                     };
                     break Ok(Some(match started {

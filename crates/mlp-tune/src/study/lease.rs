@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Study;
-use super::state::State;
+use super::state::{Held, State};
 use crate::error::TuneError;
 use crate::store::{StudyId, TrialEvent};
 use crate::trial::{FAILURE, LEASE, TrialRecord, TrialState};
@@ -136,7 +136,7 @@ impl Study {
     ) -> Result<(), TuneError> {
         let Some(limit) = self.trial_limit else { return Ok(()) };
         let now = self.clock.monotonic();
-        for (&number, &started) in &state.mine {
+        for (&number, &Held { started, .. }) in &state.mine {
             if now.saturating_sub(started) > limit && self.fail(study, number, &overdue(limit))? {
                 ended.push(number);
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use mlp_core::{StoreError, catch_panic};
@@ -66,8 +67,14 @@ impl Study {
     /// The objective computes the scores of one trial; it may run on [several threads](Self::with_threads). A panic, an error or NaN fails
     /// that trial only. What it wants to keep between attempts it puts into the trial's [checkpoint folder](Trial::checkpoint_folder).
     ///
+    /// A trial that [`ask`](Self::ask) has handed out may have the last cell of a grid, which is free again if it fails, or may have to end
+    /// before the next one of an [ordered](Self::with_order) study starts. This call waits for such trials of other threads and processes, as
+    /// long as its budget lets it. One that the calling thread holds cannot end before this returns, so it is not waited for: its cell stays
+    /// its own, and an ordered study that needs its end is refused.
+    ///
     /// # Errors
-    /// If a limit of the budget is not a number, the store fails, or the space does not suit the sampler. Trials that had started have ended by then.
+    /// [`TuneError::TooManyPending`] if the study is ordered and the calling thread holds a trial that must end first; if a limit of the budget is not a
+    /// number, the store fails, or the space does not suit the sampler. Trials that had started have ended by then.
     pub fn optimize<S: Into<Scores>>(
         &self,
         objective: impl Fn(&mut Trial<'_>) -> Result<S, TrialError> + Sync,
@@ -75,14 +82,14 @@ impl Study {
     ) -> Result<Summary, TuneError> {
         budget.check()?;
         self.stop.store(false, Ordering::SeqCst);
-        let start = self.clock.monotonic();
+        let (start, caller) = (self.clock.monotonic(), std::thread::current().id());
         let shared = Mutex::new(Shared::default());
         #[cfg(feature = "progress")]
         self.progress.start(&budget, self.ended_before(&budget)?);
         *self.deadline.lock() = budget.time.map(|limit| start.saturating_add(limit));
         let run = || {
             loop {
-                match self.next(&budget, start, &shared) {
+                match self.next(&budget, (start, caller), &shared) {
                     Next::Run(trial) => {
                         let _running = Running { study: self, shared: &shared };
                         if let Err(error) = run_one(trial, &objective) {
@@ -117,15 +124,29 @@ impl Study {
         }
     }
 
+    /// Whether a trial that [`ask`](Self::ask) handed out, this one or any, may end while the caller waits. One of another process may.
+    fn may_end(&self, caller: ThreadId, number: Option<u64>) -> bool {
+        let state = self.state.lock();
+        match number {
+            Some(number) => state.mine.get(&number).is_none_or(|held| held.thread != caller),
+            None => state.mine.values().any(|held| held.thread != caller),
+        }
+    }
+
     /// What a thread of this call does next. The threads decide one after the other.
-    fn next(&self, budget: &Budget, start: Duration, shared: &Mutex<Shared>) -> Next<'_> {
+    fn next(
+        &self,
+        budget: &Budget,
+        (start, caller): (Duration, ThreadId),
+        shared: &Mutex<Shared>,
+    ) -> Next<'_> {
         let mut shared = shared.lock();
         if shared.reason.is_some() || shared.error.is_some() {
             return Next::End;
         }
         // A trial that runs has a cell of a grid, which is free again if it fails. Whether one does is looked at before the sampler is asked: the
-        // trial may end in between. Trials of `ask` count as well.
-        let is_any_running = shared.running > 0 || !self.state.lock().mine.is_empty();
+        // trial may end in between. Trials of `ask` count as well, but for those that the caller holds: they cannot end before this returns.
+        let is_any_running = shared.running > 0 || self.may_end(caller, None);
         let asked = self.limits(budget, start, shared.started).and_then(|limit| match limit {
             Limit::None => self.take(Take::Any),
             Limit::Started(what) => self.take(what),
@@ -161,7 +182,11 @@ impl Study {
                 self.ended.notify_all();
                 Next::End
             }
-            Err(TuneError::TooManyPending { .. }) => Next::Wait,
+            Err(TuneError::TooManyPending { waits_for, .. })
+                if shared.running > 0 || self.may_end(caller, Some(waits_for)) =>
+            {
+                Next::Wait
+            }
             Err(TuneError::Exhausted) if is_any_running => Next::Wait,
             Err(TuneError::Exhausted) => {
                 shared.reason = Some(StopReason::Exhausted);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use mlp_core::{Domain, SearchSpace};
@@ -16,6 +17,15 @@ use crate::sampler::Sampler;
 use crate::sampler::tpe::TpeSampler;
 use crate::store::StudyId;
 use crate::trial::{TrialRecord, TrialState};
+
+/// A trial that this study runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    /// When it started, by the monotonic clock.
+    pub(super) started: Duration,
+    /// The thread that it was handed to.
+    pub(super) thread: ThreadId,
+}
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -33,8 +43,8 @@ pub(super) struct State {
     pub(super) paused: BTreeSet<u64>,
     /// Those among them that are enqueued.
     pub(super) waiting: BTreeSet<u64>,
-    /// Those among them that this study runs, and when each started.
-    pub(super) mine: BTreeMap<u64, Duration>,
+    /// Those among them that this study runs.
+    pub(super) mine: BTreeMap<u64, Held>,
     /// How many trials are complete.
     pub(super) complete: u64,
 }

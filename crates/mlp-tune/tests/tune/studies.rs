@@ -102,6 +102,63 @@ fn a_grid_ends_by_itself_after_each_cell_once_on_any_number_of_threads() {
     }
 }
 
+fn three_cells() -> Study {
+    let space = SearchSpace::new([Dimension::int("n", 1, 3)]).unwrap();
+    Study::new(space, Direction::Maximize).with_sampler(GridSampler::new())
+}
+
+#[test]
+fn optimize_does_not_wait_for_a_cell_that_the_calling_thread_holds() {
+    for threads in [1, 3] {
+        let study = three_cells().with_threads(threads);
+        let held = study.ask().unwrap();
+        let run = || study.optimize(|_| Ok(0.0), Budget::unlimited()).unwrap();
+        let summary = run();
+        assert_eq!((summary.trials, summary.reason), (2, StopReason::Exhausted));
+        // When it fails, whoever asks next has its cell.
+        held.fail("given up").unwrap();
+        assert_eq!((run().trials, run().trials), (1, 0));
+        let complete = states(&study).into_iter().filter(|state| *state == TrialState::Complete);
+        assert_eq!(complete.count(), 3);
+    }
+}
+
+#[test]
+fn optimize_waits_for_a_cell_that_another_thread_holds_and_tries_it_when_that_fails() {
+    let study = three_cells();
+    let (is_held, hold) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let study = &study;
+        scope.spawn(move || {
+            let held = study.ask().unwrap();
+            is_held.send(()).unwrap();
+            // Ended when the other cells are done: from then on optimize has nothing to run.
+            while study.trials().unwrap().iter().filter(|t| t.state.is_finished()).count() < 2 {
+                std::thread::yield_now();
+            }
+            held.fail("given up").unwrap();
+        });
+        hold.recv().unwrap();
+        let summary = study.optimize(|_| Ok(0.0), Budget::unlimited()).unwrap();
+        assert_eq!((summary.trials, summary.reason), (3, StopReason::Exhausted));
+    });
+}
+
+#[test]
+fn an_ordered_study_refuses_to_wait_for_a_trial_that_the_calling_thread_holds() {
+    for threads in [1, 3] {
+        let study = line().with_order(3).with_threads(threads);
+        let held = study.ask().unwrap();
+        let refused = study.optimize(|_| Ok(0.0), Budget::trials(9)).unwrap_err();
+        assert!(
+            matches!(refused, TuneError::TooManyPending { number: 3, waits_for: 0 }),
+            "{refused}"
+        );
+        held.tell(1.0).unwrap();
+        assert_eq!(study.optimize(|_| Ok(0.0), Budget::total_trials(9)).unwrap().trials, 6);
+    }
+}
+
 #[test]
 fn a_cell_that_always_fails_is_given_up() {
     let space = SearchSpace::new([Dimension::int("n", 1, 2)]).unwrap();
