@@ -4,7 +4,7 @@ use mlp_core::{Dimension, ParamValue, Params};
 
 pub(crate) type Function = (&'static str, fn() -> Vec<Dimension>, fn(&Params) -> f64);
 
-pub(crate) const FUNCTIONS: [Function; 9] = [
+pub(crate) const FUNCTIONS: [Function; 12] = [
     ("branin", branin_space, branin),
     ("hartmann6", hartmann_space, hartmann),
     ("rosenbrock5", rosenbrock_space, rosenbrock),
@@ -14,6 +14,9 @@ pub(crate) const FUNCTIONS: [Function; 9] = [
     ("levy4", levy_space, levy),
     ("styblinski5", styblinski_space, styblinski),
     ("mixed5", choices_space, choices),
+    ("michalewicz5", michalewicz_space, michalewicz),
+    ("griewank8", griewank_space, griewank),
+    ("hartmann3", hartmann3_space, hartmann3),
 ];
 
 fn number(params: &Params, name: &str) -> f64 {
@@ -66,6 +69,56 @@ fn styblinski_space() -> Vec<Dimension> {
 
 fn styblinski(params: &Params) -> f64 {
     vector(params).iter().map(|x| x.powi(4) - 16.0 * x * x + 5.0 * x).sum::<f64>() / 2.0
+}
+
+fn michalewicz_space() -> Vec<Dimension> {
+    cube(5, 0.0, std::f64::consts::PI)
+}
+
+fn michalewicz(params: &Params) -> f64 {
+    let valley = |(i, x): (usize, f64)| {
+        -x.sin() * ((i + 1) as f64 * x * x / std::f64::consts::PI).sin().powi(20)
+    };
+    vector(params).into_iter().enumerate().map(valley).sum()
+}
+
+fn griewank_space() -> Vec<Dimension> {
+    cube(8, -100.0, 100.0)
+}
+
+/// With its optimum off the middle along every axis.
+fn griewank(params: &Params) -> f64 {
+    let moved = |(i, x): (usize, f64)| x - 70.0 * (3.0 * i as f64).cos();
+    let x: Vec<f64> = vector(params).into_iter().enumerate().map(moved).collect();
+    let wave = |(i, x): (usize, &f64)| (x / ((i + 1) as f64).sqrt()).cos();
+    let waves: f64 = x.iter().enumerate().map(wave).product();
+    x.iter().map(|x| x * x).sum::<f64>() / 400.0 - waves + 1.0
+}
+
+fn hartmann3_space() -> Vec<Dimension> {
+    cube(3, 0.0, 1.0)
+}
+
+fn hartmann3(params: &Params) -> f64 {
+    const A: [[f64; 3]; 4] =
+        [[3.0, 10.0, 30.0], [0.1, 10.0, 35.0], [3.0, 10.0, 30.0], [0.1, 10.0, 35.0]];
+    const P: [[f64; 3]; 4] = [
+        [0.3689, 0.1170, 0.2673],
+        [0.4699, 0.4387, 0.7470],
+        [0.1091, 0.8732, 0.5547],
+        [0.0381, 0.5743, 0.8828],
+    ];
+    hills(&A, &P, &vector(params))
+}
+
+/// Hartmann's sum of four hills, upside down.
+fn hills<const N: usize>(a: &[[f64; N]; 4], p: &[[f64; N]; 4], x: &[f64]) -> f64 {
+    const HEIGHTS: [f64; 4] = [1.0, 1.2, 3.0, 3.2];
+    let hill = |k: usize| {
+        let distance: f64 = (0..N).map(|i| a[k][i] * (x[i] - p[k][i]).powi(2)).sum();
+        HEIGHTS[k] * (-distance).exp()
+    };
+    -(0..4).map(hill).sum::<f64>()
 }
 
 fn choices_space() -> Vec<Dimension> {
@@ -122,7 +175,6 @@ fn hartmann_space() -> Vec<Dimension> {
 }
 
 fn hartmann(params: &Params) -> f64 {
-    const ALPHA: [f64; 4] = [1.0, 1.2, 3.0, 3.2];
     const A: [[f64; 6]; 4] = [
         [10.0, 3.0, 17.0, 3.5, 1.7, 8.0],
         [0.05, 10.0, 17.0, 0.1, 8.0, 14.0],
@@ -135,12 +187,7 @@ fn hartmann(params: &Params) -> f64 {
         [0.2348, 0.1451, 0.3522, 0.2883, 0.3047, 0.6650],
         [0.4047, 0.8828, 0.8732, 0.5743, 0.1091, 0.0381],
     ];
-    let x = vector(params);
-    let hill = |k: usize| {
-        let distance: f64 = (0..6).map(|i| A[k][i] * (x[i] - P[k][i]).powi(2)).sum();
-        ALPHA[k] * (-distance).exp()
-    };
-    -(0..4).map(hill).sum::<f64>()
+    hills(&A, &P, &vector(params))
 }
 
 fn rosenbrock_space() -> Vec<Dimension> {

@@ -7,9 +7,9 @@ use mlp_core::random::ChaCha8Rng;
 use mlp_core::{Condition, Dimension, Direction, Domain, Params};
 
 use super::branch::{self, Branch};
-use super::parzen::Mixture;
 use super::rank::Rank;
 use super::settings::{Branching, TpeSettings, Weighting};
+use super::side::Side;
 use super::weights::{even, improvement, recency};
 use crate::axis;
 
@@ -22,8 +22,8 @@ pub(super) struct Group {
     branching: Vec<(usize, usize)>,
     /// From the best trial to the worst.
     ranked: Vec<Observation>,
-    below: Mixture,
-    above: Mixture,
+    below: Side,
+    above: Side,
 }
 
 #[derive(Debug, Clone)]
@@ -100,7 +100,7 @@ impl Group {
         settings: &TpeSettings,
     ) -> Self {
         let domains = dimensions.iter().map(|dimension| &dimension.domain);
-        let below = Mixture::new(domains, settings.bandwidth);
+        let below = Side::new(domains, settings.bandwidth);
         let (branching, ranked) = (Vec::new(), Vec::new());
         Self { above: below.clone(), below, dimensions, objectives, branching, ranked }
     }
@@ -187,19 +187,22 @@ impl Group {
         settings: &TpeSettings,
         stream: &mut ChaCha8Rng,
     ) -> Vec<f64> {
-        for (number, places) in running {
-            self.above.insert(*number, f64::INFINITY, places);
-        }
-        let (below, above) = self.weights(settings.weighting);
         let fixed = self.branches(current, running);
-        let given = self.below.given(&below, &fixed);
+        let (below, above) = self.weights(settings.weighting, running.len());
+        let others = self.above.of_turn(current);
+        for (number, places) in running {
+            others.insert(*number, f64::INFINITY, places);
+        }
+        let good = self.below.of_turn(current);
+        let given = good.given(&below, &fixed);
         let mut candidates: Vec<_> =
-            (0..settings.candidates).map(|_| self.below.draw(&given, &fixed, stream)).collect();
-        let good = self.below.log_densities(&below, &candidates);
-        let ratios = self.above.contest(&above, &candidates, &good);
+            (0..settings.candidates).map(|_| good.draw(&given, &fixed, stream)).collect();
+        let leads = good.log_densities(&below, &candidates);
+        let others = self.above.of_turn(current);
+        let ratios = others.contest(&above, &candidates, &leads);
         let best = Direction::Maximize.best(ratios).map_or(0, |(place, _)| place);
         for (number, _) in running {
-            self.above.remove(*number);
+            others.remove(*number);
         }
         candidates.swap_remove(best)
     }
@@ -224,18 +227,20 @@ impl Group {
         self.branching.iter().map(next).collect()
     }
 
-    fn weights(&self, weighting: Weighting) -> (Vec<f64>, Vec<f64>) {
+    /// The weights of the good trials, and of the others with so many that run.
+    fn weights(&self, weighting: Weighting, running: usize) -> (Vec<f64>, Vec<f64>) {
+        let others = self.above.len() + running;
         let below = match weighting {
             _ if self.objectives > 1 => even(self.below.len()),
             Weighting::Recency => recency(self.below.len()),
             Weighting::Improvement => {
-                let threshold = self.above.losses.iter().copied().fold(f64::INFINITY, f64::min);
-                improvement(&self.below.losses, threshold)
+                let threshold = self.above.losses().iter().copied().fold(f64::INFINITY, f64::min);
+                improvement(self.below.losses(), threshold)
             }
         };
         let above = match weighting {
-            Weighting::Recency => recency(self.above.len()),
-            Weighting::Improvement => even(self.above.len()),
+            Weighting::Recency => recency(others),
+            Weighting::Improvement => even(others),
         };
         (below, above)
     }

@@ -1,13 +1,17 @@
 //! The tree-structured Parzen estimator.
 
 mod branch;
+mod column;
 mod group;
 mod log_sum;
 mod numeric;
 mod parzen;
 mod rank;
 mod settings;
+mod side;
+mod tiles;
 mod weights;
+mod width;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -24,7 +28,8 @@ use crate::error::TuneError;
 use crate::trial::{TrialRecord, TrialState};
 use group::{Group, groups};
 
-/// The tree-structured Parzen estimator (Bergstra et al. 2011), multivariate, with the settings of Watanabe 2023.
+/// The tree-structured Parzen estimator (Bergstra et al. 2011), multivariate, with the settings of Watanabe 2023 and
+/// kernels whose widths [take turns](Bandwidth::Turns).
 ///
 /// Proposes where good trials are dense and the others are not. Parameters that are active in the same trials are drawn together; such a group
 /// has good trials of its own, so each branch of a space learns from its own past, and branches take turns as long as they may win. Trials that run count as not good, so parallel ones spread

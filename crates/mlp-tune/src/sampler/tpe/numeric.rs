@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use mlp_core::random::{self, ChaCha8Rng};
 
-use super::settings::Bandwidth;
+use super::width::Width;
 use crate::axis::Axis;
 
 /// The place of the prior among the sorted observations: no trial has this number.
@@ -16,7 +16,7 @@ const MAX_CELLS: usize = 128;
 #[derive(Debug, Clone)]
 pub(super) struct Numeric {
     axis: Axis,
-    bandwidth: Bandwidth,
+    width: Width,
     /// Places and trial numbers, sorted.
     sorted: Vec<(f64, u64)>,
     mu: Vec<f64>,
@@ -34,15 +34,12 @@ pub(super) struct Numeric {
 }
 
 impl Numeric {
-    pub(super) fn new(axis: Axis, bandwidth: Bandwidth) -> Self {
+    pub(super) fn new(axis: Axis, width: Width) -> Self {
         let middle = axis.low + axis.range() / 2.0;
-        let sorted = match bandwidth {
-            Bandwidth::Watanabe => vec![(middle, PRIOR)],
-            Bandwidth::Optuna => Vec::new(),
-        };
+        let sorted = if width.middle { vec![(middle, PRIOR)] } else { Vec::new() };
         let mut numeric = Self {
             axis,
-            bandwidth,
+            width,
             sorted,
             mu: Vec::new(),
             sigma: Vec::new(),
@@ -86,7 +83,7 @@ impl Numeric {
 
     /// Renews the kernels around changed positions; and all of them if the least bandwidth has changed with their number.
     fn update(&mut self, numbers: &[u64], positions: Range<usize>) -> Vec<usize> {
-        let floor = self.bandwidth.floor(numbers.len()) * self.axis.range();
+        let floor = self.width.floor(numbers.len()) * self.axis.range();
         let few = self.sorted.len() <= 3; // the ends count differently then
         let all = floor != self.floor || few;
         self.floor = floor;
@@ -117,7 +114,7 @@ impl Numeric {
     /// The distance to the farther neighbour.
     fn gap_at(&self, position: usize) -> f64 {
         let place = self.sorted[position].0;
-        let ends_count = self.bandwidth == Bandwidth::Watanabe || self.sorted.len() < 2;
+        let ends_count = self.width.ends || self.sorted.len() < 2;
         let end = |distance| if ends_count { distance } else { 0.0 };
         let left = match position.checked_sub(1) {
             Some(left) => place - self.sorted[left].0,
@@ -252,9 +249,9 @@ mod tests {
     use super::*;
     use mlp_core::Dimension;
 
-    fn check(bandwidth: Bandwidth, observations: &[f64], sigmas: &[f64]) {
+    fn check(width: Width, observations: &[f64], sigmas: &[f64]) {
         let domain = Dimension::float("x", -1.0, 1.0).domain;
-        let mut numeric = Numeric::new(Axis::of(&domain).unwrap(), bandwidth);
+        let mut numeric = Numeric::new(Axis::of(&domain).unwrap(), width);
         let numbers: Vec<u64> = (0..observations.len() as u64).collect();
         for (slot, &place) in observations.iter().enumerate() {
             numeric.insert(&numbers[..=slot], slot, place);
@@ -269,18 +266,28 @@ mod tests {
 
     #[test]
     fn kernels_on_minus_one_to_one_are_optunas() {
-        check(Bandwidth::Optuna, &[], &[]);
-        check(Bandwidth::Optuna, &[0.4], &[1.4]);
-        check(Bandwidth::Optuna, &[-0.3, 0.3], &[0.6, 0.6]);
+        check(Width::OPTUNA, &[], &[]);
+        check(Width::OPTUNA, &[0.4], &[1.4]);
+        check(Width::OPTUNA, &[-0.3, 0.3], &[0.6, 0.6]);
+    }
+
+    #[test]
+    fn tight_kernels_reach_to_observed_neighbours_and_centred_ones_to_the_middle_too() {
+        check(Width::TIGHT, &[0.4], &[1.4]);
+        check(Width::TIGHT, &[0.3, 0.4, 0.9], &[0.1, 0.5, 0.5]);
+        check(Width::CENTRED, &[0.3, 0.4, 0.9], &[0.3, 0.5, 0.5]);
+        check(Width::CENTRED, &[0.4], &[0.4]);
+        let crowd = [0.50, 0.505, 0.51, 0.515, 0.52];
+        check(Width::TIGHT, &crowd, &[0.06; 5]);
     }
 
     #[test]
     fn the_ends_and_the_prior_are_neighbours_in_watanabes_bandwidth() {
-        check(Bandwidth::Watanabe, &[], &[]);
-        check(Bandwidth::Watanabe, &[0.4], &[0.6]);
-        check(Bandwidth::Watanabe, &[-0.3, 0.3], &[0.7, 0.7]);
+        check(Width::WATANABE, &[], &[]);
+        check(Width::WATANABE, &[0.4], &[0.6]);
+        check(Width::WATANABE, &[-0.3, 0.3], &[0.7, 0.7]);
         // Close ones are held above max(0.03, (1/7)²) of the range.
         let crowd = [0.50, 0.505, 0.51, 0.515, 0.52];
-        check(Bandwidth::Watanabe, &crowd, &[0.5, 0.06, 0.06, 0.06, 0.48]);
+        check(Width::WATANABE, &crowd, &[0.5, 0.06, 0.06, 0.06, 0.48]);
     }
 }

@@ -1,14 +1,13 @@
 //! Mixtures of product kernels over observed trials, updated trial by trial.
 
-use std::ops::Range;
-
 use mlp_core::random::{self, ChaCha8Rng};
 use mlp_core::{Direction, Domain};
 
+use super::column::{Column, share};
 use super::log_sum::{LogSum, TILE};
-use super::numeric::{Bell, Numeric, subtract_squares};
-use super::settings::Bandwidth;
-use crate::axis::Axis;
+use super::numeric::subtract_squares;
+use super::tiles::{Tile, Tiles};
+use super::width::Width;
 
 /// After how many tiles a contest picks the point that it finishes first.
 const FIRST_TILES: usize = 2;
@@ -29,29 +28,11 @@ pub(super) struct Mixture {
     constants: Vec<f64>,
 }
 
-#[derive(Debug, Clone)]
-enum Column {
-    Numeric(Numeric),
-    Categorical { choices: usize, chosen: Vec<usize> },
-}
-
 impl Mixture {
-    pub(super) fn new<'a>(
-        domains: impl IntoIterator<Item = &'a Domain>,
-        bandwidth: Bandwidth,
-    ) -> Self {
-        let columns = domains.into_iter().map(|domain| match (Axis::of(domain), domain) {
-            (Some(axis), _) => Column::Numeric(Numeric::new(axis, bandwidth)),
-            (None, Domain::Categorical { choices }) => {
-                Column::Categorical { choices: choices.len(), chosen: Vec::new() }
-            }
-            _ => unreachable!("a domain without an axis is categorical"),
-        });
-        let columns: Vec<Column> = columns.collect();
-        let is_range = |place: &usize| match &columns[*place] {
-            Column::Numeric(numeric) => numeric.is_range(),
-            Column::Categorical { .. } => false,
-        };
+    pub(super) fn new<'a>(domains: impl IntoIterator<Item = &'a Domain>, width: Width) -> Self {
+        let columns: Vec<Column> =
+            domains.into_iter().map(|domain| Column::new(domain, width)).collect();
+        let is_range = |place: &usize| columns[*place].is_range();
         let (ranges, others) = (0..columns.len()).partition(is_range);
         let (numbers, losses, constants) = (Vec::new(), Vec::new(), Vec::new());
         Self { numbers, losses, columns, ranges, others, constants }
@@ -223,6 +204,7 @@ impl Mixture {
     }
 
     fn tiles(&self, weights: &[f64]) -> Tiles {
+        debug_assert_eq!(weights.len(), self.len() + 1);
         // Equal weights stand together: their logarithm is taken once.
         let (mut last, mut log) = (f64::NAN, f64::NAN);
         let mut ln = |weight: f64| {
@@ -267,81 +249,6 @@ impl Mixture {
     }
 }
 
-/// The kernels of a mixture with their weights, some at a time.
-struct Tiles {
-    /// By kernel: what its term has at every point.
-    base: Vec<f64>,
-    /// The logarithm of the prior's weight.
-    prior: f64,
-    /// How many kernels there are, the prior among them.
-    kernels: f64,
-}
-
-struct Tile<'a> {
-    start: usize,
-    base: &'a [f64],
-    kernels: f64,
-}
-
-impl Tile<'_> {
-    fn slots(&self) -> Range<usize> {
-        self.start..self.start + self.base.len()
-    }
-}
-
-impl Tiles {
-    /// The newest trials first: they lie nearest to where the next ones are sought, so that a contest is decided early.
-    fn iter(&self) -> impl Iterator<Item = Tile<'_>> + Clone {
-        let tile = |(tile, base)| Tile { start: tile * TILE, base, kernels: self.kernels };
-        self.base.chunks(TILE).enumerate().rev().map(tile)
-    }
-}
-
-impl Column {
-    /// The kernels of a tile along a range.
-    fn bell(&self, place: f64, tile: &Tile<'_>) -> Bell<'_> {
-        match self {
-            Self::Numeric(numeric) => numeric.bell(place, tile.slots()),
-            Self::Categorical { .. } => unreachable!("choices are no range"),
-        }
-    }
-
-    /// Adds to each term the logarithm of its kernel at a place of a grid, which must be prepared, or at a choice.
-    fn add_kernels(&self, place: f64, tile: &Tile<'_>, terms: &mut [f64]) {
-        let (start, kernels) = (tile.start, tile.kernels);
-        match self {
-            Self::Numeric(numeric) => numeric.add_masses(place, start, terms),
-            Self::Categorical { choices, chosen } => {
-                let place = place as usize;
-                let log = |chosen| share(*choices, Some(chosen), place, kernels).ln();
-                let (other, same) = (log(usize::MAX), log(place));
-                for (term, chosen) in terms.iter_mut().zip(&chosen[start..]) {
-                    *term += if *chosen == place { same } else { other };
-                }
-            }
-        }
-    }
-
-    fn log_prior(&self, place: f64) -> f64 {
-        match self {
-            Self::Numeric(numeric) => numeric.log_prior(place),
-            Self::Categorical { choices, .. } => -(*choices as f64).ln(),
-        }
-    }
-}
-
-/// What a categorical kernel gives to a choice: Optuna's smoothing, one prior weight shared by the kernels. The prior is even.
-fn share(choices: usize, chosen: Option<usize>, choice: usize, kernels: f64) -> f64 {
-    let smoothing = 1.0 / kernels;
-    match chosen {
-        None => 1.0 / choices as f64,
-        Some(chosen) => {
-            let hit = if chosen == choice { 1.0 } else { 0.0 };
-            (smoothing + hit) / (smoothing * choices as f64 + 1.0)
-        }
-    }
-}
-
 /// The place of the weight in which a draw from [0, 1) falls.
 fn pick(weights: impl Iterator<Item = f64>, draw: f64) -> usize {
     let (mut left, mut last) = (draw, 0);
@@ -358,6 +265,7 @@ fn pick(weights: impl Iterator<Item = f64>, draw: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::axis::Axis;
     use mlp_core::Dimension;
 
     fn mixed() -> Vec<Domain> {
@@ -380,10 +288,10 @@ mod tests {
 
     #[test]
     fn updates_in_any_order_give_the_same_bits_as_a_fresh_mixture() {
-        for bandwidth in [Bandwidth::Watanabe, Bandwidth::Optuna] {
+        for width in [Width::WATANABE, Width::OPTUNA, Width::TIGHT] {
             let points = points(130);
-            let mut fresh = Mixture::new(&mixed(), bandwidth);
-            let mut worn = Mixture::new(&mixed(), bandwidth);
+            let mut fresh = Mixture::new(&mixed(), width);
+            let mut worn = Mixture::new(&mixed(), width);
             for number in (0..130).rev() {
                 worn.insert(number, 1.0, &points[number as usize]);
                 // What is kept about cells must follow the updates.
@@ -403,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_contest_finishes_its_winner_and_few_others() {
-        let mut mixture = Mixture::new(&mixed(), Bandwidth::Watanabe);
+        let mut mixture = Mixture::new(&mixed(), Width::WATANABE);
         let kernels = points(1_000);
         for (number, point) in kernels.iter().enumerate() {
             mixture.insert(number as u64, 1.0, point);
@@ -437,7 +345,7 @@ mod tests {
     #[test]
     fn a_density_over_one_range_integrates_to_one() {
         let domain = Dimension::float("x", 0.0, 2.0).domain;
-        let mut mixture = Mixture::new([&domain], Bandwidth::Watanabe);
+        let mut mixture = Mixture::new([&domain], Width::WATANABE);
         for (number, place) in [0.1, 0.15, 1.9].into_iter().enumerate() {
             mixture.insert(number as u64, 0.0, &[place]);
         }
@@ -456,7 +364,7 @@ mod tests {
             Dimension::stepped_float("s", 0.0, 1.0, 0.25).domain,
             Dimension::categorical("c", ["a", "b", "c"]).domain,
         ];
-        let mut mixture = Mixture::new(&domains, Bandwidth::Optuna);
+        let mut mixture = Mixture::new(&domains, Width::OPTUNA);
         let observations = [
             [0.1, 3.0, 0.0, 0.0],
             [0.15, 50.0, 0.25, 2.0],
@@ -484,7 +392,7 @@ mod tests {
             Dimension::log_int("n", 1, 9).domain,
             Dimension::categorical("c", ["a", "b", "c"]).domain,
         ];
-        let mut mixture = Mixture::new(&domains, Bandwidth::Optuna);
+        let mut mixture = Mixture::new(&domains, Width::OPTUNA);
         mixture.insert(0, 0.0, &[0.25, 3.0_f64.ln(), 1.0]);
         mixture.insert(1, 0.0, &[1.0, 0.0, 2.0]);
         let mut points = Vec::new();
