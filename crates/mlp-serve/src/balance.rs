@@ -4,11 +4,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mlp_core::Servable;
+use mlp_core::{Servable, catch_panic};
 
 use crate::error::ServeError;
 use crate::request::{Answer, Request};
 use crate::server::Server;
+use crate::ticket::Ticket;
 
 /// Chooses which of several servers is asked next.
 ///
@@ -148,7 +149,7 @@ impl Balancer for ConsistentHashing {
 #[derive(Debug)]
 pub struct Balanced<M: ?Sized + Servable + 'static> {
     servers: Vec<Server<M>>,
-    under_way: Vec<AtomicUsize>,
+    under_way: Arc<[AtomicUsize]>,
     balancer: Arc<dyn Balancer>,
 }
 
@@ -190,10 +191,30 @@ impl<M: ?Sized + Servable + 'static> Balanced<M> {
         request: &Request<'_>,
         input: M::Input,
     ) -> Result<Answer<M::Output>, ServeError> {
+        let (server, _under_way) = self.pick(request)?;
+        server.predict_for(request, input)
+    }
+
+    /// Hands one input to the server that the balancer picks and returns at once, as [`Server::submit`]. The request counts as under way there until the
+    /// ticket has given its answer or is dropped.
+    pub fn submit(&self, input: M::Input) -> Ticket<M::Output> {
+        self.submit_for(&Request::new(), input)
+    }
+
+    /// As [`submit`](Self::submit), for a request of which more is known.
+    pub fn submit_for(&self, request: &Request<'_>, input: M::Input) -> Ticket<M::Output> {
+        match self.pick(request) {
+            Ok((server, under_way)) => server.submit_for(request, input).with_under_way(under_way),
+            Err(error) => Ticket::failed(error),
+        }
+    }
+
+    fn pick(&self, request: &Request<'_>) -> Result<(&Server<M>, UnderWay), ServeError> {
+        let picked = catch_panic(|| self.balancer.pick(&self.under_way, request.unit));
+        let picked = picked.map_err(|it| ServeError::BalancerPanicked { message: it.message })?;
         // A balancer of somebody else's may pick beyond the end.
-        let index = self.balancer.pick(&self.under_way, request.unit) % self.servers.len();
-        let _under_way = UnderWay::begin(&self.under_way[index]);
-        self.servers[index].predict_for(request, input)
+        let index = picked % self.servers.len();
+        Ok((&self.servers[index], UnderWay::begin(&self.under_way, index)))
     }
 
     /// The servers, in the order in which they were given.
@@ -210,18 +231,18 @@ impl<M: ?Sized + Servable + 'static> Balanced<M> {
 }
 
 /// Counts a request for as long as it lives, also if the server panics.
-struct UnderWay<'a>(&'a AtomicUsize);
+pub(crate) struct UnderWay(Arc<[AtomicUsize]>, usize);
 
-impl<'a> UnderWay<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+impl UnderWay {
+    fn begin(counts: &Arc<[AtomicUsize]>, index: usize) -> Self {
+        counts[index].fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counts), index)
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0[self.1].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -327,6 +348,42 @@ mod tests {
         assert_ne!(balancer.pick(&loads(&busy), Some("alice")), home);
         assert!(ConsistentHashing::with_bound(1.0).is_err());
         assert_eq!(balancer.pick(&loads(&[3, 1, 2]), None), 1);
+    }
+
+    #[test]
+    fn a_ticket_is_under_way_until_it_has_given_its_answer_or_is_dropped() {
+        let barrier = Arc::new(Barrier::new(2));
+        let balanced = Balanced::new(servers(&barrier), LeastOutstanding).unwrap();
+        let held = balanced.submit(true);
+        barrier.wait();
+        let (second, third) = (balanced.submit(false), balanced.submit_for(&Request::new(), false));
+        assert_eq!(balanced.under_way(), [1, 1, 1]);
+        drop(third);
+        assert_eq!(second.wait().unwrap().output, 1);
+        assert_eq!(balanced.under_way(), [1, 0, 0]);
+        barrier.wait();
+        assert_eq!(held.wait().unwrap().output, 0);
+        assert_eq!(balanced.under_way(), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_balancer_that_panics_is_an_error_of_that_request() {
+        #[derive(Debug)]
+        struct Falls;
+        impl Balancer for Falls {
+            fn pick(&self, _: &[AtomicUsize], unit: Option<&str>) -> usize {
+                unit.map_or(0, |unit| panic!("{unit} is nobody"))
+            }
+        }
+        let balanced = Balanced::new(servers(&Arc::new(Barrier::new(2))), Falls).unwrap();
+        let request = Request::new().with_unit("Nemo");
+        for reply in
+            [balanced.predict_for(&request, false), balanced.submit_for(&request, false).wait()]
+        {
+            assert_eq!(reply.unwrap_err().to_string(), "the balancer panicked: Nemo is nobody");
+        }
+        assert!(balanced.predict(false).is_ok());
+        assert_eq!(balanced.under_way(), [0, 0, 0]);
     }
 
     #[test]

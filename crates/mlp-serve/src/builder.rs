@@ -73,6 +73,7 @@ impl<M: ?Sized + Servable + 'static> ServerBuilder<M> {
     }
 
     /// Sets what remembers answers, instead of the caches that the options name: called once a version, since each has a cache of its own.
+    /// Keys say nothing of a version: `make` must not give two of them what shares its answers, or one would answer for the other.
     #[must_use]
     pub fn with_cache<C: PredictionCache<M::Output> + 'static>(
         mut self,

@@ -1,12 +1,12 @@
 //! Answers that are remembered.
 
 use std::fmt::Debug;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 
 use crate::options::{CachePolicy, ServeOptions};
 use crate::sync::Mutex;
@@ -167,8 +167,36 @@ impl<O: Clone + Send + Sync, S: BuildHasher + Send> PredictionCache<O> for LruCa
 /// Forgets what was used neither often nor lately when it is full (S3-FIFO, by the quick_cache library): on skewed traffic it keeps more of
 /// what will be asked again than [`LruCache`], and readers do not wait for each other.
 pub struct QuickCache<O, S = RandomState> {
-    answers: quick_cache::sync::Cache<Box<[u8]>, Remembered<O>, Weight, S, Evictions>,
+    answers: quick_cache::sync::Cache<Key, Remembered<O>, Weight, S, Evictions>,
     evictions: Arc<AtomicU64>,
+}
+
+/// A key that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key(Box<[u8]>);
+
+/// A key that is looked for, and belongs to somebody else.
+struct Sought<'a>(&'a [u8]);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Sought(&self.0).hash(state);
+    }
+}
+
+impl Hash for Sought<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // It is all that is hashed, so its length need not be told from what comes behind it.
+        state.write(self.0);
+    }
+}
+
+impl quick_cache::Equivalent<Key> for Sought<'_> {
+    #[inline]
+    fn equivalent(&self, key: &Key) -> bool {
+        self.0 == &*key.0
+    }
 }
 
 /// What an answer without a bound in bytes weighs; one that takes more than its share of the bytes weighs more.
@@ -181,8 +209,8 @@ struct Weight {
     share: f64,
 }
 
-impl<O> quick_cache::Weighter<Box<[u8]>, Remembered<O>> for Weight {
-    fn weight(&self, _: &Box<[u8]>, answer: &Remembered<O>) -> u64 {
+impl<O> quick_cache::Weighter<Key, Remembered<O>> for Weight {
+    fn weight(&self, _: &Key, answer: &Remembered<O>) -> u64 {
         let by_bytes = answer.bytes as f64 / self.share * UNIT as f64;
         (by_bytes.ceil() as u64).max(UNIT)
     }
@@ -192,12 +220,12 @@ impl<O> quick_cache::Weighter<Box<[u8]>, Remembered<O>> for Weight {
 #[derive(Debug, Clone)]
 struct Evictions(Arc<AtomicU64>);
 
-impl<O> quick_cache::Lifecycle<Box<[u8]>, Remembered<O>> for Evictions {
+impl<O> quick_cache::Lifecycle<Key, Remembered<O>> for Evictions {
     type RequestState = ();
 
     fn begin_request(&self) {}
 
-    fn on_evict(&self, (): &mut (), _: Box<[u8]>, _: Remembered<O>) {
+    fn on_evict(&self, (): &mut (), _: Key, _: Remembered<O>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -240,15 +268,15 @@ where
     S: BuildHasher + Clone + Send + Sync,
 {
     fn get(&self, key: &[u8]) -> Option<Remembered<O>> {
-        self.answers.get(key)
+        self.answers.get(&Sought(key))
     }
 
     fn insert(&self, key: Box<[u8]>, answer: Remembered<O>) {
-        self.answers.insert(key, answer);
+        self.answers.insert(Key(key), answer);
     }
 
     fn remove(&self, key: &[u8]) {
-        self.answers.remove(key);
+        self.answers.remove(&Sought(key));
     }
 
     fn clear(&self) {

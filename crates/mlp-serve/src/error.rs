@@ -39,7 +39,7 @@ pub enum ServeError {
         version: Option<VersionNumber>,
     },
     /// The input can never be answered by this version.
-    #[error("{version} cannot take the input")]
+    #[error("{version} cannot take the input: {source}")]
     InvalidInput {
         /// The version.
         version: VersionNumber,
@@ -71,6 +71,12 @@ pub enum ServeError {
         /// Why.
         #[source]
         source: ModelError,
+    },
+    /// The balancer panicked when it was asked for a server.
+    #[error("the balancer panicked: {message}")]
+    BalancerPanicked {
+        /// What the panic said.
+        message: String,
     },
     /// The router panicked when it was asked for a version.
     #[error("the router panicked: {message}")]

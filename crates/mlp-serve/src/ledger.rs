@@ -12,6 +12,7 @@ use mlp_core::{
 use crate::numbers::Counted;
 use crate::sync::Mutex;
 use crate::time::Time;
+use crate::timer::Timer;
 
 /// One request on its way through the server.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +95,7 @@ pub(crate) struct Ledger {
     pub(crate) log_one_in: u64,
     pub(crate) counters: Counters,
     pub(crate) tally: Mutex<Tally>,
+    pub(crate) timer: Arc<Timer>,
 }
 
 impl Ledger {

@@ -103,6 +103,7 @@ mod identity;
 mod ledger;
 mod sync;
 mod threads;
+mod timer;
 
 #[cfg(all(test, mlp_loom))]
 mod models;

@@ -17,6 +17,7 @@ use crate::server::Server;
 use crate::slot::{Reply, Slot};
 use crate::sync::Mutex;
 use crate::time::Time;
+use crate::timer::Timer;
 
 const V1: VersionNumber = VersionNumber(1);
 const V2: VersionNumber = VersionNumber(2);
@@ -34,6 +35,7 @@ fn slot() -> (Arc<Slot<u8>>, Arc<Ledger>) {
         log_one_in: 1,
         counters: Counters::default(),
         tally: Mutex::new(Tally::new()),
+        timer: Arc::new(Timer::new(time(), Arc::default())),
     });
     let call = Call {
         route: Route::new(V1, Role::Active, 0),

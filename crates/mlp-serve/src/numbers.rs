@@ -11,6 +11,10 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Numbers {
+    /// The name of the model, as the options give it.
+    pub model: String,
+    /// Requests that reached no version, and that no router hears of: the server drained, no version was ready, or the router panicked.
+    pub turned_away: u64,
     /// By version number, those on their way out among them.
     pub versions: Vec<VersionNumbers>,
 }
@@ -29,9 +33,10 @@ pub struct VersionNumbers {
     pub cached: u64,
     /// Requests on which the model failed or panicked.
     pub failed: u64,
-    /// Requests whose answer did not come in time.
+    /// Requests that were accepted and whose answer did not come in time, whether the model saw them or not.
     pub timed_out: u64,
-    /// Requests refused before the model saw them: invalid, too many, draining, cancelled.
+    /// Requests that were not accepted (invalid, too many, or their deadline had passed when they came), and accepted ones that nobody wanted or could
+    /// answer any more before the model saw them (cancelled, drained).
     pub refused: u64,
     /// Of the cached ones, those that shared the answer of an identical request under way.
     pub coalesced: u64,
@@ -103,8 +108,8 @@ pub struct Sample {
     pub name: &'static str,
     /// The name of the model it belongs to.
     pub model: Arc<str>,
-    /// The version it belongs to.
-    pub version: VersionNumber,
+    /// The version it belongs to; none if it is the server's.
+    pub version: Option<VersionNumber>,
     /// Which quantile it is, if it is one.
     pub quantile: Option<f64>,
     /// The number.
@@ -116,13 +121,20 @@ impl Numbers {
     /// `_sum`, `_count`, `_mean` and `_max`.
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
-        self.versions.iter().flat_map(VersionNumbers::samples).collect()
+        let own = Sample {
+            name: "mlp_serve_turned_away_total",
+            model: Arc::from(&*self.model),
+            version: None,
+            quantile: None,
+            value: self.turned_away as f64,
+        };
+        std::iter::once(own).chain(self.versions.iter().flat_map(VersionNumbers::samples)).collect()
     }
 }
 
 impl VersionNumbers {
     fn samples(&self) -> Vec<Sample> {
-        let version = self.version;
+        let version = Some(self.version);
         let counts = [
             ("mlp_serve_answered_total", self.answered),
             ("mlp_serve_cached_total", self.cached),

@@ -23,7 +23,8 @@ pub struct ServeOptions {
     pub model: String,
     /// Replicas of each version, 1 to 1,024. Default: one a core, since a prediction is arithmetic and more would only take turns.
     pub replicas: usize,
-    /// How many rows may wait for a version before requests are refused, from 1. Default: 1,024, which even a model of a millisecond a row
+    /// How many rows may wait for a version before requests are refused, from 1: those that wait, not those that run. As many requests again may wait for
+    /// an identical one, if answers are remembered. Default: 1,024, which even a model of a millisecond a row
     /// on two replicas works off in half a second; a longer queue only makes every answer late.
     pub queue_rows: usize,
     /// How many requests may wait or run for a version before further ones are refused, from 1. Default: any number, since what waits is bounded
@@ -39,7 +40,9 @@ pub struct ServeOptions {
     #[serde(with = "seconds")]
     pub batch_delay: Duration,
     /// A call that is expected to cost less than this is run by its caller when a replica is idle, because waking another thread twice
-    /// costs more than it saves. 0: never. Default: 200 µs.
+    /// costs more than it saves. 0: never. Default: 200 µs. A call in the caller's own thread cannot be left at its deadline, so a request with one is run
+    /// by its caller only if the call is expected to take at most a quarter of its time; one that takes longer than expected is late by that much, and is
+    /// told so.
     #[serde(with = "seconds")]
     pub inline_below: Duration,
     /// How long a batch should take at most: batches hold only as many rows as do, by what calls have cost so far. Default: any time.
@@ -54,7 +57,9 @@ pub struct ServeOptions {
     pub stuck_after: Option<Duration>,
     /// Which share of its replicas must be well for a version to be ready, above 0 and at most 1. Default: 0.5.
     pub quorum: f64,
-    /// How many answers each version remembers; 0: none. Default: 0, since a look-up costs as much as many a model.
+    /// How many answers each version remembers; 0: none. Default: 0, since a look-up costs as much as many a model: about 0.1 µs with the making of its
+    /// key, which each request pays and each hit earns back. A cache pays off where the cost of the model times the share of hits is more than that: at
+    /// one hit in ten from about 1 µs a row.
     pub cache_entries: usize,
     /// How many bytes the remembered answers of a version may take, with their keys, about. Default: any number.
     pub cache_bytes: Option<usize>,

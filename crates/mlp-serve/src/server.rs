@@ -81,11 +81,21 @@ impl<M: ?Sized + Servable + 'static> Server<M> {
         &self,
         inputs: impl IntoIterator<Item = M::Input>,
     ) -> Vec<Result<Answer<M::Output>, ServeError>> {
-        let (request, mut replies, mut tickets) = (Request::new(), Vec::new(), VecDeque::new());
+        self.predict_batch_for(&Request::new(), inputs)
+    }
+
+    /// As [`predict_batch`](Self::predict_batch), for requests that say who asks, by when, and how urgently. The time that each has begins when it is
+    /// handed in.
+    pub fn predict_batch_for(
+        &self,
+        request: &Request<'_>,
+        inputs: impl IntoIterator<Item = M::Input>,
+    ) -> Vec<Result<Answer<M::Output>, ServeError>> {
+        let (mut replies, mut tickets) = (Vec::new(), VecDeque::new());
         for input in inputs {
-            let (entry, mut exchange) = (self.shared.enter(&request), Exchange::new(input));
+            let (entry, mut exchange) = (self.shared.enter(request), Exchange::new(input));
             let admitted = loop {
-                match self.shared.admit(&request, &entry, Place::Replica, &mut exchange) {
+                match self.shared.admit(request, &entry, Place::Replica, &mut exchange) {
                     Ok(admitted) => break admitted,
                     Err(full) => match tickets.pop_front().map(Ticket::wait) {
                         None => break full.refuse(&mut exchange),

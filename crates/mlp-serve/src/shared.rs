@@ -4,7 +4,7 @@ mod ending;
 mod rolling;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::error::ServeError;
 use crate::gate::Gate;
 use crate::health::{ServerHealth, VersionHealth};
 use crate::identity::Identities;
-use crate::ledger::{Call, Counters, Ledger, Tally};
+use crate::ledger::{Call, Counters, Ledger, Tally, count};
 use crate::numbers::Numbers;
 use crate::options::ServeOptions;
 use crate::prepare::{self, Context, WarmUp};
@@ -30,6 +30,7 @@ use crate::server::Settled;
 use crate::sync::Mutex;
 use crate::threads::Threads;
 use crate::time::Time;
+use crate::timer::Timer;
 use crate::version::Version;
 use rolling::Rolling;
 
@@ -43,11 +44,14 @@ pub(crate) struct Shared<M: ?Sized + Servable + 'static> {
     /// How many replicas a version gets.
     replicas: AtomicUsize,
     threads: Arc<Threads>,
+    timer: Arc<Timer>,
     table: ArcSwap<Table<M>>,
     changes: Mutex<Changes<M>>,
     identities: Identities,
     is_draining: AtomicBool,
     shadows: Arc<Gate>,
+    /// How many requests reached no version.
+    turned_away: AtomicU64,
 }
 
 /// The versions that take requests. Immutable: a change puts another one in its place, so a request sees the old state or the new one.
@@ -108,16 +112,18 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
     pub(crate) fn new(builder: ServerBuilder<M>) -> Self {
         let ServerBuilder { options, time, log, router, warm_up, cache } = builder;
         let replicas = options.replicas;
+        let threads = Arc::<Threads>::default();
         Self {
             options,
             identities: Identities::new(&time),
+            timer: Arc::new(Timer::new(time.clone(), Arc::clone(&threads))),
             time,
             router,
             log,
             warm_up,
             cache,
             replicas: AtomicUsize::new(replicas),
-            threads: Arc::default(),
+            threads,
             table: ArcSwap::from_pointee(Table::empty()),
             changes: Mutex::new(Changes {
                 warming: Vec::new(),
@@ -126,6 +132,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             }),
             is_draining: AtomicBool::new(false),
             shadows: Arc::default(),
+            turned_away: AtomicU64::new(0),
         }
     }
 
@@ -153,7 +160,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         let mut seen = [0; 2];
         loop {
             if self.is_draining.load(Ordering::Acquire) {
-                return Ok(exchange.fail(ServeError::Draining));
+                return Ok(self.turn_away(exchange, ServeError::Draining));
             }
             let table = self.table.load();
             // Twice in the same state of the table is enough; a new state may hold what the last one lacked.
@@ -165,7 +172,8 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
                 Ok(Some(route)) => route,
                 Ok(None) => break,
                 Err(Panicked { message }) => {
-                    return Ok(exchange.fail(ServeError::RouterPanicked { message }));
+                    let error = ServeError::RouterPanicked { message };
+                    return Ok(self.turn_away(exchange, error));
                 }
             };
             missing = Some(route.version);
@@ -188,7 +196,14 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             true => ServeError::Draining,
             false => ServeError::NotReady { version: missing },
         };
-        Ok(exchange.fail(error))
+        Ok(self.turn_away(exchange, error))
+    }
+
+    /// Tells a request that there is no version for it.
+    #[cold]
+    fn turn_away(&self, exchange: &mut Exchange<M>, error: ServeError) -> Admitted<M::Output> {
+        count(&self.turned_away);
+        exchange.fail(error)
     }
 
     /// The version for a request; none if there is none to choose.
@@ -296,6 +311,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             log_one_in: self.options.log_one_in,
             counters: Counters::default(),
             tally: Mutex::new(Tally::new()),
+            timer: Arc::clone(&self.timer),
         };
         let context = Context {
             options: self.options.clone(),
@@ -383,7 +399,11 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             self.table.load().versions.iter().cloned().chain(leaving).collect()
         };
         held.sort_by_key(|version| version.ledger.version);
-        Numbers { versions: held.iter().map(|version| version.numbers()).collect() }
+        Numbers {
+            model: self.options.model.clone(),
+            turned_away: self.turned_away.load(Ordering::Relaxed),
+            versions: held.iter().map(|version| version.numbers()).collect(),
+        }
     }
 
     pub(crate) fn server_health(&self) -> ServerHealth {

@@ -9,6 +9,7 @@ use crate::error::ServeError;
 use crate::ledger::{Call, Ledger, count};
 use crate::request::Answer;
 use crate::sync::{Condvar, Mutex};
+use crate::timer::Sleeper;
 
 /// What a request comes to.
 pub(crate) type Reply<O> = Result<Answer<O>, ServeError>;
@@ -198,9 +199,33 @@ impl<O> Slot<O> {
         }
     }
 
+    /// Has whoever awaits the reply woken at the deadline, if there is one.
+    pub(crate) fn remind(self: &Arc<Self>)
+    where
+        O: Send + 'static,
+    {
+        if let Some(deadline) = self.call.deadline {
+            let sleeper: Arc<dyn Sleeper> = Arc::clone(self) as Arc<dyn Sleeper>;
+            self.ledger.timer.call(deadline, Arc::downgrade(&sleeper));
+        }
+    }
+
     fn late(&self) -> ServeError {
         count(&self.ledger.counters.gone);
         self.ledger.report(&self.call, OutcomeStatus::TimedOut, self.ledger.time.monotonic());
         ServeError::DeadlineExceeded { version: self.ledger.version }
+    }
+}
+
+impl<O: Send> Sleeper for Slot<O> {
+    /// The deadline has come: whoever awaits the reply looks again, and gives the request up.
+    fn wake(&self) {
+        let waker = match &mut *self.state.lock() {
+            State::Pending(waker) => waker.take(),
+            _ => None,
+        };
+        if let Some(waker) = waker {
+            self.ledger.listen(|| waker.wake());
+        }
     }
 }

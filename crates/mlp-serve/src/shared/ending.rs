@@ -61,6 +61,7 @@ impl<M: ?Sized + Servable> Ending<M> {
 impl<M: ?Sized + Servable + 'static> Drop for Shared<M> {
     fn drop(&mut self) {
         let until = self.time.monotonic().saturating_add(self.options.drain_timeout);
+        let timer = Arc::clone(&self.timer);
         let changes = self.changes.get_mut();
         let leaving = changes.leaving.iter().filter_map(Weak::upgrade);
         let versions: Vec<_> = self.table.load().versions.iter().cloned().chain(leaving).collect();
@@ -71,6 +72,7 @@ impl<M: ?Sized + Servable + 'static> Drop for Shared<M> {
         let end = move || {
             ending.settle();
             drop(ending);
+            timer.close();
             threads.join_all(&time, until);
         };
         if !self.threads.is_own() {

@@ -28,7 +28,7 @@ fn numbers_are_exported_under_names_with_their_unit() {
     let samples = server.numbers().samples();
     assert!(samples.iter().all(|sample| sample.name.starts_with("mlp_serve_")));
     let answered = samples.iter().find(|sample| sample.name == "mlp_serve_answered_total").unwrap();
-    assert_eq!((answered.value, answered.version), (1.0, crate::support::V1));
+    assert_eq!((answered.value, answered.version), (1.0, Some(crate::support::V1)));
     assert_eq!(samples.iter().filter(|it| it.name == "mlp_serve_request_seconds").count(), 4);
     assert!(samples.iter().all(|sample| *sample.model == *"scores"));
     let value = |name| samples.iter().find(|sample| sample.name == name).unwrap().value;

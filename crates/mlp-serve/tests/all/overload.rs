@@ -253,3 +253,114 @@ fn a_listener_that_panics_under_its_own_lock_stops_nothing() {
     }
     assert_eq!((*log.0.lock(), server.numbers().versions[0].listener_panics), (3, 1));
 }
+
+/// Notes that it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_ticket_that_is_awaited_is_woken_at_its_deadline() {
+    let (probe, clock) = (Probe::new(0), clock());
+    let server = builder(queued()).with_clock(clock.clone()).fixed(V1, source(&probe)).unwrap();
+    probe.hold();
+    let busy = server.submit(1);
+    probe.wait_inside(1);
+    let woken = Arc::new(Woken::default());
+    let waker = std::task::Waker::from(Arc::clone(&woken));
+    let mut context = std::task::Context::from_waker(&waker);
+    let request = Request::new().with_timeout(Duration::from_millis(5));
+    let mut ticket = std::pin::pin!(server.submit_for(&request, 2));
+    assert!(ticket.as_mut().poll(&mut context).is_pending());
+    clock.advance(Duration::from_millis(4));
+    assert!(ticket.as_mut().poll(&mut context).is_pending());
+    assert!(!woken.0.load(Ordering::SeqCst), "it is not late yet");
+    clock.advance(Duration::from_millis(1));
+    eventually("nobody woke it", || woken.0.load(Ordering::SeqCst));
+    let reply = ticket.as_mut().poll(&mut context);
+    assert!(matches!(reply, std::task::Poll::Ready(Err(ServeError::DeadlineExceeded { .. }))));
+    assert_eq!(server.numbers().versions[0].timed_out, 1);
+    probe.release();
+    assert!(busy.wait().is_ok());
+}
+
+#[test]
+fn a_batch_may_have_a_deadline() {
+    let (probe, clock) = (Probe::new(0), clock());
+    let server = builder(queued()).with_clock(clock.clone()).fixed(V1, source(&probe)).unwrap();
+    let request = Request::new().with_timeout(Duration::from_millis(5));
+    let replies = server.predict_batch_for(&request, [1, 2, 3]);
+    assert!(replies.iter().all(Result::is_ok));
+    probe.hold();
+    let busy = server.submit(4);
+    probe.wait_inside(1);
+    let late = std::thread::scope(|scope| {
+        let late = scope.spawn(|| server.predict_batch_for(&request, [5, 6]));
+        eventually("they do not wait", || server.numbers().versions[0].queue_rows == 2);
+        clock.advance(Duration::from_millis(5));
+        late.join().unwrap()
+    });
+    assert!(late.iter().all(|it| matches!(it, Err(ServeError::DeadlineExceeded { .. }))));
+    probe.release();
+    assert!(busy.wait().is_ok());
+    assert_eq!(probe.inputs(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn requests_that_reach_no_version_are_counted() {
+    let server = Server::<Probe>::builder().routed(crate::support::Script::new(V1, &[])).unwrap();
+    assert!(matches!(server.predict(1), Err(ServeError::NotReady { .. })));
+    server.drain(Duration::ZERO);
+    assert!(matches!(server.submit(1).wait(), Err(ServeError::Draining)));
+    let numbers = server.numbers();
+    assert_eq!((numbers.turned_away, numbers.versions.len()), (2, 0));
+    let sample = &numbers.samples()[0];
+    assert_eq!(
+        (sample.name, sample.version, sample.value),
+        ("mlp_serve_turned_away_total", None, 2.0)
+    );
+}
+
+/// Answers 0; its inputs say themselves how many rows they have.
+#[derive(Debug)]
+struct Claims;
+
+impl Servable for Claims {
+    type Input = usize;
+    type Output = u8;
+
+    fn run(&self, batch: &[usize], out: &mut Vec<u8>) -> Result<(), ModelError> {
+        out.extend(batch.iter().map(|_| 0));
+        Ok(())
+    }
+
+    fn rows(&self, input: &usize) -> usize {
+        *input
+    }
+}
+
+#[test]
+fn an_input_of_no_row_counts_as_one_and_one_of_endless_rows_is_refused() {
+    let warm_up = [1, 0, usize::MAX, usize::MAX];
+    let server = Server::builder().with_warm_up(warm_up);
+    let server = server.fixed(V1, VersionSource::shared(Arc::new(Claims))).unwrap();
+    assert!(server.predict(0).is_ok());
+    assert!(server.submit(0).wait().is_ok());
+    for reply in [server.predict(usize::MAX), server.submit(usize::MAX).wait()] {
+        let error = reply.unwrap_err();
+        assert!(
+            matches!(error, ServeError::TooManyRows { given: usize::MAX, limit: 64 }),
+            "{error}"
+        );
+    }
+    let numbers = &server.numbers().versions[0];
+    assert_eq!(
+        (numbers.answered, numbers.refused, numbers.in_flight, numbers.queue_rows),
+        (2, 2, 0, 0)
+    );
+}
