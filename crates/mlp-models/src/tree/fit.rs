@@ -46,12 +46,7 @@ pub(crate) fn fit_trees(
     if data.n_features() == 0 {
         return Err(FitError::TooFew { what: "features", given: 0, needed: 1 });
     }
-    if data.n_rows() > MAX_ROWS {
-        return Err(FitError::failed(format!(
-            "{} rows are given, a tree takes at most {MAX_ROWS}",
-            data.n_rows()
-        )));
-    }
+    check_row_count(data)?;
     check_no_infinite_feature(data)?;
     let classes = if let Goal::Classes(_, names) = &goal { names.len() } else { 0 };
     let trends = &Trends::new(plan.monotone, data.names(), classes)?;
@@ -84,6 +79,17 @@ pub(crate) fn fit_trees(
         }
     };
     Ok(FittedTrees::new(signature, nodes, gains))
+}
+
+/// Refuses more rows than trees can number.
+pub(super) fn check_row_count(data: &Samples<'_>) -> Result<(), FitError> {
+    if data.n_rows() > MAX_ROWS {
+        return Err(FitError::failed(format!(
+            "{} rows are given, a tree takes at most {MAX_ROWS}",
+            data.n_rows()
+        )));
+    }
+    Ok(())
 }
 
 struct Job<'a, F> {

@@ -9,9 +9,6 @@ pub(super) enum Loss {
     Squared(Vec<f64>),
 }
 
-/// Rows below which another thread costs more than it does.
-const WORTH_A_THREAD: usize = 20_000;
-
 impl Loss {
     /// The truth about these rows, whose classes are all among those present.
     pub(super) fn new(goal: &Goal<'_>, rows: &[usize], present: &[usize]) -> Self {
@@ -24,30 +21,8 @@ impl Loss {
         }
     }
 
-    /// Writes the slopes, score by score.
+    /// Writes the slopes of the rows from `first` on, as many as there are weights, score by score.
     pub(super) fn slopes(
-        &self,
-        scores: &[f64],
-        weights: &[f64],
-        n_scores: usize,
-        slopes: &mut [Slope],
-        threads: usize,
-    ) {
-        let n_rows = weights.len();
-        if n_scores > 1 || threads == 1 || n_rows < WORTH_A_THREAD {
-            self.slopes_from(0, scores, weights, n_scores, slopes);
-            return;
-        }
-        let part = n_rows.div_ceil(threads);
-        let parts = scores.chunks(part).zip(weights.chunks(part)).zip(slopes.chunks_mut(part));
-        std::thread::scope(|scope| {
-            for (number, ((scores, weights), slopes)) in parts.enumerate() {
-                scope.spawn(move || self.slopes_from(number * part, scores, weights, 1, slopes));
-            }
-        });
-    }
-
-    fn slopes_from(
         &self,
         first: usize,
         scores: &[f64],

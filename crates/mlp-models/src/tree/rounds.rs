@@ -1,16 +1,16 @@
 //! The rounds of gradient boosting, and when they end.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use mlp_core::random::{self, ChaCha8Rng};
 use mlp_core::{FitError, Samples};
-use ndarray::{Array2, Axis};
+use ndarray::{Axis, CowArray, Ix2};
 
 use super::bins::Table;
 use super::boosted::FittedBoosting;
 use super::boosting::{EarlyStopping, GradientBoosting};
-use super::leafwise::{Ground, LeafGrower, LeafRules};
+use super::fit::check_row_count;
+use super::leafwise::{Field, LeafGrower, LeafRules, with_grower};
 use super::loss::Loss;
 use super::nodes::Nodes;
 use super::trend::Trends;
@@ -20,12 +20,12 @@ use crate::support::{Goal, check_no_infinite_feature, held_groups, weights};
 const HELD_OUT: u64 = u64::MAX;
 
 /// A boosting about to begin.
-pub(super) struct Boost<'s> {
+pub(super) struct Boost<'s, 'd> {
     settings: &'s GradientBoosting,
     rules: LeafRules,
     trends: Trends,
     seed: u64,
-    train: Part,
+    train: Part<'d>,
     /// The classes of the training rows, ascending; none for numbers.
     present: Vec<usize>,
     /// The best constant scores.
@@ -34,33 +34,44 @@ pub(super) struct Boost<'s> {
 }
 
 /// Some rows, and the truth about them.
-struct Part {
-    features: Array2<f64>,
+struct Part<'d> {
+    features: CowArray<'d, f64, Ix2>,
     weights: Vec<f64>,
     loss: Loss,
 }
 
-impl Part {
+impl<'d> Part<'d> {
     fn new(
-        data: &Samples<'_>,
+        data: &Samples<'d>,
         goal: &Goal<'_>,
         all_weights: &[f64],
         rows: &[usize],
         present: &[usize],
     ) -> Self {
-        let features = data.features().select(Axis(0), rows);
+        let all = data.features();
+        // Copied only where rows were left out, or do not lie in one piece each.
+        let features = if rows.len() == all.nrows() && all.is_standard_layout() {
+            all
+        } else {
+            all.select(Axis(0), rows).as_standard_layout().into_owned().into()
+        };
         Self {
-            features: features.as_standard_layout().into_owned(),
+            features,
             weights: rows.iter().map(|&row| all_weights[row]).collect(),
             loss: Loss::new(goal, rows, present),
         }
     }
+
+    fn into_owned(self) -> Part<'static> {
+        let Self { features, weights, loss } = self;
+        Part { features: features.into_owned().into(), weights, loss }
+    }
 }
 
-impl<'s> Boost<'s> {
+impl<'s, 'd> Boost<'s, 'd> {
     pub(super) fn new(
         settings: &'s GradientBoosting,
-        data: &Samples<'_>,
+        data: &Samples<'d>,
         validation: Option<&Samples<'_>>,
         seed: u64,
     ) -> Result<Self, FitError> {
@@ -70,6 +81,7 @@ impl<'s> Boost<'s> {
         if data.n_features() == 0 {
             return Err(FitError::TooFew { what: "features", given: 0, needed: 1 });
         }
+        check_row_count(data)?;
         check_no_infinite_feature(data)?;
         let mut rows: Vec<usize> =
             (0..all_weights.len()).filter(|&row| all_weights[row] > 0.0).collect();
@@ -99,14 +111,19 @@ impl<'s> Boost<'s> {
         Ok(Self { settings, rules, trends, seed, train, present, base, watch })
     }
 
-    pub(super) fn run(mut self, data: &Samples<'_>) -> Result<FittedBoosting, FitError> {
+    pub(super) fn run(mut self, data: &Samples<'d>) -> Result<FittedBoosting, FitError> {
         let (mut nodes, mut gains) = (Nodes::new(1), vec![0.0; self.train.features.ncols()]);
         let table = Table::narrow(self.train.features.view(), self.rules.threads);
         let mut watch = self.watch.take();
-        std::thread::scope(|scope| {
-            let grower = LeafGrower::new(scope, &table, &self.rules, &self.trends);
-            self.rounds(grower, &mut nodes, &mut gains, watch.as_mut());
-        });
+        let field = Field {
+            table: &table,
+            loss: &self.train.loss,
+            weights: &self.train.weights,
+            base: &self.base,
+            rules: &self.rules,
+            trends: &self.trends,
+        };
+        with_grower(&field, |grower| self.rounds(grower, &mut nodes, &mut gains, watch.as_mut()));
         let mut losses = Vec::new();
         if let Some(watch) = watch {
             nodes.truncate(watch.best_round * self.base.len());
@@ -116,35 +133,24 @@ impl<'s> Boost<'s> {
         Ok(FittedBoosting::new(signature, (self.present, self.base), nodes, &gains, losses))
     }
 
-    fn rounds<'scope, 'a: 'scope>(
+    fn rounds(
         &self,
-        mut grower: LeafGrower<'scope, 'a>,
+        mut grower: LeafGrower<'_, '_, '_>,
         nodes: &mut Nodes,
         gains: &mut [f64],
         mut watch: Option<&mut Watch>,
     ) {
-        let Part { features, weights, loss } = &self.train;
-        let (n_rows, n_features, n_scores) = (weights.len(), features.ncols(), self.base.len());
-        let mut scores: Vec<f64> = (0..n_rows).flat_map(|_| self.base.iter().copied()).collect();
-        let mut draw = Draw::new(self.settings, n_rows, n_features);
-        let mut ground = Arc::new(Ground::new(n_rows, n_features, n_scores));
+        let (features, n_scores) = (&self.train.features, self.base.len());
+        let mut draw = Draw::new(self.settings, features.nrows(), features.ncols());
         for round in 0..self.settings.rounds {
-            // Nobody else holds it between two trees, so nothing is copied.
-            let next = Arc::make_mut(&mut ground);
-            draw.next(&mut random::stream(self.seed, round as u64), next);
-            loss.slopes(&scores, weights, n_scores, &mut next.slopes, self.rules.threads);
+            draw.next(&mut random::stream(self.seed, round as u64), &mut grower);
+            grower.take_slopes();
             for score in 0..n_scores {
-                grower.grow(&ground, score, nodes, gains, |rows, value| {
-                    for &row in rows {
-                        scores[row as usize * n_scores + score] += value;
-                    }
-                });
+                grower.grow(score, nodes, gains);
                 let tree = nodes.n_trees() - 1;
-                for &row in &draw.others {
-                    if let Some(cells) = features.row(row as usize).as_slice() {
-                        scores[row as usize * n_scores + score] += nodes.leaf(tree, cells)[0];
-                    }
-                }
+                grower.add(&draw.others, |row| {
+                    features.row(row).as_slice().map_or(0.0, |cells| nodes.leaf(tree, cells)[0])
+                });
             }
             if watch.as_mut().is_some_and(|watch| watch.ends(nodes, n_scores, gains)) {
                 break;
@@ -246,7 +252,7 @@ fn check_alike(data: &Samples<'_>, validation: &Samples<'_>) -> Result<(), FitEr
 
 /// The loss on rows that are not learnt from.
 struct Watch {
-    part: Part,
+    part: Part<'static>,
     scores: Vec<f64>,
     early: EarlyStopping,
     losses: Vec<f64>,
@@ -274,7 +280,7 @@ impl Watch {
                 "validation rows with a weight above 0 and a class that the training rows have";
             return Err(FitError::TooFew { what, given: 0, needed: 1 });
         }
-        let part = Part::new(data, goal, weights, &rows, present);
+        let part = Part::new(data, goal, weights, &rows, present).into_owned();
         let scores = rows.iter().flat_map(|_| base.iter().copied()).collect();
         Ok(Self { part, scores, early, losses: Vec::new(), best_round: 0, best_gains: Vec::new() })
     }
@@ -314,21 +320,25 @@ impl Draw {
         Self { others: Vec::new(), sizes, counts: [n_rows, n_features] }
     }
 
-    fn next(&mut self, generator: &mut ChaCha8Rng, ground: &mut Ground) {
+    fn next(&mut self, generator: &mut ChaCha8Rng, grower: &mut LeafGrower<'_, '_, '_>) {
         let [n_rows, n_features] = self.counts;
         if self.sizes[0] < n_rows {
             let all = chosen_first(generator, n_rows, self.sizes[0]);
             let (rows, others) = all.split_at(self.sizes[0]);
-            ground.rows = rows.iter().map(|&row| row as u32).collect();
-            self.others = others.iter().map(|&row| row as u32).collect();
-            // In their order, for the sake of the cache.
-            ground.rows.sort_unstable();
-            self.others.sort_unstable();
+            // In their order, also for the sake of the cache.
+            let ascending = |rows: &[usize]| {
+                let mut rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+                rows.sort_unstable();
+                rows
+            };
+            grower.draw_rows(&ascending(rows));
+            self.others = ascending(others);
         }
         if self.sizes[1] < n_features {
-            ground.features = chosen_first(generator, n_features, self.sizes[1]);
-            ground.features.truncate(self.sizes[1]);
-            ground.features.sort_unstable();
+            let mut features = chosen_first(generator, n_features, self.sizes[1]);
+            features.truncate(self.sizes[1]);
+            features.sort_unstable();
+            grower.draw_features(&features);
         }
     }
 }

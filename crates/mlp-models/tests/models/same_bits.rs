@@ -75,6 +75,37 @@ fn threads_1_2_and_8_give_bit_identical_models() {
     assert_eq!(differ, [false, true, false, true, false, true, false, true]);
 }
 
+/// With three classes a round has three trees, whose slopes are taken together; 50,000 rows × 10 are enough to keep threads busy.
+#[test]
+fn boosting_of_three_classes_is_the_same_on_1_2_and_8_threads() {
+    let mut generator = random::stream(4, 0);
+    let draw = || random::normal(&mut generator);
+    let features = Array2::from_shape_simple_fn((50_000, 10), draw);
+    let class = |row: ndarray::ArrayView1<'_, f64>| {
+        usize::from(row[0] + row[1] * row[2] > 0.3) + usize::from(row[3] > 0.9)
+    };
+    let labels: Vec<usize> = features.rows().into_iter().map(class).collect();
+    let names: Vec<String> = (0..10).map(|feature| format!("x{feature}")).collect();
+    let classes = ["low", "middle", "high"].map(str::to_owned);
+    let target = Target::Classes { labels: &labels, names: &classes };
+    let samples = Samples::new(features.view(), &names, target).unwrap();
+    let boosting = GradientBoosting::default().with_rounds(3).with_max_leaves(15);
+    for boosting in [boosting.clone(), boosting.with_rows(0.7).with_features(0.6)] {
+        let fit = |threads: usize, seed: u64| {
+            let boosting = boosting.clone().with_threads(threads);
+            let model = boosting.fit_boosting(samples.reborrow(), seed).unwrap();
+            assert_eq!(model.n_trees(), 9);
+            mlp_core::FittedModel::save(&model).unwrap().to_bytes()
+        };
+        let one = fit(1, 5);
+        for threads in [2, 8] {
+            assert!(fit(threads, 5) == one, "{threads} threads");
+        }
+        // The control: only what is drawn depends on the seed.
+        assert_eq!(fit(1, 6) != one, boosting.rows < 1.0);
+    }
+}
+
 /// Set in a process that is to print the hashes of its models.
 const PRINT: &str = "MLP_MODELS_PRINT_HASHES";
 

@@ -99,90 +99,10 @@ impl Cut {
     }
 }
 
-/// What lies up to each bin of a feature that has rows, and what a cut behind it gains. Columns let the compiler take several bins at once.
-struct Scan {
-    bin: [u8; MOST_BINS],
-    gradient: [f64; MOST_BINS],
-    hessian: [f64; MOST_BINS],
-    rows: [f64; MOST_BINS],
-    gain: [f64; MOST_BINS],
-    len: usize,
-}
-
 pub(super) const MOST_BINS: usize = 256;
 
-impl Scan {
-    fn new() -> Self {
-        let zeros = [0.0; MOST_BINS];
-        Self {
-            bin: [0; MOST_BINS],
-            gradient: zeros,
-            hessian: zeros,
-            rows: zeros,
-            gain: zeros,
-            len: 0,
-        }
-    }
-
-    /// Takes the sums of some bins, whose numbers ascend.
-    fn fill<'a>(&mut self, bins: impl Iterator<Item = (u8, &'a Sum)>, start: Sum) {
-        let (mut sum, mut at) = (start, 0);
-        for (number, &bin) in bins {
-            sum = sum.plus(bin);
-            self.bin[at] = number;
-            (self.gradient[at], self.hessian[at]) = (sum.gradient, sum.hessian);
-            self.rows[at] = f64::from(sum.rows);
-            // Without a branch: the next one overwrites an empty bin.
-            at += usize::from(bin.rows > 0);
-        }
-        self.len = at;
-    }
-
-    fn up_to(&self, at: usize) -> Sum {
-        let rows = self.rows[at] as u32;
-        Sum { gradient: self.gradient[at], hessian: self.hessian[at], rows }
-    }
-
-    /// Both sides' scores under one division, less the score before.
-    fn gains(&mut self, whole: Sum, before: f64, rules: &LeafRules) {
-        let (all, least, flat) = (f64::from(whole.rows), rules.min_leaf as f64, rules.min_hessian);
-        let columns = self.gradient.iter().zip(&self.hessian).zip(&self.rows);
-        for (gain, ((&gradient, &hessian), &rows)) in self.gain[..self.len].iter_mut().zip(columns)
-        {
-            let rest = (whole.gradient - gradient, whole.hessian - hessian);
-            let left = (hessian + rules.l2).max(f64::MIN_POSITIVE);
-            let right = (rest.1 + rules.l2).max(f64::MIN_POSITIVE);
-            let scores = (gradient * gradient * right + rest.0 * rest.0 * left) / (left * right);
-            let curved = (hessian >= flat) & (rest.1 >= flat);
-            let allowed = (rows >= least) & (all - rows >= least) & curved;
-            *gain = if allowed { scores - before } else { f64::NEG_INFINITY };
-        }
-    }
-
-    fn gains_by(&mut self, whole: Sum, rules: &LeafRules, gain: impl Fn(Sum, Sum) -> f64) {
-        for at in 0..self.len {
-            let left = self.up_to(at);
-            let right = whole.minus(left);
-            let allows = |side: Sum| {
-                side.rows as usize >= rules.min_leaf && side.hessian >= rules.min_hessian
-            };
-            let allowed = allows(left) && allows(right);
-            self.gain[at] = if allowed { gain(left, right) } else { f64::NEG_INFINITY };
-        }
-    }
-
-    /// The first place of the highest gain above `least`.
-    fn best(&self, least: f64) -> Option<(usize, f64)> {
-        let mut best = None;
-        let mut most = least;
-        for (at, &gain) in self.gain[..self.len].iter().enumerate() {
-            if gain > most {
-                (best, most) = (Some(at), gain);
-            }
-        }
-        best.map(|at| (at, most))
-    }
-}
+/// So much less than the best gain so far a gain may seem to be by products, which round otherwise than the quotient.
+const ROUNDING: f64 = 1.0 - 1e-12;
 
 /// The search for the cut of a leaf that gains most; the first of equally good ones.
 pub(super) struct Search<'a> {
@@ -190,7 +110,6 @@ pub(super) struct Search<'a> {
     whole: Sum,
     bounds: Bounds,
     before: f64,
-    scan: Scan,
     pub(super) best: Option<Cut>,
 }
 
@@ -202,7 +121,7 @@ impl<'a> Search<'a> {
         } else {
             whole.score_at(criteria.value(whole, bounds), l2)
         };
-        Self { criteria, whole, bounds, before, scan: Scan::new(), best: None }
+        Self { criteria, whole, bounds, before, best: None }
     }
 
     /// Looks at a feature, given its bins as often as they are asked for, and what lies in none of them.
@@ -211,27 +130,23 @@ impl<'a> Search<'a> {
         I: Iterator<Item = (u8, &'b Sum)>,
     {
         let (Criteria { rules, trends }, whole) = (self.criteria, self.whole);
-        let (criteria, scan) = (self.criteria, &mut self.scan);
         let sides: &[bool] = if missing.rows > 0 { &[true, false] } else { &[true] };
         for &missing_right in sides {
-            scan.fill(bins(), if missing_right { Sum::default() } else { missing });
-            if trends.is_empty() {
-                scan.gains(whole, self.before, rules);
-            } else {
-                scan.gains_by(whole, rules, |left, right| {
-                    let score = criteria.bounded_score(feature, left, right, self.bounds);
-                    score.map_or(f64::NEG_INFINITY, |score| score - self.before)
-                });
-            }
+            let start = if missing_right { Sum::default() } else { missing };
             let least = self.best.map_or(rules.min_gain.max(1e-12), |best| best.gain);
-            let Some((at, gain)) = scan.best(least) else { continue };
-            let left = scan.up_to(at);
+            let found = if trends.is_empty() {
+                self.steepest(bins(), start, least)
+            } else {
+                self.steepest_within(feature, bins(), start, least)
+            };
+            let Some(Found { gain, last_left, left }) = found else { continue };
             let right = whole.minus(left);
+            let next = bins().find(|&(bin, sum)| bin > last_left && sum.rows > 0);
             self.best = Some(Cut {
                 gain,
                 feature,
-                last_left: scan.bin[at].into(),
-                next: scan.bin[..scan.len].get(at + 1).map(|&next| next.into()),
+                last_left: last_left.into(),
+                next: next.map(|(next, _)| next.into()),
                 missing_right: if missing.rows > 0 {
                     missing_right
                 } else {
@@ -242,4 +157,73 @@ impl<'a> Search<'a> {
             });
         }
     }
+
+    /// The first cut that gains most, and more than `least`. A bin without rows gains what the one before it does, so it is never the first.
+    fn steepest<'b>(
+        &self,
+        bins: impl Iterator<Item = (u8, &'b Sum)>,
+        start: Sum,
+        least: f64,
+    ) -> Option<Found> {
+        let (whole, l2, before) = (self.whole, self.criteria.rules.l2, self.before);
+        let (mut best, mut most, mut left) = (None, least, start);
+        let mut bar = (before + most) * ROUNDING;
+        for (bin, &sum) in bins {
+            left = left.plus(sum);
+            let rest = (whole.gradient - left.gradient, whole.hessian - left.hessian);
+            let low = (left.hessian + l2).max(f64::MIN_POSITIVE);
+            let high = (rest.1 + l2).max(f64::MIN_POSITIVE);
+            // Both sides' scores under one division, for which only few of the cuts are good enough.
+            let scores = left.gradient * left.gradient * high + rest.0 * rest.0 * low;
+            let both = low * high;
+            if scores > bar * both {
+                let gain = scores / both - before;
+                if gain > most && self.allows(left) {
+                    best = Some(Found { gain, last_left: bin, left });
+                    most = gain;
+                    bar = (before + most) * ROUNDING;
+                }
+            }
+        }
+        best
+    }
+
+    /// The same with answers that keep within their bounds and to the trends.
+    fn steepest_within<'b>(
+        &self,
+        feature: usize,
+        bins: impl Iterator<Item = (u8, &'b Sum)>,
+        start: Sum,
+        least: f64,
+    ) -> Option<Found> {
+        let (mut best, mut most, mut left) = (None, least, start);
+        for (bin, &sum) in bins.filter(|(_, sum)| sum.rows > 0) {
+            left = left.plus(sum);
+            if !self.allows(left) {
+                continue;
+            }
+            let right = self.whole.minus(left);
+            let score = self.criteria.bounded_score(feature, left, right, self.bounds);
+            if let Some(gain) = score.map(|score| score - self.before).filter(|gain| *gain > most) {
+                best = Some(Found { gain, last_left: bin, left });
+                most = gain;
+            }
+        }
+        best
+    }
+
+    /// Whether both sides are large enough and curved enough.
+    fn allows(&self, left: Sum) -> bool {
+        let (rules, right) = (self.criteria.rules, self.whole.minus(left));
+        let allows =
+            |side: Sum| side.rows as usize >= rules.min_leaf && side.hessian >= rules.min_hessian;
+        allows(left) && allows(right)
+    }
+}
+
+/// A cut of one feature: behind the bin `last_left`, with these rows on the left.
+struct Found {
+    gain: f64,
+    last_left: u8,
+    left: Sum,
 }

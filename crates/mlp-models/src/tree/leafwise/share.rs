@@ -1,199 +1,238 @@
-//! One thread's share of growing a tree: all rows, and some of the features.
+//! One thread's share of the features: it counts them over the rows of all, and looks for the cut that gains most.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::ops::{Deref, Range};
 
-use super::cut::{Criteria, Cut, MOST_BINS, Search, Sum};
-use super::{Ground, Slope};
-use crate::tree::bins::Table;
-use crate::tree::trend::Bounds;
+use super::cut::{Cut, MOST_BINS, Search, Sum};
+use super::steps::{Count, Cuts, Place, Step};
+use super::stretch::Stretch;
+use super::{Field, Slope};
 
-/// A leaf that may still be split: its rows are those from `start` to `end`, and come to `sum`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) depth: usize,
-    pub(super) bounds: Bounds,
-    pub(super) sum: Sum,
+/// How many features are counted at a time: as many as leave their bins in the nearest cache.
+const TOGETHER: usize = 4;
+
+/// The bins of a feature; a code needs no check to be one of them.
+type Bins = [Sum; MOST_BINS];
+
+pub(super) struct Share<'a> {
+    field: &'a Field<'a>,
+    /// Some own features' codes each, row by row.
+    groups: Vec<Group>,
+    /// The own features that this tree may ask, ascending.
+    chosen: Vec<usize>,
+    /// The chosen ones of each group that has any.
+    picks: Vec<Pick>,
+    /// The chosen features' bins of each leaf; empty where rows are few.
+    histograms: Vec<Vec<Bins>>,
+    pool: Vec<Vec<Bins>>,
 }
 
-impl Place {
-    fn n_rows(&self) -> usize {
-        self.end - self.start
+struct Group {
+    features: Range<usize>,
+    codes: Vec<[u8; TOGETHER]>,
+}
+
+/// Which of a group's features are chosen.
+struct Pick {
+    group: usize,
+    /// Where they are among all chosen ones.
+    places: Range<usize>,
+    /// Where they are in the group; as many as there are places.
+    lanes: [usize; TOGETHER],
+}
+
+impl Group {
+    fn new(field: &Field<'_>, features: Range<usize>) -> Self {
+        let mut codes = vec![[0; TOGETHER]; field.table.n_rows];
+        for (lane, feature) in features.clone().enumerate() {
+            let column = field.table.column(feature).iter();
+            codes.iter_mut().zip(column).for_each(|(codes, &code)| codes[lane] = code);
+        }
+        Self { features, codes }
     }
 }
 
-/// What is to be done next.
-#[derive(Debug, Clone)]
-pub(super) struct Order {
-    pub(super) ground: Arc<Ground>,
-    /// Which of a row's scores the tree is for.
-    pub(super) score: usize,
-    pub(super) step: Step,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Step {
-    /// Begins a tree with one leaf.
-    Begin(Place),
-    /// Splits the leaf with this number, which the left side keeps; the right side gets the next free one.
-    Split { number: usize, cut: Cut, sides: [Place; 2] },
-}
-
-/// The best cuts of the leaves that a step made.
-pub(super) type Cuts = [Option<Cut>; 2];
-
-pub(super) struct Share<'a> {
-    table: &'a Table<u8>,
-    criteria: Criteria<'a>,
-    own: Range<usize>,
-    /// The codes of the own features row by row, because a histogram takes all features of a row.
-    by_row: Vec<u8>,
-    /// Where each own feature's bins begin in a histogram.
-    offsets: Vec<usize>,
-    /// The own features that this tree may ask, counted from the first own one, ascending.
-    chosen: Vec<usize>,
-    pub(super) rows: Vec<u32>,
-    set_aside: Vec<u32>,
-    /// Of each leaf; empty where rows are few.
-    histograms: Vec<Vec<Sum>>,
-    pool: Vec<Vec<Sum>>,
-}
-
 impl<'a> Share<'a> {
-    pub(super) fn new(table: &'a Table<u8>, criteria: Criteria<'a>, own: Range<usize>) -> Self {
-        let n_own = own.len();
-        let mut by_row = vec![0; table.n_rows * n_own];
-        for (place, feature) in own.clone().enumerate() {
-            for (row, &code) in table.column(feature).iter().enumerate() {
-                by_row[row * n_own + place] = code;
-            }
-        }
-        let mut offsets = vec![0];
-        for edges in &table.edges[own.clone()] {
-            offsets.push(offsets[offsets.len() - 1] + edges.len() + 1);
-        }
+    pub(super) fn new(field: &'a Field<'a>, own: Range<usize>) -> Self {
+        let groups = own.clone().step_by(TOGETHER).map(|first| {
+            let features = first..(first + TOGETHER).min(own.end);
+            Group::new(field, features)
+        });
         Self {
-            table,
-            criteria,
-            own,
-            by_row,
-            offsets,
+            field,
+            groups: groups.collect(),
             chosen: Vec::new(),
-            rows: Vec::new(),
-            set_aside: Vec::new(),
+            picks: Vec::new(),
             histograms: Vec::new(),
             pool: Vec::new(),
         }
     }
 
-    pub(super) fn carry_out(&mut self, order: &Order) -> Cuts {
-        let slopes = order.ground.slopes_of(order.score);
-        match order.step {
-            Step::Begin(root) => [self.begin(&order.ground, slopes, &root), None],
-            Step::Split { number, cut, sides } => self.split(slopes, number, &cut, &sides),
+    /// Finds the best cuts of the leaves that a step made, over own features.
+    pub(super) fn carry_out<S: Deref<Target = Stretch>>(
+        &mut self,
+        step: &Step,
+        stretches: &[S],
+    ) -> Cuts {
+        match step {
+            Step::Begin { root, features } => {
+                self.choose(features);
+                [self.begin(root, stretches), None]
+            }
+            &Step::Split { number, right, sides: [low, high], count, .. } => {
+                let (left, right) = ((number, low), (right, high));
+                match count {
+                    Count::Left => self.split(number, left, right, stretches),
+                    Count::Right => {
+                        let [right, left] = self.split(number, right, left, stretches);
+                        [left, right]
+                    }
+                    Count::Few => {
+                        let whole = self.take(number);
+                        self.pool.extend(Some(whole).filter(|whole| !whole.is_empty()));
+                        [left, right].map(|side| self.cut_by_rows(side, stretches))
+                    }
+                }
+            }
+            Step::Slope | Step::Gather { .. } | Step::Part { .. } | Step::Answer { .. } => {
+                Cuts::default()
+            }
         }
     }
 
-    fn begin(&mut self, ground: &Ground, slopes: &[Slope], root: &Place) -> Option<Cut> {
-        self.rows.clone_from(&ground.rows);
-        let (own, features) = (&self.own, ground.features.iter());
+    fn choose(&mut self, features: &[usize]) {
         self.chosen.clear();
-        self.chosen.extend(features.filter(|it| own.contains(it)).map(|it| it - own.start));
+        self.picks.clear();
+        for (group, Group { features: own, .. }) in self.groups.iter().enumerate() {
+            let start = self.chosen.len();
+            let mut lanes = [0; TOGETHER];
+            for &feature in features.iter().filter(|feature| own.contains(feature)) {
+                lanes[self.chosen.len() - start] = feature - own.start;
+                self.chosen.push(feature);
+            }
+            if self.chosen.len() > start {
+                self.picks.push(Pick { group, places: start..self.chosen.len(), lanes });
+            }
+        }
+    }
+
+    fn begin<S: Deref<Target = Stretch>>(&mut self, root: &Place, stretches: &[S]) -> Option<Cut> {
         self.pool.extend(self.histograms.drain(..).filter(|it| !it.is_empty()));
-        let histogram = self.histogram(root, slopes);
-        let cut = self.cut(&histogram, root, slopes);
-        self.histograms.push(histogram);
-        cut
+        let mut histogram = self.empty();
+        let mut search = self.search(root);
+        for pick in &self.picks {
+            self.count(pick, 0, &mut histogram, stretches);
+            self.look(pick, &histogram, &mut search);
+        }
+        self.keep(0, histogram);
+        search.and_then(|search| search.best)
     }
 
-    fn split(&mut self, slopes: &[Slope], number: usize, cut: &Cut, sides: &[Place; 2]) -> Cuts {
-        self.partition(sides, cut);
-        let mut whole = std::mem::take(&mut self.histograms[number]);
-        let [left, right] = sides;
-        let histograms = if self.are_few(left.n_rows().max(right.n_rows())) {
-            // That of a leaf of few rows is empty, and would be taken before those that have room.
-            self.pool.extend(Some(whole).filter(|whole| !whole.is_empty()));
-            [Vec::new(), Vec::new()]
-        } else {
-            // Only the smaller side is counted; the larger one is the rest.
-            let left_is_smaller = left.n_rows() <= right.n_rows();
-            let smaller = self.histogram(if left_is_smaller { left } else { right }, slopes);
-            for (rest, part) in whole.iter_mut().zip(&smaller) {
-                *rest = rest.minus(*part);
+    /// Counts the smaller side of a leaf; the larger one is the rest. What lies in the nearest cache is used at once.
+    fn split<S: Deref<Target = Stretch>>(
+        &mut self,
+        whole: usize,
+        smaller: (usize, Place),
+        larger: (usize, Place),
+        stretches: &[S],
+    ) -> Cuts {
+        let (mut part, mut rest) = (self.empty(), self.take(whole));
+        let mut searches = [self.search(&smaller.1), self.search(&larger.1)];
+        for pick in &self.picks {
+            self.count(pick, smaller.0, &mut part, stretches);
+            for place in pick.places.clone() {
+                let n_codes = self.n_codes(place);
+                let pairs = rest[place][..n_codes].iter_mut().zip(&part[place]);
+                pairs.for_each(|(rest, part)| *rest = rest.minus(*part));
             }
-            if left_is_smaller { [smaller, whole] } else { [whole, smaller] }
-        };
-        let cuts = [0, 1].map(|side| self.cut(&histograms[side], &sides[side], slopes));
-        let [left, right] = histograms;
-        self.histograms[number] = left;
-        self.histograms.push(right);
-        cuts
-    }
-
-    /// Brings the rows of the left side before those of the right one, each in their order.
-    pub(super) fn partition(&mut self, [left, right]: &[Place; 2], cut: &Cut) {
-        let column = self.table.column(cut.feature);
-        let n_bins = self.table.edges[cut.feature].len();
-        let rows = &mut self.rows[left.start..right.end];
-        let room = self.set_aside.len().max(rows.len());
-        self.set_aside.resize(room, 0);
-        let (mut kept, mut aside) = (0, 0);
-        for place in 0..rows.len() {
-            let row = rows[place];
-            let goes_left = cut.takes_left(column[row as usize].into(), n_bins);
-            // Without a branch, which could not be foreseen: each row is written to both, and overwritten where it does not belong.
-            rows[kept] = row;
-            self.set_aside[aside] = row;
-            kept += usize::from(goes_left);
-            aside += usize::from(!goes_left);
+            self.look(pick, &part, &mut searches[0]);
+            self.look(pick, &rest, &mut searches[1]);
         }
-        rows[kept..].copy_from_slice(&self.set_aside[..aside]);
+        self.keep(smaller.0, part);
+        self.keep(larger.0, rest);
+        searches.map(|search| search.and_then(|search| search.best))
     }
 
-    /// Whether so few rows fill so few of the bins that a histogram of all of them costs more than counting feature by feature. All shares must say the
-    /// same, since sums differ in their last digits by how they came about.
-    fn are_few(&self, rows: usize) -> bool {
-        2 * rows * self.table.n_features() <= self.table.n_bins()
-    }
-
-    /// Where to cut a leaf: by its histogram, or by its rows if that is empty.
-    fn cut(&self, histogram: &[Sum], place: &Place, slopes: &[Slope]) -> Option<Cut> {
-        let rules = self.criteria.rules;
-        let large = place.n_rows() / 2 >= rules.min_leaf;
-        match (large && place.depth < rules.max_depth, histogram.is_empty()) {
-            (false, _) => None,
-            (true, false) => self.cut_by_histogram(histogram, place),
-            (true, true) => self.cut_by_rows(place, slopes),
+    /// Counts some features over the rows of a leaf, in their order.
+    fn count<S: Deref<Target = Stretch>>(
+        &self,
+        pick: &Pick,
+        leaf: usize,
+        histogram: &mut [Bins],
+        stretches: &[S],
+    ) {
+        for place in pick.places.clone() {
+            histogram[place][..self.n_codes(place)].fill(Sum::default());
         }
-    }
-
-    fn cut_by_histogram(&self, histogram: &[Sum], place: &Place) -> Option<Cut> {
-        let mut search = Search::new(self.criteria, place.sum, place.bounds);
-        for &feature in &self.chosen {
-            let bins = &histogram[self.offsets[feature]..self.offsets[feature + 1]];
-            if let Some((&missing, bins)) = bins.split_last() {
-                search.look(self.own.start + feature, || (0..=u8::MAX).zip(bins), missing);
+        let (codes, bins) = (&self.groups[pick.group].codes, &mut histogram[pick.places.clone()]);
+        for stretch in stretches {
+            let (rows, slopes) = stretch.leaf(leaf);
+            match pick.places.len() {
+                1 => count::<1>(bins, pick.lanes, codes, rows, slopes),
+                2 => count::<2>(bins, pick.lanes, codes, rows, slopes),
+                3 => count::<3>(bins, pick.lanes, codes, rows, slopes),
+                _ => count::<TOGETHER>(bins, pick.lanes, codes, rows, slopes),
             }
         }
-        search.best
     }
 
-    /// The same feature by feature, looking at no bin without rows.
-    fn cut_by_rows(&self, place: &Place, slopes: &[Slope]) -> Option<Cut> {
-        let rows = &self.rows[place.start..place.end];
-        let mut search = Search::new(self.criteria, place.sum, place.bounds);
+    /// How many codes the chosen feature at this place has, that of a missing value included.
+    fn n_codes(&self, place: usize) -> usize {
+        self.field.table.edges[self.chosen[place]].len() + 1
+    }
+
+    fn empty(&mut self) -> Vec<Bins> {
+        let mut bins = self.pool.pop().unwrap_or_default();
+        bins.resize(self.chosen.len(), [Sum::default(); MOST_BINS]);
+        bins
+    }
+
+    fn take(&mut self, leaf: usize) -> Vec<Bins> {
+        std::mem::take(&mut self.histograms[leaf])
+    }
+
+    fn keep(&mut self, leaf: usize, histogram: Vec<Bins>) {
+        if self.histograms.len() <= leaf {
+            self.histograms.resize_with(leaf + 1, Vec::new);
+        }
+        self.histograms[leaf] = histogram;
+    }
+
+    /// None if the leaf may not be cut.
+    fn search(&self, place: &Place) -> Option<Search<'a>> {
+        let may = self.field.may_cut(place);
+        may.then(|| Search::new(self.field.criteria(), place.sum, place.bounds))
+    }
+
+    fn look(&self, pick: &Pick, histogram: &[Bins], search: &mut Option<Search<'_>>) {
+        let Some(search) = search else { return };
+        for place in pick.places.clone() {
+            if let Some((&missing, bins)) = histogram[place][..self.n_codes(place)].split_last() {
+                search.look(self.chosen[place], || (0..=u8::MAX).zip(bins), missing);
+            }
+        }
+    }
+
+    /// Where to cut a leaf of few rows: feature by feature, looking at no bin without rows.
+    fn cut_by_rows<S: Deref<Target = Stretch>>(
+        &mut self,
+        (leaf, place): (usize, Place),
+        stretches: &[S],
+    ) -> Option<Cut> {
+        self.keep(leaf, Vec::new());
+        let mut search = self.search(&place)?;
         let mut bins = [Sum::default(); MOST_BINS];
-        for feature in self.chosen.iter().map(|it| self.own.start + it) {
-            let column = self.table.column(feature);
+        for &feature in &self.chosen {
+            let column = self.field.table.column(feature);
             let mut filled = Filled::default();
-            for &row in rows {
-                let code = column[row as usize];
-                bins[usize::from(code)].add(slopes[row as usize]);
-                filled.add(code);
+            for stretch in stretches {
+                let (rows, slopes) = stretch.leaf(leaf);
+                for (&row, &slope) in rows.iter().zip(slopes) {
+                    let code = column[row as usize];
+                    bins[usize::from(code)].add(slope);
+                    filled.add(code);
+                }
             }
-            let n_bins = self.table.edges[feature].len();
+            let n_bins = self.field.table.edges[feature].len();
             let missing = bins[n_bins];
             let values = || {
                 let numbers = filled.numbers().filter(|&number| usize::from(number) < n_bins);
@@ -204,29 +243,22 @@ impl<'a> Share<'a> {
         }
         search.best
     }
+}
 
-    /// Counts the chosen features in the order of the rows.
-    fn histogram(&mut self, place: &Place, slopes: &[Slope]) -> Vec<Sum> {
-        let mut bins = self.pool.pop().unwrap_or_default();
-        bins.clear();
-        bins.resize(self.offsets[self.own.len()], Sum::default());
-        let n_own = self.own.len();
-        let all_are_chosen = self.chosen.len() == n_own;
-        for &row in &self.rows[place.start..place.end] {
-            let row = row as usize;
-            let slope = slopes[row];
-            let codes = &self.by_row[row * n_own..(row + 1) * n_own];
-            if all_are_chosen {
-                for (&code, &offset) in codes.iter().zip(&self.offsets) {
-                    bins[offset + usize::from(code)].add(slope);
-                }
-            } else {
-                for &feature in &self.chosen {
-                    bins[self.offsets[feature] + usize::from(codes[feature])].add(slope);
-                }
-            }
+/// Adds the slopes of some rows to the bins of `N` features, which are in these lanes of the codes.
+fn count<const N: usize>(
+    bins: &mut [Bins],
+    lanes: [usize; TOGETHER],
+    codes: &[[u8; TOGETHER]],
+    rows: &[u32],
+    slopes: &[Slope],
+) {
+    let Some(bins) = bins.first_chunk_mut::<N>() else { return };
+    for (&row, &slope) in rows.iter().zip(slopes) {
+        let codes = &codes[row as usize];
+        for (bins, lane) in bins.iter_mut().zip(lanes) {
+            bins[usize::from(codes[lane % TOGETHER])].add(slope);
         }
-        bins
     }
 }
 
