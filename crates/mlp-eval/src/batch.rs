@@ -132,6 +132,13 @@ impl Batch {
                 "it is set and removed in one batch",
             ));
         }
+        let mut removed = BTreeSet::new();
+        if let Some(name) = self.removed_tags.iter().find(|name| !removed.insert(*name)) {
+            return Err(StoreError::invalid(
+                format!("tag {name:?}"),
+                "it is removed twice in one batch",
+            ));
+        }
         if matches!(self.finish, Some((Status::Running, _))) {
             return Err(StoreError::invalid("status", "an evaluation cannot end as running"));
         }

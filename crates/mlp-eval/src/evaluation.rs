@@ -9,7 +9,7 @@ use mlp_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::series::SeriesSummary;
+use crate::series::{SeriesKey, SeriesSummary};
 
 /// What the measured data were to the model. Written as a word, such as `cross_validation` or `ab:treatment`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -305,6 +305,18 @@ impl Evaluation {
     #[must_use]
     pub fn summary(&self, metric: &str) -> Option<&SeriesSummary> {
         self.series.iter().find(|s| s.key.metric == metric && s.key.context.is_empty())
+    }
+
+    /// The summary of a series.
+    #[must_use]
+    pub fn summary_of(&self, key: &SeriesKey) -> Option<&SeriesSummary> {
+        self.series.iter().find(|summary| summary.key == *key)
+    }
+
+    /// The latest value of a series.
+    #[must_use]
+    pub fn value(&self, key: &SeriesKey) -> Option<f64> {
+        self.summary_of(key).map(|summary| summary.last.value)
     }
 
     /// What the evaluation is about, for people: the model with its version, or else the first digits of the id.

@@ -6,6 +6,7 @@ use mlp_core::{ParamValue, StoreError, Timestamp, exact};
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::{Evaluation, Stage};
+use crate::series::SeriesKey;
 
 /// The deepest nesting of a filter.
 pub const MAX_FILTER_DEPTH: usize = 32;
@@ -64,14 +65,22 @@ pub enum Field {
     Param(String),
     /// A tag, a text.
     Tag(String),
-    /// A number of the series of a metric that has no context.
-    Metric(String, Statistic),
+    /// A number of a series: of a metric by its name, or of the one of its series that has this context.
+    Metric(SeriesKey, Statistic),
 }
 
 impl Field {
-    /// The latest value of a metric.
-    pub fn metric(name: impl Into<String>) -> Self {
-        Self::Metric(name.into(), Statistic::Last)
+    /// The latest value of a metric, or of one of its series.
+    ///
+    /// ```
+    /// use mlp_eval::{Field, Order, SeriesKey};
+    ///
+    /// let order = Order::ascending(Field::metric(SeriesKey::new("loss").with_context("subset", "train")));
+    /// assert_eq!(Order::parse_list("metrics.loss[subset=train]")?, [order]);
+    /// # Ok::<(), mlp_eval::ParseFilterError>(())
+    /// ```
+    pub fn metric(key: impl Into<SeriesKey>) -> Self {
+        Self::Metric(key.into(), Statistic::Last)
     }
 
     /// The value in this evaluation; none if it lacks the key.
@@ -102,8 +111,8 @@ impl Field {
                 _ => text(value),
             }),
             Self::Tag(name) => evaluation.tags.get(name).map(|value| text(value)),
-            Self::Metric(name, statistic) => {
-                let series = evaluation.summary(name)?;
+            Self::Metric(key, statistic) => {
+                let series = evaluation.summary_of(key)?;
                 Some(Value::Number(match statistic {
                     Statistic::Last => series.last.value,
                     Statistic::Min => series.min?.value,
@@ -269,9 +278,9 @@ impl Filter {
         Self::compare(Field::Stage, Operator::Equal, stage.to_string())
     }
 
-    /// Compares the latest value of a metric.
-    pub fn metric(name: impl Into<String>, operator: Operator, value: f64) -> Self {
-        Self::compare(Field::metric(name), operator, value)
+    /// Compares the latest value of a metric, or of one of its series.
+    pub fn metric(key: impl Into<SeriesKey>, operator: Operator, value: f64) -> Self {
+        Self::compare(Field::metric(key), operator, value)
     }
 
     /// The evaluations with this tag.

@@ -9,19 +9,19 @@ use crate::evaluation::Evaluation;
 use crate::series::SeriesKey;
 use crate::store::EvalStore;
 
-/// One rule. A missing metric or NaN fails it, on either side.
+/// One rule about a metric, or about one of its series. A missing value or NaN fails it, on either side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum GateRule {
     /// The metric is at least this.
-    AtLeast(String, #[serde(with = "exact")] f64),
+    AtLeast(SeriesKey, #[serde(with = "exact")] f64),
     /// The metric is at most this.
-    AtMost(String, #[serde(with = "exact")] f64),
+    AtMost(SeriesKey, #[serde(with = "exact")] f64),
     /// The metric is worse than the baseline's by at most this, in the units of the metric.
-    MaxRegression(String, Direction, #[serde(with = "exact")] f64),
+    MaxRegression(SeriesKey, Direction, #[serde(with = "exact")] f64),
     /// The metric is worse than the baseline's by at most this share of the baseline's absolute value.
-    MaxRelativeRegression(String, Direction, #[serde(with = "exact")] f64),
+    MaxRelativeRegression(SeriesKey, Direction, #[serde(with = "exact")] f64),
     /// The mean over folds is at least this with this confidence (a one-sided t bound, corrected for folds that share training rows). The
     /// folds are the points of the series: [`Gate::judge_with`] reads them.
     ConfidentlyAtLeast(SeriesKey, #[serde(with = "exact")] f64, f64),
@@ -119,25 +119,26 @@ impl GateRule {
         baseline: Option<&Evaluation>,
         folds: &[f64],
     ) -> RuleOutcome {
-        let absolute = |metric: &str, holds: fn(f64, f64) -> bool, bound: f64| {
-            let value = candidate.metrics.get(metric);
+        let absolute = |metric: &SeriesKey, holds: fn(f64, f64) -> bool, bound: f64| {
+            let value = candidate.value(metric);
             (value.is_some_and(|value| holds(value, bound)), format!("it is {}", show(value)))
         };
-        let regression = |metric: &str, direction: Direction, allowed: &dyn Fn(f64) -> f64| {
-            let value = candidate.metrics.get(metric);
-            let before = baseline.and_then(|baseline| baseline.metrics.get(metric));
-            let holds = value.zip(before).is_some_and(|(value, before)| {
-                let worse = match direction {
-                    // Equal infinities are no regression, although their difference is NaN.
-                    _ if value == before => 0.0,
-                    Direction::Maximize => before - value,
-                    Direction::Minimize => value - before,
-                };
-                // From an infinity to a number is a regression, however large a share is allowed.
-                worse <= allowed(before) && worse < f64::INFINITY
-            });
-            (holds, format!("it is {}, the baseline has {}", show(value), show(before)))
-        };
+        let regression =
+            |metric: &SeriesKey, direction: Direction, allowed: &dyn Fn(f64) -> f64| {
+                let value = candidate.value(metric);
+                let before = baseline.and_then(|baseline| baseline.value(metric));
+                let holds = value.zip(before).is_some_and(|(value, before)| {
+                    let worse = match direction {
+                        // Equal infinities are no regression, although their difference is NaN.
+                        _ if value == before => 0.0,
+                        Direction::Maximize => before - value,
+                        Direction::Minimize => value - before,
+                    };
+                    // From an infinity to a number is a regression, however large a share is allowed.
+                    worse <= allowed(before) && worse < f64::INFINITY
+                });
+                (holds, format!("it is {}, the baseline has {}", show(value), show(before)))
+            };
         let (holds, because) = match self {
             Self::AtLeast(metric, bound) => absolute(metric, |value, bound| value >= bound, *bound),
             Self::AtMost(metric, bound) => absolute(metric, |value, bound| value <= bound, *bound),
@@ -145,7 +146,11 @@ impl GateRule {
                 regression(metric, *direction, &|_| *bound)
             }
             Self::MaxRelativeRegression(metric, direction, bound) => {
-                regression(metric, *direction, &|before| *bound * before.abs())
+                // No share of an infinite baseline is a number, and none of it is nothing.
+                regression(metric, *direction, &|before| match *bound == 0.0 {
+                    true => 0.0,
+                    false => *bound * before.abs(),
+                })
             }
             Self::ConfidentlyAtLeast(_, bound, confidence) => {
                 let low = confidence_bound(folds, -*confidence);

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use mlp_core::Timestamp;
+use mlp_core::{Labels, Timestamp};
 
 use crate::evaluation::{ParseStageError, Stage};
 use crate::filter::{
     Field, Filter, MAX_FILTER_DEPTH, MAX_FILTER_TERMS, Operator, Statistic, Value,
 };
 use crate::query::{MAX_ORDER, Order};
+use crate::series::SeriesKey;
 
 /// The most bytes of a text that is parsed: 64 KiB.
 pub const MAX_FILTER_TEXT: usize = 64 << 10;
@@ -34,6 +35,7 @@ impl Filter {
     /// | --- | --- |
     /// | `metrics.acc`, `metric.acc` | the latest value of a metric; compared with numbers, `NaN` and `±Infinity` among them |
     /// | `metrics.loss.min` | a statistic of its series: `last`, `min`, `max`, `mean`, `count`, `step_of_min`, `step_of_max`; not where the key is quoted |
+    /// | `metrics.loss[subset=train].min` | of the series with this context; labels are joined by commas, and quoted where they hold other characters |
     /// | `params.lr`, `param.`, `parameter.` | a parameter; as text (`= '0.1'`), or by order as a number (`< 0.2`) |
     /// | `tags.team`, `tag.` | a tag |
     /// | `status`, `attributes.status`, `attribute.`, `attr.`, `run.` | also `run_id`, `experiment`, `model`, `model_version`, `stage`, `start_time`, `end_time` |
@@ -128,7 +130,7 @@ impl fmt::Display for Token {
     }
 }
 
-const SYMBOLS: [&str; 10] = ["!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", ","];
+const SYMBOLS: [&str; 12] = ["!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", ",", "[", "]"];
 
 fn fail<T>(column: usize, message: impl Into<String>) -> Result<T, ParseFilterError> {
     Err(ParseFilterError { column, message: message.into() })
@@ -490,14 +492,23 @@ impl Parser {
         if key.is_empty() {
             return fail(column, format!("{entity:?} is followed by no key"));
         }
-        // The statistic of a quoted key stands behind the quotes.
+        let bracket = self.column();
+        let context = if self.symbol("[") { self.context()? } else { Labels::new() };
+        // Behind quotes or a context the key is whole, and the statistic follows them.
+        let is_whole = is_quoted || !context.is_empty();
         let behind = match self.peek() {
-            Some(Token::Plain(text)) if is_quoted => text.strip_prefix('.').map(str::to_owned),
+            Some(Token::Plain(text)) if is_whole => text.strip_prefix('.').map(str::to_owned),
             _ => None,
         };
         self.at += usize::from(behind.is_some());
-        let field = match entity.to_ascii_lowercase().as_str() {
-            "metric" | "metrics" => metric(key, is_quoted, behind.as_deref()),
+        let entity = entity.to_ascii_lowercase();
+        if !context.is_empty() && !entity.starts_with("metric") {
+            return fail(bracket, "only the series of a metric have a context");
+        }
+        let field = match entity.as_str() {
+            "metric" | "metrics" => {
+                metric(SeriesKey { metric: key, context }, is_whole, behind.as_deref())
+            }
             "param" | "params" | "parameter" | "parameters" => Some(Field::Param(key)),
             "tag" | "tags" => Some(Field::Tag(key)),
             "attribute" | "attributes" | "attr" | "run" => attribute(column, &key)?,
@@ -508,6 +519,35 @@ impl Parser {
             _ => None,
         };
         field.map_or_else(|| fail(column, format!("{path:?} is unknown")), Ok)
+    }
+
+    /// What follows the bracket that opens a context: labels, and the bracket that closes it.
+    fn context(&mut self) -> Result<Labels, ParseFilterError> {
+        let mut context = Labels::new();
+        loop {
+            let column = self.column();
+            let name = self.label("a label such as subset=train")?;
+            self.expect_symbol("=")?;
+            let value = self.label("the value of the label")?;
+            if context.insert(name.clone(), value).is_some() {
+                return fail(column, format!("the label {name:?} stands there twice"));
+            }
+            if !self.symbol(",") {
+                break;
+            }
+        }
+        self.expect_symbol("]")?;
+        Ok(context)
+    }
+
+    fn label(&mut self, expected: &str) -> Result<String, ParseFilterError> {
+        match self.peek().cloned() {
+            Some(Token::Plain(text) | Token::QuotedKey(text) | Token::Text(text)) => {
+                self.at += 1;
+                Ok(text)
+            }
+            _ => self.unexpected(expected),
+        }
     }
 }
 
@@ -524,13 +564,13 @@ fn is_no_text(field: &Field) -> bool {
     matches!(field, Field::Metric(..) | Field::ModelVersion | Field::StartedAt | Field::EndedAt)
 }
 
-fn metric(key: String, is_quoted: bool, behind: Option<&str>) -> Option<Field> {
+fn metric(key: SeriesKey, is_whole: bool, behind: Option<&str>) -> Option<Field> {
     if let Some(word) = behind {
         return Some(Field::Metric(key, statistic(word)?));
     }
-    let split = key.rsplit_once('.').filter(|(metric, _)| !is_quoted && !metric.is_empty());
+    let split = key.metric.rsplit_once('.').filter(|(metric, _)| !is_whole && !metric.is_empty());
     match split.and_then(|(metric, word)| Some((metric, statistic(word)?))) {
-        Some((metric, statistic)) => Some(Field::Metric(metric.to_owned(), statistic)),
+        Some((metric, statistic)) => Some(Field::Metric(metric.into(), statistic)),
         None => Some(Field::metric(key)),
     }
 }
@@ -781,6 +821,34 @@ mod tests {
         assert_eq!(between, Filter::All(vec![expected, m("c")]));
         let not = parse("tags.t NOT IN ('a', 'b')");
         assert!(matches!(not, Filter::All(parts) if parts.len() == 2));
+    }
+
+    #[test]
+    fn a_context_names_one_series_of_a_metric() {
+        let train = SeriesKey::new("loss").with_context("subset", "train");
+        let both = train.clone().with_context("a fold", "it's 1]");
+        let min = |key: SeriesKey| Filter::Present(Field::Metric(key, Statistic::Min));
+        let whole = SeriesKey { metric: "loss.min".into(), ..train.clone() };
+        for (text, expected) in [
+            ("metrics.loss[subset=train] < 1", Filter::metric(&train, Operator::Less, 1.0)),
+            ("metric.loss [ subset = 'train' ].min IS NOT NULL", min(train)),
+            ("metrics.\"loss\"[subset=train, `a fold`='it''s 1]'].MIN is not null", min(both)),
+            ("metrics.loss.min[subset=train] < 1", Filter::metric(whole, Operator::Less, 1.0)),
+        ] {
+            let parsed = Filter::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(parsed, expected, "{text}");
+        }
+        for (text, column) in [
+            ("metrics.loss[] < 1", 14),
+            ("metrics.loss[subset] < 1", 20),
+            ("metrics.loss[subset=train < 1", 27),
+            ("metrics.loss[a=1, a=2] < 1", 19),
+            ("params.loss[a=1] = '1'", 12),
+            ("status[a=1] = '1'", 7),
+            ("metrics.loss[a=1].median < 1", 1),
+        ] {
+            assert_eq!(column_of(text), column, "{text}");
+        }
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl Projection {
             let (keys, name) = match &key.field {
                 Field::Param(name) => (&mut wider.params, name),
                 Field::Tag(name) => (&mut wider.tags, name),
-                Field::Metric(name, _) => (&mut wider.metrics, name),
+                Field::Metric(key, _) => (&mut wider.metrics, &key.metric),
                 _ => continue,
             };
             if let Keys::Only(keys) = keys {

@@ -7,7 +7,8 @@ use mlp_core::{Direction, EvaluationId, ModelName, StoreError, VersionNumber, ex
 use serde::{Deserialize, Serialize};
 
 use crate::filter::{Field, Filter};
-use crate::query::{Order, Query};
+use crate::query::{Keys, Order, Projection, Query};
+use crate::series::SeriesKey;
 use crate::store::EvalStore;
 
 /// One line of a leaderboard.
@@ -29,7 +30,7 @@ pub struct Standing {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Leaderboard {
-    /// The metric.
+    /// The metric, with the context of its series if that was asked for.
     pub metric: String,
     /// The best first.
     pub standings: Vec<Standing>,
@@ -44,21 +45,24 @@ impl Leaderboard {
     pub fn of(
         store: &dyn EvalStore,
         filter: &Filter,
-        metric: &str,
+        metric: impl Into<SeriesKey>,
         direction: Direction,
         places: usize,
     ) -> Result<Self, StoreError> {
-        let order = Order::best(Field::metric(metric), direction);
-        let mut query = Query::new(filter.clone()).with_order(order).with_limit(500);
+        let key = metric.into();
+        let order = Order::best(Field::metric(&key), direction);
+        let only = Projection::nothing().with_metrics(Keys::only([&key.metric]));
+        let query = Query::new(filter.clone()).with_order(order).with_limit(500);
+        let mut query = query.with_projection(only);
         let mut seen = std::collections::BTreeSet::new();
         let mut standings: Vec<Standing> = Vec::new();
         loop {
             let page = store.query(&query)?;
             for evaluation in page.evaluations {
-                let value = evaluation.metrics.get(metric).filter(|value| !value.is_nan());
+                let value = evaluation.value(&key).filter(|value| !value.is_nan());
                 // Values come first: whoever has none is followed by nobody who has one.
                 let Some(value) = value.filter(|_| standings.len() < places) else {
-                    return Ok(Self { metric: metric.to_owned(), standings });
+                    return Ok(Self { metric: key.to_string(), standings });
                 };
                 let of_model =
                     evaluation.model.clone().map(|model| (model, evaluation.model_version));
@@ -78,7 +82,7 @@ impl Leaderboard {
             }
             query.after = page.next;
             if query.after.is_none() {
-                return Ok(Self { metric: metric.to_owned(), standings });
+                return Ok(Self { metric: key.to_string(), standings });
             }
         }
     }
@@ -119,7 +123,7 @@ pub struct TrendPoint {
 pub struct Trend {
     /// The model.
     pub model: ModelName,
-    /// The metric.
+    /// The metric, with the context of its series if that was asked for.
     pub metric: String,
     /// The lowest version first.
     pub points: Vec<TrendPoint>,
@@ -134,20 +138,22 @@ impl Trend {
         store: &dyn EvalStore,
         model: &ModelName,
         filter: &Filter,
-        metric: &str,
+        metric: impl Into<SeriesKey>,
         direction: Direction,
     ) -> Result<Self, StoreError> {
+        let key = metric.into();
         let of_model = Filter::model(model.to_string())
-            .and(Filter::Present(Field::metric(metric)))
+            .and(Filter::Present(Field::metric(&key)))
             .and(filter.clone());
         let mut latest: BTreeMap<VersionNumber, (EvaluationId, f64)> = BTreeMap::new();
-        let mut query = Query::new(of_model).with_limit(1_000);
+        let only = Projection::nothing().with_metrics(Keys::only([&key.metric]));
+        let mut query = Query::new(of_model).with_limit(1_000).with_projection(only);
         loop {
             let page = store.query(&query)?;
             for evaluation in page.evaluations {
                 // The latest start comes first.
                 if let (Some(version), Some(value)) =
-                    (evaluation.model_version, evaluation.metrics.get(metric))
+                    (evaluation.model_version, evaluation.value(&key))
                 {
                     latest.entry(version).or_insert((evaluation.id, value));
                 }
@@ -164,7 +170,7 @@ impl Trend {
             best = if is_record { value } else { best };
             TrendPoint { version, id, value, change, is_record }
         });
-        Ok(Self { model: model.clone(), metric: metric.to_owned(), points: points.collect() })
+        Ok(Self { model: model.clone(), metric: key.to_string(), points: points.collect() })
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::evaluation::{Evaluation, Lifecycle, Status};
 use crate::filter::{Field, Filter};
 use crate::query::{Keys, Order, Projection, Query};
+use crate::series::SeriesKey;
 use crate::store::{EvalStore, for_each};
 
 /// The tag that keeps an evaluation until somebody removes it.
@@ -46,8 +47,8 @@ pub struct Retention {
     /// What is still running so long after it started, in seconds, is taken for abandoned: its process was killed before it could say so.
     /// Without this, what is running never goes.
     pub abandoned_after_seconds: Option<f64>,
-    /// In each experiment so many with the best values of a metric are kept.
-    pub keep_best: Vec<(String, Direction, usize)>,
+    /// In each experiment so many with the best values of a metric, or of one of its series, are kept.
+    pub keep_best: Vec<(SeriesKey, Direction, usize)>,
 }
 
 /// Why an evaluation goes or is kept.
@@ -107,7 +108,7 @@ impl Retention {
     #[must_use]
     pub fn with_best(
         mut self,
-        metric: impl Into<String>,
+        metric: impl Into<SeriesKey>,
         direction: Direction,
         count: usize,
     ) -> Self {
@@ -183,14 +184,14 @@ impl Retention {
         let mut best = BTreeMap::new();
         let experiments: BTreeSet<String> =
             store.experiments(crate::query::View::Active)?.into_iter().map(|e| e.name).collect();
-        for (metric, direction, count) in &self.keep_best {
+        for (key, direction, count) in &self.keep_best {
             for experiment in &experiments {
                 let of_experiment = Filter::experiment(experiment).and(filter.clone());
-                let order = Order::best(Field::metric(metric), *direction);
+                let order = Order::best(Field::metric(key), *direction);
                 if *count == 0 {
                     continue;
                 }
-                let only = Keys::Only([metric.clone()].into());
+                let only = Keys::only([&key.metric]);
                 let mut query = Query::new(of_experiment)
                     .with_order(order)
                     .with_projection(Projection::nothing().with_metrics(only));
@@ -200,13 +201,13 @@ impl Retention {
                         store.query(&query.clone().with_limit((*count - rank).min(1_000)))?;
                     // Numbers come first: the first that has none ends the list.
                     let has_number =
-                        |e: &Evaluation| e.metrics.get(metric).is_some_and(|value| !value.is_nan());
+                        |e: &Evaluation| e.value(key).is_some_and(|value| !value.is_nan());
                     let page_size = page.evaluations.len();
                     let numbers = page.evaluations.into_iter().take_while(has_number);
                     let before = rank;
                     for evaluation in numbers {
                         rank += 1;
-                        let reason = format!("its {metric} is number {rank} of its experiment");
+                        let reason = format!("its {key} is number {rank} of its experiment");
                         best.entry(evaluation.id).or_insert(reason);
                     }
                     query.after = page.next;

@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 /// Enough for a score a second over eleven days; whoever has more keeps windows of them.
 pub const MAX_POINTS: usize = 1_000_000;
 
-/// Names a series within its evaluation: the metric, and what sets it apart from others of the same metric.
+/// Names a series within its evaluation: the metric, and what sets it apart from others of the same metric. As JSON it is the metric alone, or
+/// `{"metric": "loss", "context": {"subset": "train"}}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct SeriesKey {
     /// The metric.
     pub metric: String,
     /// For instance `subset=train`; empty for the series whose latest value is *the* value of the metric.
-    #[serde(default)]
     pub context: Labels,
 }
 
@@ -38,6 +39,45 @@ impl SeriesKey {
 impl From<&str> for SeriesKey {
     fn from(metric: &str) -> Self {
         Self::new(metric)
+    }
+}
+
+impl From<String> for SeriesKey {
+    fn from(metric: String) -> Self {
+        Self::new(metric)
+    }
+}
+
+impl From<&Self> for SeriesKey {
+    fn from(key: &Self) -> Self {
+        key.clone()
+    }
+}
+
+/// A key as it is written: the name of the metric alone, if there is no context.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Metric(String),
+    Series {
+        metric: String,
+        #[serde(default)]
+        context: Labels,
+    },
+}
+
+impl From<SeriesKey> for Written {
+    fn from(SeriesKey { metric, context }: SeriesKey) -> Self {
+        if context.is_empty() { Self::Metric(metric) } else { Self::Series { metric, context } }
+    }
+}
+
+impl From<Written> for SeriesKey {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Metric(metric) => Self::new(metric),
+            Written::Series { metric, context } => Self { metric, context },
+        }
     }
 }
 
@@ -158,5 +198,26 @@ impl SeriesSummary {
     pub fn mean(&self) -> Option<f64> {
         let numbers = self.count - self.nan_count;
         (numbers > 0).then(|| self.sum / numbers as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_written_as_its_metric_if_it_has_no_context() {
+        let train = SeriesKey::new("loss").with_context("subset", "train");
+        let long = r#"{"metric":"loss","context":{"subset":"train"}}"#;
+        assert_eq!(serde_json::to_string(&train).unwrap(), long);
+        assert_eq!(serde_json::to_string(&SeriesKey::new("loss")).unwrap(), r#""loss""#);
+        for (text, key) in [
+            (long, train),
+            (r#""loss""#, "loss".into()),
+            (r#"{"metric":"loss"}"#, "loss".into()),
+            (r#"{"metric":"loss","context":{}}"#, "loss".into()),
+        ] {
+            assert_eq!(serde_json::from_str::<SeriesKey>(text).unwrap(), key, "{text}");
+        }
     }
 }

@@ -140,7 +140,7 @@ pub trait EvalStoreExt: EvalStore {
         Ok(evaluation.id)
     }
 
-    /// The evaluation with the best latest value of a metric, among those in use that match; of equal ones the latest started.
+    /// The evaluation with the best latest value of a metric, or of one of its series, among those in use that match; of equal ones the latest started.
     ///
     /// A missing metric and NaN never win; an infinity can. None if nobody has a value.
     ///
@@ -149,13 +149,14 @@ pub trait EvalStoreExt: EvalStore {
     fn best(
         &self,
         filter: &Filter,
-        metric: &str,
+        metric: impl Into<SeriesKey>,
         direction: Direction,
     ) -> Result<Option<Evaluation>, StoreError> {
-        let order = Order::best(Field::metric(metric), direction);
+        let key = metric.into();
+        let order = Order::best(Field::metric(&key), direction);
         let query = Query::new(filter.clone()).with_order(order).with_limit(1);
         let first = self.query(&query)?.evaluations.into_iter().next();
-        Ok(first.filter(|e| e.metrics.get(metric).is_some_and(|value| !value.is_nan())))
+        Ok(first.filter(|e| e.value(&key).is_some_and(|value| !value.is_nan())))
     }
 
     /// Goes through everything that a query finds, a thousand evaluations at a time, whatever the limit of the query.
@@ -209,12 +210,12 @@ pub trait EvalStoreExt: EvalStore {
     fn compare_experiments(
         &self,
         experiments: &[&str],
-        metric: &str,
+        metric: impl Into<SeriesKey>,
         direction: Direction,
     ) -> Result<Comparison, StoreError> {
-        let mut best = Vec::new();
+        let (key, mut best) = (metric.into(), Vec::new());
         for experiment in experiments {
-            best.extend(self.best(&Filter::experiment(*experiment), metric, direction)?);
+            best.extend(self.best(&Filter::experiment(*experiment), &key, direction)?);
         }
         let labels = best.iter().map(|e| format!("{}: {}", e.experiment, e.label())).collect();
         Ok(Comparison::of(&best).with_labels(labels))

@@ -1,7 +1,7 @@
-use mlp_core::{Direction, Timestamp};
+use mlp_core::{Direction, Timestamp, VersionNumber};
 use mlp_eval::{
     Batch, EvalStore, EvalStoreExt, Evaluation, Filter, Gate, GateRule, InMemoryEvalStore,
-    Leaderboard, NewEvaluation, SeriesKey, Stage, Trend,
+    Leaderboard, NewEvaluation, Retention, SeriesKey, Stage, Status, Trend,
 };
 
 fn new(experiment: &str) -> NewEvaluation {
@@ -77,6 +77,10 @@ fn a_gate_fails_on_a_missing_value_a_nan_and_a_regression() {
     let infinite = evaluation(f64::INFINITY);
     assert!(!relative.judge(&good, Some(&infinite)).passed());
     assert!(relative.judge(&infinite, Some(&infinite)).passed());
+    let no_worse = GateRule::MaxRelativeRegression("f1".into(), Direction::Minimize, 0.0);
+    let no_worse = Gate::new([no_worse]);
+    assert!(no_worse.judge(&good, Some(&infinite)).passed(), "any number is less than infinity");
+    assert!(!no_worse.judge(&infinite, Some(&good)).passed());
     for gate in [&relative, &by_difference] {
         for baseline in [None, Some(&nan), Some(&missing)] {
             assert!(!gate.judge(&good, baseline).passed(), "{gate:?} without a baseline");
@@ -169,4 +173,40 @@ fn a_trend_follows_the_versions_of_a_model() {
     assert_eq!(points, [(1, 0.60, true), (2, 0.75, true), (10, 0.65, false), (11, 0.80, true)]);
     assert!(trend.points[0].change.is_nan());
     assert!((trend.points[2].change + 0.10).abs() < 1e-12);
+}
+
+#[test]
+fn a_series_with_a_context_is_ranked_gated_and_kept_as_a_metric_is() {
+    let store = InMemoryEvalStore::new();
+    let key = SeriesKey::new("loss").with_context("subset", "train");
+    let evaluations: Vec<_> = [0.3, 0.1, 0.2]
+        .into_iter()
+        .zip(1..)
+        .map(|(loss, version)| {
+            let new = new("wine").with_model("forest".parse().unwrap());
+            let new = new.with_model_version(VersionNumber(version)).with_metric("loss", -loss);
+            store.create(&new).unwrap();
+            let batch = Batch::new().with_point(&key, 0, new.started_at, loss);
+            store.write(new.id, &batch.finished(Status::Finished, new.started_at)).unwrap();
+            store.get(new.id).unwrap()
+        })
+        .collect();
+    let (everything, low) = (Filter::everything(), Direction::Minimize);
+    let best = |key: &SeriesKey| store.best(&everything, key, low).unwrap().unwrap().id;
+    assert_eq!(best(&key), evaluations[1].id);
+    assert_eq!(best(&"loss".into()), evaluations[0].id, "the metric of that name is another");
+    let board = Leaderboard::of(&store, &everything, &key, low, 10).unwrap();
+    let values: Vec<_> = board.standings.iter().map(|standing| standing.value).collect();
+    assert_eq!((board.metric.as_str(), values), ("loss subset=train", vec![0.1, 0.2, 0.3]));
+    let model = "forest".parse().unwrap();
+    let trend = Trend::of(&store, &model, &everything, &key, low).unwrap();
+    let values: Vec<_> = trend.points.iter().map(|point| point.value).collect();
+    assert_eq!(values, [0.3, 0.1, 0.2]);
+    let gate = Gate::new([GateRule::MaxRegression(key.clone(), low, 0.15)]);
+    assert!(gate.judge(&evaluations[2], Some(&evaluations[1])).passed());
+    assert!(!gate.judge(&evaluations[0], Some(&evaluations[1])).passed());
+    let retention = Retention::default().with_count_per_model(0).with_best(&key, low, 1);
+    let plan = retention.plan(&store, &everything, Timestamp::from_micros(10)).unwrap();
+    let kept: Vec<_> = plan.kept.iter().map(|verdict| verdict.id).collect();
+    assert_eq!(kept, [evaluations[1].id]);
 }

@@ -1,8 +1,10 @@
 //! Filters as SQL. Every value is bound, and every column comes from a list here: no text of a user is ever part of a statement.
 
 use mlp_core::EvaluationId;
-use mlp_eval::{Field, Filter, Operator, Statistic, Value};
+use mlp_eval::{Field, Filter, Operator, SeriesKey, Statistic, Value};
 use rusqlite::types::Value as Bound;
+
+use super::series;
 
 /// A condition on `evaluation e`, with the values of its question marks in order.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +68,7 @@ pub(super) enum Place {
     /// A row of `tag`.
     Tag(String),
     /// A row of `series`: the column, and what must hold for the number to be there.
-    Series { metric: String, column: &'static str, there: &'static str },
+    Series { key: SeriesKey, column: &'static str, there: &'static str },
 }
 
 pub(super) fn place(field: &Field) -> Place {
@@ -84,7 +86,7 @@ pub(super) fn place(field: &Field) -> Place {
         Field::EndedAt => Place::Column("e.ended_at"),
         Field::Param(name) => Place::Param(name.clone()),
         Field::Tag(name) => Place::Tag(name.clone()),
-        Field::Metric(metric, statistic) => {
+        Field::Metric(key, statistic) => {
             let (column, there) = match statistic {
                 Statistic::Last => ("last", "1"),
                 Statistic::Min => ("least", "least IS NOT NULL"),
@@ -98,15 +100,15 @@ pub(super) fn place(field: &Field) -> Place {
                     ("CAST(step_of_greatest AS REAL)", "step_of_greatest IS NOT NULL")
                 }
             };
-            Place::Series { metric: metric.clone(), column, there }
+            Place::Series { key: key.clone(), column, there }
         }
         // As with filters: unknown is missing everywhere.
         _ => Place::Column("NULL"),
     }
 }
 
-/// The number of the series key that has no context.
-const PLAIN_KEY: &str = "(SELECT n FROM series_key WHERE metric = ? AND context = '{}')";
+/// The number of a series key.
+const KEY: &str = "(SELECT n FROM series_key WHERE metric = ? AND context = ?)";
 
 fn text(value: &str) -> Bound {
     Bound::Text(value.to_owned())
@@ -125,11 +127,16 @@ fn in_tag(name: &str, condition: &str, bound: impl IntoIterator<Item = Bound>) -
     Condition::new(sql, std::iter::once(text(name)).chain(bound))
 }
 
-fn in_series(metric: &str, condition: &str, bound: impl IntoIterator<Item = Bound>) -> Condition {
+fn in_series(
+    key: &SeriesKey,
+    condition: &str,
+    bound: impl IntoIterator<Item = Bound>,
+) -> Condition {
     let sql = format!(
-        "EXISTS (SELECT 1 FROM series WHERE evaluation = e.n AND key = {PLAIN_KEY} AND ({condition}))"
+        "EXISTS (SELECT 1 FROM series WHERE evaluation = e.n AND key = {KEY} AND ({condition}))"
     );
-    Condition::new(sql, std::iter::once(text(metric)).chain(bound))
+    let key = [text(&key.metric), text(&series::context_text(&key.context))];
+    Condition::new(sql, key.into_iter().chain(bound))
 }
 
 fn present(field: &Field) -> Condition {
@@ -137,7 +144,7 @@ fn present(field: &Field) -> Condition {
         Place::Column(column) => Condition::new(format!("({column} IS NOT NULL)"), []),
         Place::Param(name) => in_param(&name, "1", []),
         Place::Tag(name) => in_tag(&name, "1", []),
-        Place::Series { metric, there, .. } => in_series(&metric, there, []),
+        Place::Series { key, there, .. } => in_series(&key, there, []),
     }
 }
 
@@ -189,8 +196,8 @@ fn compare_number(field: &Field, operator: Operator, given: f64) -> Condition {
             Condition::new(format!("coalesce({column} {} ?, 0)", symbol(operator)), bound)
         }
         Place::Param(name) => in_param(&name, &compared("number"), bound),
-        Place::Series { metric, column, there } => {
-            in_series(&metric, &format!("{there} AND ({})", compared(column)), bound)
+        Place::Series { key, column, there } => {
+            in_series(&key, &format!("{there} AND ({})", compared(column)), bound)
         }
         Place::Tag(_) => Condition::always(false),
     }

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use mlp_core::{StoreError, Timestamp};
 use mlp_eval::{
-    Field, Filter, Operator, Order, Page, PageToken, Position, Query, Sorting, Statistic, Value,
-    View,
+    Field, Filter, Operator, Order, Page, PageToken, Position, Query, SeriesKey, Sorting,
+    Statistic, Value, View,
 };
 use rusqlite::types::Value as Bound;
 use rusqlite::{Connection, Row, params_from_iter};
@@ -216,7 +216,7 @@ enum Phase {
 struct Walk<'a> {
     connection: &'a Connection,
     query: &'a Query,
-    metric: &'a str,
+    metric: &'a SeriesKey,
     sorting: Sorting,
     scope: Scope,
     /// The experiments in the scope: the index holds the values of each by themselves.
@@ -228,7 +228,7 @@ struct Walk<'a> {
 fn by_metric(
     connection: &Connection,
     query: &Query,
-    metric: &str,
+    metric: &SeriesKey,
     sorting: Sorting,
 ) -> Result<Vec<Found>, StoreError> {
     let Some(scope) = scope(connection, &query.filter)? else { return Ok(Vec::new()) };
@@ -279,7 +279,7 @@ impl<'a> Walk<'a> {
     fn new(
         connection: &'a Connection,
         query: &'a Query,
-        metric: &'a str,
+        metric: &'a SeriesKey,
         sorting: Sorting,
         scope: Scope,
     ) -> Result<Self, StoreError> {
@@ -287,7 +287,7 @@ impl<'a> Walk<'a> {
             Scope::Experiment(n) => vec![n],
             Scope::Everywhere => experiments::all(connection)?.iter().map(|row| row.n).collect(),
         };
-        let key = series::key_number(connection, &metric.into())?;
+        let key = series::key_number(connection, metric)?;
         Ok(Self { connection, query, metric, sorting, scope, experiments, key })
     }
 
@@ -481,7 +481,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Whether a filter passes over a phase as a whole: a comparison never matches a missing metric, and only `!=` matches NaN.
-fn excludes(filter: &Filter, metric: &str, phase: Phase) -> bool {
+fn excludes(filter: &Filter, metric: &SeriesKey, phase: Phase) -> bool {
     match filter {
         Filter::All(filters) => filters.iter().any(|filter| excludes(filter, metric, phase)),
         Filter::Present(Field::Metric(name, Statistic::Last)) => {
@@ -496,7 +496,7 @@ fn excludes(filter: &Filter, metric: &str, phase: Phase) -> bool {
 }
 
 /// What the filter asks of the very number that is sorted by: bounds for the walk along the index.
-fn bounds_of(filter: &Filter, metric: &str) -> (String, Vec<Bound>) {
+fn bounds_of(filter: &Filter, metric: &SeriesKey) -> (String, Vec<Bound>) {
     match filter {
         Filter::All(filters) => {
             let each = filters.iter().map(|filter| bounds_of(filter, metric));

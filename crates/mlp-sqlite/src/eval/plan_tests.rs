@@ -99,7 +99,8 @@ fn pages_by_a_metric_are_read_from_an_index_in_each_phase_with_and_without_a_tok
             database
                 .read(|connection| {
                     let scope = scope(connection, &filter)?.unwrap();
-                    let walk = Walk::new(connection, &query, "acc", sorting, scope)?;
+                    let acc = "acc".into();
+                    let walk = Walk::new(connection, &query, &acc, sorting, scope)?;
                     let values = "INDEX series_by_value (";
                     let first = walk.experiments[0];
                     for beyond in [None, Some(5.0)] {
@@ -239,7 +240,8 @@ fn equal_values_are_read_from_the_index_and_not_sorted_however_many_there_are() 
         database
             .read(|connection| {
                 let scope = scope(connection, &filter)?.unwrap();
-                let walk = Walk::new(connection, query, "acc", Sorting::Descending, scope)?;
+                let acc = "acc".into();
+                let walk = Walk::new(connection, query, &acc, Sorting::Descending, scope)?;
                 let (first, bin) = (walk.experiments[0], Bin::InUse);
                 let statements = [
                     walk.values_statement(first, bin, None),

@@ -27,8 +27,10 @@ pub(super) fn key_of(row: &Row<'_>) -> Sql<(i64, String, String, i64)> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
 
-fn context_text(context: &Labels) -> Result<String, StoreError> {
-    serde_json::to_string(context).map_err(StoreError::backend)
+/// A context as it is stored: JSON, by the names of the labels.
+pub(super) fn context_text(context: &Labels) -> String {
+    let labels = context.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+    serde_json::Value::Object(labels.collect()).to_string()
 }
 
 /// The number of a key, if any series ever had it.
@@ -38,7 +40,7 @@ pub(super) fn key_number(
 ) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT * FROM series_key WHERE metric = ?1 AND context = ?2";
     let mut statement = connection.prepare_cached(sql).map_err(store)?;
-    let row = optional(statement.query_row((&key.metric, context_text(&key.context)?), key_of))?;
+    let row = optional(statement.query_row((&key.metric, context_text(&key.context)), key_of))?;
     row.map(|(n, metric, context, stored)| {
         if key_checksum(n, &metric, &context) == stored {
             Ok(n)
@@ -53,7 +55,7 @@ fn key_for_writing(session: &Session<'_>, key: &SeriesKey) -> Result<i64, StoreE
     // A metric's name holds no zero byte, and is not JSON.
     let name = match key.context.is_empty() {
         true => key.metric.clone(),
-        false => format!("{}\0{}", key.metric, context_text(&key.context)?),
+        false => format!("{}\0{}", key.metric, context_text(&key.context)),
     };
     if let Some(n) = session.known.get(&name) {
         return Ok(n);
@@ -70,7 +72,7 @@ fn new_key(session: &Session<'_>, key: &SeriesKey) -> Result<i64, StoreError> {
     let next = "SELECT coalesce(max(n), 0) + 1 FROM series_key";
     let mut statement = session.connection.prepare_cached(next).map_err(store)?;
     let n: i64 = statement.query_row([], |row| row.get(0)).map_err(store)?;
-    let context = context_text(&key.context)?;
+    let context = context_text(&key.context);
     let checksum = key_checksum(n, &key.metric, &context);
     let sql = "INSERT INTO series_key VALUES (?1, ?2, ?3, ?4)";
     let mut statement = session.connection.prepare_cached(sql).map_err(store)?;

@@ -163,8 +163,8 @@ fn key_columns(
             let name = Bound::Text(name);
             ([missing, read(&kind), read("number"), text], vec![name; 4])
         }
-        Place::Series { metric, column, there } => {
-            let key = series::key_number(connection, &metric.as_str().into())?.unwrap_or(-1);
+        Place::Series { key, column, there } => {
+            let key = series::key_number(connection, &key)?.unwrap_or(-1);
             let read = |what: &str| {
                 format!(
                     "(SELECT {what} FROM series WHERE evaluation = e.n AND key = ? AND {there})"
