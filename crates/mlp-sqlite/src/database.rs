@@ -12,6 +12,7 @@ use crate::checkpoint::{Checkpointer, Checkpoints, LOG_PAGES};
 use crate::error::store;
 use crate::network;
 use crate::readers::Readers;
+use crate::room::Room;
 use crate::schema;
 use crate::session::Session;
 use crate::turns::Turns;
@@ -125,9 +126,10 @@ impl Database {
         };
         let checkpoints = Checkpoints::default();
         let checkpointer = Checkpointer::start(writing()?, &place, checkpoints.clone())?;
-        let turns = Turns::open(&place)?;
+        let (turns, room) = (Turns::open(&place)?, Room::new(&place));
         let patience = options.busy_timeout;
-        let writer = Writer::start(writing()?, Box::new(writing), checkpointer, turns, patience)?;
+        let writer =
+            Writer::start(writing()?, Box::new(writing), checkpointer, turns, room, patience)?;
         Ok(Self {
             inner: Arc::new(Inner { path, readers: Readers::new(reading), writer, checkpoints }),
         })

@@ -66,6 +66,7 @@ mod network;
 mod readers;
 #[cfg(any(feature = "lineage", feature = "monitor"))]
 mod records;
+mod room;
 mod schema;
 mod session;
 mod turns;

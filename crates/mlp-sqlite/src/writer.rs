@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use crate::checkpoint::Checkpointer;
 use crate::error::{Sql, copy, is_broken, is_disk_fault, store};
+use crate::room::Room;
 use crate::session::{Known, Session};
 use crate::turns::Turns;
 
@@ -24,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// One write that somebody waits for.
 trait Task: Send {
     /// Does the work, once more if its group is begun anew; tells whether it succeeded.
-    fn run(&mut self, session: &Session<'_>) -> bool;
+    fn run(&mut self, session: &Session<'_>, room: &Room) -> bool;
     /// When the caller asked for it: from then on its patience runs.
     fn asked(&self) -> Instant;
     /// Tells the caller how it went, once the group is on the disk or has failed.
@@ -39,12 +40,15 @@ struct Write<F, T> {
 }
 
 impl<T: Send, F: FnMut(&Session<'_>) -> Result<T, StoreError> + Send> Task for Write<F, T> {
-    fn run(&mut self, session: &Session<'_>) -> bool {
+    fn run(&mut self, session: &Session<'_>, room: &Room) -> bool {
         self.result = catch_panic(|| (self.work)(session)).unwrap_or_else(|panicked| {
             Err(StoreError::backend(std::io::Error::other(panicked.message)))
         });
         if self.result.as_ref().is_err_and(is_broken) {
             session.is_broken.set(true);
+            if room.is_out() {
+                self.result = Err(StoreError::StorageFull);
+            }
         }
         self.result.is_ok()
     }
@@ -72,12 +76,15 @@ enum Fault {
     /// Before any work was done.
     Begin(StoreError),
     Sql(rusqlite::Error),
+    /// SQLite did not know why it could not write, but it was for want of room.
+    NoRoom,
 }
 
 impl Fault {
     fn to_error(&self) -> StoreError {
         match self {
             Self::Begin(error) => copy(error),
+            Self::NoRoom => StoreError::StorageFull,
             // The error itself cannot be copied; its code decides what it is, its text says why.
             Self::Sql(rusqlite::Error::SqliteFailure(code, text)) => {
                 store(rusqlite::Error::SqliteFailure(*code, text.clone()))
@@ -101,6 +108,7 @@ impl Fault {
         match self {
             Self::Begin(_) => !self.is_busy(),
             Self::Sql(error) => is_disk_fault(error),
+            Self::NoRoom => true,
         }
     }
 }
@@ -118,6 +126,7 @@ impl Writer {
         open: Open,
         checkpointer: Checkpointer,
         turns: Turns,
+        room: Room,
         patience: Duration,
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = bounded(QUEUE);
@@ -131,6 +140,7 @@ impl Writer {
                     known: Known::default(),
                     checkpointer,
                     turns,
+                    room,
                     patience,
                     last: (0, Duration::ZERO),
                 }
@@ -177,6 +187,7 @@ struct Work {
     known: Known,
     checkpointer: Checkpointer,
     turns: Turns,
+    room: Room,
     /// How long other processes that write are waited for.
     patience: Duration,
     /// How many writes the last group had, and how long its commit took: as many are waited for, a quarter as long.
@@ -235,7 +246,12 @@ impl Work {
                 return Ok(false);
             }
             let settled = session.settle().and_then(|()| execute(&connection, "COMMIT"));
-            settled.map(|()| true).map_err(Fault::Sql)
+            settled.map(|()| true).map_err(|error| {
+                match is_disk_fault(&error) && self.room.is_out() {
+                    true => Fault::NoRoom,
+                    false => Fault::Sql(error),
+                }
+            })
         });
         if !connection.is_autocommit() {
             // A connection that cannot even do this is closed, which does it too.
@@ -277,7 +293,7 @@ impl Work {
             let (began, mut at) = (Instant::now(), 0);
             while let Some(job) = group.get_mut(at) {
                 let (before, counted) = (session.connection.total_changes(), session.changes());
-                let failed = !job.run(session);
+                let failed = !job.run(session, &this.room);
                 let is_clean = session.connection.total_changes() == before
                     && !session.connection.is_autocommit();
                 if failed {
@@ -299,7 +315,7 @@ impl Work {
     }
 
     fn alone(&mut self, job: &mut Job) -> Result<bool, Fault> {
-        self.transaction(job.asked(), |_, session| job.run(session))
+        self.transaction(job.asked(), |this, session| job.run(session, &this.room))
     }
 
     /// The next write of the group: one that waits, or one that is likely to come soon.

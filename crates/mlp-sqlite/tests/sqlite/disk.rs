@@ -4,8 +4,8 @@ use mlp_core::StoreError;
 use mlp_eval::{EvalStore, Filter};
 
 use crate::script::{
-    TURNS, acknowledge, acknowledged, acknowledgement_file, can_trace, check, evaluate, id, inject,
-    open, place,
+    TURNS, acknowledge, acknowledged, acknowledgement_file, can_trace, check, child, evaluate, id,
+    inject, open, place,
 };
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -85,6 +85,37 @@ fn a_full_file_system_refuses_writes_and_takes_them_again_when_there_is_room() {
     });
     let unmounted = Command::new("umount").arg(folder.path()).status().unwrap();
     assert!(unmounted.success() && result.is_ok());
+}
+
+#[test]
+#[ignore = "run with limited files, in a process of its own"]
+fn child_with_limited_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Some(path) = place() else { return };
+    let before = getrlimit(Resource::Fsize);
+    assert_eq!(before.maximum, None, "the limit can be taken away again");
+    setrlimit(Resource::Fsize, Rlimit { current: Some(1 << 20), ..before }).unwrap();
+    let done = write_through_a_full_disk(&path, |times| {
+        if times == 5 {
+            setrlimit(Resource::Fsize, before).unwrap();
+        }
+    });
+    check(&path, &done);
+}
+
+#[test]
+fn a_limit_of_the_size_of_files_is_a_full_disk() {
+    let _turn = TURNS.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mlp.db");
+    // Whoever writes beyond the limit is told so by a signal, unless it is ignored.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(std::env::current_exe().unwrap());
+    let output = child(command, "disk::child_with_limited_files", &path).output().unwrap();
+    let (said, wrong) = (&output.stdout, &output.stderr);
+    let text = [said, wrong].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    assert!(!folder.path().join("mlp.db-probe").exists());
 }
 
 #[test]
