@@ -5,7 +5,7 @@ use mlp_eval::{EvalStore, Filter};
 
 use crate::script::{
     TURNS, acknowledge, acknowledged, acknowledgement_file, can_trace, check, child, evaluate, id,
-    inject, open, place,
+    inject, inject_into, open, place,
 };
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -184,6 +184,48 @@ fn an_error_of_any_sync_or_write_acknowledges_nothing_and_the_next_write_goes_th
             assert_eq!(done.len() as u64, WRITES - 1);
             assert_eq!(check(&path, &done), WRITES, "what failed is not there");
         }
+    }
+}
+
+#[test]
+#[ignore = "run under strace, in a process of its own"]
+fn child_whose_log_is_not_copied() {
+    let Some(path) = place() else { return };
+    let database = open(&path).unwrap();
+    let (file, mut next) = (acknowledgement_file(&path), 0);
+    let mut write_until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let last = next + 20_000;
+        while !is_so() {
+            assert!(next < last, "{what}: never");
+            evaluate(&database, next).unwrap();
+            acknowledge(&file, next);
+            next += 1;
+            assert_eq!(database.count(&Filter::everything()).unwrap(), next);
+        }
+    };
+    write_until("an error is told", &|| database.checkpoint_error().is_some());
+    write_until("the error is over", &|| database.checkpoint_error().is_none());
+}
+
+#[test]
+fn a_log_that_cannot_be_copied_for_a_while_loses_nothing_and_is_copied_later() {
+    let _turn = TURNS.lock();
+    if !can_trace() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (calls, number) in [("fsync,fdatasync", 1), ("pwrite64", 1), ("pwrite64", 5)] {
+        let path = folder.path().join(format!("{}-{number}.db", &calls[..5]));
+        // The tables are made before, by copies that do not fail.
+        drop(open(&path).unwrap());
+        let what = format!("error=EIO:when={number}");
+        let name = "disk::child_whose_log_is_not_copied";
+        let run = inject_into(&[""], name, &path, calls, &what);
+        let text = String::from_utf8_lossy(&run.output.stderr);
+        assert!(run.output.status.success(), "{calls} {what}: {text}");
+        assert!(run.threads.contains(&"checkpointer"), "{calls} {what}: hit {:?}", run.threads);
+        let done = acknowledged(&path);
+        assert_eq!(check(&path, &done), done.len() as u64);
     }
 }
 

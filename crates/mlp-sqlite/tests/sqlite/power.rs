@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::script::{
-    NORMAL, TURNS, acknowledge, acknowledgement_file, acknowledgements, can_trace,
-    check_with_records, id, open, place, step, traced,
+    DATABASE_AND_LOG, NORMAL, TURNS, acknowledge, acknowledgement_file, acknowledgements,
+    can_trace, check_with_records, id, open, place, step, traced,
 };
 use mlp_eval::EvalStore;
 use mlp_sqlite::Database;
@@ -70,7 +70,7 @@ fn trace(path: &Path, normal: bool) -> Vec<Event> {
     arguments.push(text);
     let acknowledgements = acknowledgements(path);
     arguments.extend(["-P", acknowledgements.to_str().unwrap()]);
-    let mut command = traced("power::child_that_is_traced", path, &arguments);
+    let mut command = traced(&DATABASE_AND_LOG, "power::child_that_is_traced", path, &arguments);
     if normal {
         command.env(NORMAL, "1");
     }

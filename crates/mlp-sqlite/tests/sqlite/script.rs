@@ -182,11 +182,14 @@ pub(crate) fn worked(since: Instant) -> Duration {
     nanoseconds.map_or_else(|| since.elapsed(), Duration::from_nanos)
 }
 
-/// The child under `strace` with these arguments, which concern the files of the database only.
-pub(crate) fn traced(name: &str, path: &Path, arguments: &[&str]) -> Command {
+/// The suffixes of the files of a database.
+pub(crate) const DATABASE_AND_LOG: [&str; 2] = ["", "-wal"];
+
+/// The child under `strace` with these arguments, which concern the files with these suffixes only.
+pub(crate) fn traced(suffixes: &[&str], name: &str, path: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq"]);
-    for suffix in ["", "-wal"] {
+    for suffix in suffixes {
         let mut file = path.as_os_str().to_owned();
         file.push(suffix);
         command.arg("-P").arg(file);
@@ -204,12 +207,23 @@ pub(crate) struct Injected {
 
 /// Runs a child with something injected into the calls named, such as `error=EIO:when=3`. Calls are counted in each thread by itself.
 pub(crate) fn inject(name: &str, path: &Path, calls: &str, what: &str) -> Injected {
+    inject_into(&DATABASE_AND_LOG, name, path, calls, what)
+}
+
+/// As [`inject`], into the calls that concern the files with these suffixes.
+pub(crate) fn inject_into(
+    suffixes: &[&str],
+    name: &str,
+    path: &Path,
+    calls: &str,
+    what: &str,
+) -> Injected {
     let trace = path.with_extension("trace");
     let (watched, injected) = (format!("trace={calls}"), format!("inject={calls}:{what}"));
     // Names of threads, and only the beginning of what is written.
     let arguments =
         ["-Y", "-s", "1", "-o", trace.to_str().unwrap(), "-e", &watched, "-e", &injected];
-    let output = traced(name, path, &arguments).output().unwrap();
+    let output = traced(suffixes, name, path, &arguments).output().unwrap();
     let text = std::fs::read_to_string(trace).unwrap();
     // A call that never returned is the one that was killed, another's that was under way stands on a line of its own kind.
     let met = text.lines().filter(|line| line.ends_with("(INJECTED)") || line.ends_with("= ?"));
