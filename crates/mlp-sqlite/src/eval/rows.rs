@@ -404,19 +404,29 @@ pub(super) fn insert_tag(
     Ok(())
 }
 
-/// Removes a tag; tells whether it was there.
+/// Whether an evaluation has a tag.
+pub(super) fn has_tag(
+    connection: &Connection,
+    evaluation: i64,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM tag WHERE evaluation = ?1 AND name = ?2";
+    connection.prepare_cached(sql).and_then(|mut it| it.exists((evaluation, name))).map_err(store)
+}
+
+/// Removes a tag, if it is there.
 pub(super) fn remove_tag(
     session: &Session<'_>,
     evaluation: i64,
     name: &str,
-) -> Result<bool, StoreError> {
+) -> Result<(), StoreError> {
     let sql = "DELETE FROM tag WHERE evaluation = ?1 AND name = ?2 RETURNING checksum";
     let mut statement = session.connection.prepare_cached(sql).map_err(store)?;
     let gone: Option<i64> = optional(statement.query_row((evaluation, name), |row| row.get(0)))?;
     if let Some(checksum) = gone {
         session.removed("tag", checksum);
     }
-    Ok(gone.is_some())
+    Ok(())
 }
 
 /// The tags that are asked for: by name those that are named.

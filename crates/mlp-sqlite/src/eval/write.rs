@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mlp_core::{EvaluationId, StoreError};
+use mlp_core::{EvaluationId, ParamValue, StoreError};
 use mlp_eval::{Batch, Keys, LEGAL_HOLD, MetricPoint, NewEvaluation, PIN, SeriesKey, hold_of};
 
 use super::rows::{self, Bin, EvaluationRow};
@@ -65,7 +65,8 @@ pub(super) fn batch(
     Ok(())
 }
 
-/// Parameters, tags and points of a batch.
+/// Parameters, tags and points of a batch. What may be at fault is looked up before anything is written: a batch that changed nothing is left out of
+/// its group, one that did has the whole group begun anew.
 fn parts(
     session: &Session<'_>,
     row: &EvaluationRow,
@@ -73,9 +74,34 @@ fn parts(
     batch: &Batch,
     points: &[(SeriesKey, MetricPoint)],
 ) -> Result<(), StoreError> {
+    let params = new_params(session, row, batch)?;
+    for name in &batch.removed_tags {
+        if !rows::has_tag(session.connection, row.n, name)? {
+            return Err(StoreError::not_found("tag", name));
+        }
+    }
+    for (name, value) in params {
+        rows::insert_param(session, row.n, name, value)?;
+    }
+    for name in &batch.removed_tags {
+        rows::remove_tag(session, row.n, name)?;
+    }
+    for (name, value) in &batch.tags {
+        rows::set_tag(session, row.n, name, value)?;
+    }
+    series::add(session, row, is_new, points)
+}
+
+/// The parameters of a batch that the evaluation does not have; those that it has must be the same.
+fn new_params<'a>(
+    session: &Session<'_>,
+    row: &EvaluationRow,
+    batch: &'a Batch,
+) -> Result<BTreeMap<&'a str, &'a ParamValue>, StoreError> {
+    let mut new = BTreeMap::new();
     for (name, value) in &batch.params {
         let Some(known) = rows::param(session.connection, row.n, name)? else {
-            rows::insert_param(session, row.n, name, value)?;
+            new.insert(name.as_str(), value);
             continue;
         };
         // The exact JSON of two values is the same if and only if they are.
@@ -84,15 +110,7 @@ fn parts(
             return Err(StoreError::conflict(KIND, row.id, reason));
         }
     }
-    for name in &batch.removed_tags {
-        if !rows::remove_tag(session, row.n, name)? {
-            return Err(StoreError::not_found("tag", name));
-        }
-    }
-    for (name, value) in &batch.tags {
-        rows::set_tag(session, row.n, name, value)?;
-    }
-    series::add(session, row, is_new, points)
+    Ok(new)
 }
 
 /// Moves an evaluation to the bin or out of it.
@@ -138,4 +156,37 @@ pub(super) fn remove(session: &Session<'_>, row: &EvaluationRow) -> Result<(), S
         rows::remove_all(session, table, row.n)?;
     }
     row.delete(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use mlp_core::Timestamp;
+    use mlp_eval::{EvalStore, Stage};
+
+    use super::*;
+    use crate::Database;
+
+    #[test]
+    fn a_batch_at_fault_has_changed_nothing_so_that_its_group_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("mlp.db")).unwrap();
+        let at = Timestamp::from_micros(1);
+        let new = NewEvaluation::new("wine", Stage::Test, at).with_param("lr", 1);
+        database.create(&new).unwrap();
+        let all = Batch::new().with_param("depth", 1).with_tag("t", "").with_point("m", 0, at, 1.0);
+        for (bad, is_fine) in [
+            (all.clone().with_param("lr", 2), false),
+            (all.clone().without_tag("missing"), false),
+            (all, true),
+        ] {
+            let (done, changed) = database
+                .write(move |session| {
+                    let before = session.connection.total_changes();
+                    let done = batch(session, new.id, &bad).is_ok();
+                    Ok((done, session.connection.total_changes() - before))
+                })
+                .unwrap();
+            assert_eq!((done, changed > 0), (is_fine, is_fine), "{changed} records changed");
+        }
+    }
 }
