@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mlp::core::{Estimator, FittedModel, ModelExt, Samples, Saved, Scratch, Target};
-use mlp::models::{DecisionTree, GradientBoosting, Loader, LogisticRegression, RandomForest};
+use mlp::models::{
+    DecisionTree, FittedLogistic, GradientBoosting, Loader, LogisticRegression, RandomForest,
+};
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::read;
@@ -100,6 +102,32 @@ fn fitting(folder: &Path) {
     }
 }
 
+/// The objective of scikit-learn's logistic regression for C = 1: the summed log loss and half the squares of the weights, without the intercept.
+fn objective(data: &Data, model: &dyn FittedModel) -> f64 {
+    let logistic = model.downcast_ref::<FittedLogistic>().expect("a logistic regression");
+    let (weights, intercept) = (&logistic.coefficients()[0], logistic.intercepts()[0]);
+    let loss = |(row, &label): (ndarray::ArrayView1<'_, f64>, &usize)| {
+        let score = row.iter().zip(weights).map(|(x, w)| x * w).sum::<f64>() + intercept;
+        let margin = if label == 1 { score } else { -score };
+        (-margin).max(0.0) + (-margin.abs()).exp().ln_1p()
+    };
+    let losses: f64 = data.features.rows().into_iter().zip(&data.labels).map(loss).sum();
+    losses + 0.5 * weights.iter().map(|weight| weight * weight).sum::<f64>()
+}
+
+/// Fits of a millisecond, of which many are timed together.
+fn small_fits(folder: &Path) {
+    const FITS: usize = 50;
+    for name in ["thousand", "cancer"] {
+        let data = Data::read(folder, name);
+        let fit = || LogisticRegression::default().fit(data.samples(), 1).expect("a model");
+        let many = || (1..FITS).fold(fit(), |_, _| fit());
+        let judge = |model: &Arc<dyn FittedModel>| objective(&data, &**model);
+        timed(&format!("logistic_{name}"), 15, Time::Processor, many, judge);
+        println!("logistic_{name}_fits\t{FITS}\t0");
+    }
+}
+
 fn threads(folder: &Path) {
     let data = Data::read(folder, "large");
     for threads in [1, 2] {
@@ -152,6 +180,7 @@ fn predicting(folder: &Path) {
 
 pub(crate) fn run(folder: &Path) {
     fitting(folder);
+    small_fits(folder);
     predicting(folder);
     threads(folder);
 }

@@ -11,7 +11,7 @@ use crate::logistic::LogisticRegression;
 use crate::neural::{Activation, MultilayerPerceptron};
 use crate::pipeline::Pipeline;
 use crate::scaler::StandardScaler;
-use crate::tree::{DecisionTree, GradientBoosting, RandomForest};
+use crate::tree::{DecisionTree, EarlyStopping, Features, GradientBoosting, RandomForest};
 
 const GUESSES: [&str; 4] = ["most_frequent", "prior", "stratified", "uniform"];
 const CENTRES: [&str; 3] = ["mean", "median", "quantile"];
@@ -44,6 +44,10 @@ impl ModelFamily for Family {
 
 /// Every family of this crate: `dummy_classifier` and `dummy_regressor`; `logistic_regression`, `linear_regression`, `elastic_net` and
 /// `multilayer_perceptron` (features scaled first); `decision_tree`, `random_forest`, `gradient_boosting`.
+///
+/// Every setting that regularises can be named; one that is not named is that of the estimator's default. The default search space has those whose best value depends
+/// on the data: early stopping (`early_stopping`, the share of rows held out, with `patience` and `tolerance`) is not searched, nor is a forest's `min_gain`, in whose place it has
+/// `min_leaf` and the share of `features` tried at a split.
 ///
 /// Rules, ensembles, calibration and thresholds are made of other estimators, and so are put together in code.
 #[must_use]
@@ -133,14 +137,19 @@ pub fn families() -> Vec<Arc<dyn ModelFamily>> {
                 let rate = read.float("learning_rate", 1e-3, f64::MIN_POSITIVE..=10.0);
                 let epochs = read.int("max_epochs", 200, 1..=1_000_000);
                 let aside = read.float("early_stopping", 0.0, 0.0..=0.5);
-                let network = MultilayerPerceptron::default()
+                let batch = read.int("batch_size", 200, 1..=1_000_000_000);
+                let patience = read.int("patience", 10, 1..=1_000_000);
+                let tolerance = read.float("tolerance", 1e-4, 0.0..=f64::MAX);
+                let mut network = MultilayerPerceptron::default()
                     .with_hidden(vec![units as usize; layers as usize])
                     .with_activation(activation)
                     .with_alpha(alpha)
                     .with_learning_rate(rate)
                     .with_max_epochs(epochs as usize);
-                let network =
-                    if aside > 0.0 { network.with_early_stopping(aside) } else { network };
+                network.early_stopping = (aside > 0.0).then_some(aside);
+                network.batch_size = batch as usize;
+                network.patience = patience as usize;
+                network.tolerance = tolerance;
                 Arc::new(Pipeline::of(network).after("scale", StandardScaler))
             },
         }),
@@ -158,18 +167,17 @@ pub fn families() -> Vec<Arc<dyn ModelFamily>> {
         Arc::new(Family {
             name: "decision_tree",
             dimensions: || {
-                vec![Dimension::int("max_depth", 1, 16), Dimension::log_int("min_leaf", 1, 64)]
+                vec![
+                    Dimension::int("max_depth", 1, 16),
+                    Dimension::log_int("min_leaf", 1, 64),
+                    Dimension::log_float("min_gain", 1e-6, 1e-1),
+                ]
             },
             build: |read| {
-                let (depth, leaf) = (
-                    read.int("max_depth", 64, 1..=1_000_000),
-                    read.int("min_leaf", 1, 1..=1_000_000),
-                );
-                Arc::new(
-                    DecisionTree::default()
-                        .with_max_depth(depth as usize)
-                        .with_min_leaf(leaf as usize),
-                )
+                let (depth, leaf) = growth(read, 1);
+                let mut tree = DecisionTree::default().with_min_leaf(leaf);
+                tree.max_depth = depth;
+                Arc::new(tree.with_min_gain(read.float("min_gain", 0.0, 0.0..=f64::MAX)))
             },
         }),
         Arc::new(Family {
@@ -179,17 +187,24 @@ pub fn families() -> Vec<Arc<dyn ModelFamily>> {
                     Dimension::log_int("trees", 20, 200),
                     Dimension::int("max_depth", 2, 24),
                     Dimension::log_int("min_leaf", 1, 32),
+                    Dimension::float("features", 0.1, 1.0),
                 ]
             },
             build: |read| {
                 let trees = read.int("trees", 100, 1..=100_000);
-                let (depth, leaf) = (
-                    read.int("max_depth", 64, 1..=1_000_000),
-                    read.int("min_leaf", 1, 1..=1_000_000),
-                );
+                let (depth, leaf) = growth(read, 1);
                 let rows = read.float("rows", 1.0, f64::MIN_POSITIVE..=1.0);
-                let forest = RandomForest::default().with_trees(trees as usize).with_rows(rows);
-                Arc::new(forest.with_max_depth(depth as usize).with_min_leaf(leaf as usize))
+                let share = read.float("features", AUTO, f64::MIN_POSITIVE..=1.0);
+                let mut forest = RandomForest::default()
+                    .with_trees(trees as usize)
+                    .with_min_leaf(leaf)
+                    .with_min_gain(read.float("min_gain", 0.0, 0.0..=f64::MAX))
+                    .with_rows(rows);
+                forest.max_depth = depth;
+                if share != AUTO {
+                    forest = forest.with_features(Features::Share(share));
+                }
+                Arc::new(forest)
             },
         }),
         Arc::new(Family {
@@ -203,28 +218,51 @@ pub fn families() -> Vec<Arc<dyn ModelFamily>> {
                     Dimension::log_float("l2", 1e-3, 1e2),
                     Dimension::float("rows", 0.5, 1.0),
                     Dimension::float("features", 0.5, 1.0),
+                    Dimension::int("max_depth", 2, 16),
+                    Dimension::log_float("min_gain", 1e-8, 1e1),
                 ]
             },
             build: |read| {
                 let rounds = read.int("rounds", 100, 1..=100_000);
                 let rate = read.float("learning_rate", 0.1, f64::MIN_POSITIVE..=1.0);
                 let leaves = read.int("max_leaves", 31, 2..=65_536);
-                let leaf = read.int("min_leaf", 20, 1..=1_000_000);
+                let (depth, leaf) = growth(read, 20);
                 let l2 = read.float("l2", 0.0, 0.0..=1e12);
                 let rows = read.float("rows", 1.0, f64::MIN_POSITIVE..=1.0);
                 let features = read.float("features", 1.0, f64::MIN_POSITIVE..=1.0);
-                let boosting = GradientBoosting::default()
+                let mut boosting = GradientBoosting::default()
                     .with_rounds(rounds as usize)
                     .with_learning_rate(rate)
                     .with_max_leaves(leaves as usize)
-                    .with_min_leaf(leaf as usize)
+                    .with_min_leaf(leaf)
                     .with_l2(l2)
+                    .with_min_gain(read.float("min_gain", 0.0, 0.0..=f64::MAX))
                     .with_rows(rows)
                     .with_features(features);
+                boosting.max_depth = depth;
+                let share = read.float("early_stopping", 0.0, 0.0..=0.9);
+                let patience = read.int("patience", 10, 1..=100_000);
+                let tolerance = read.float("tolerance", 1e-7, 0.0..=f64::MAX);
+                boosting.early_stopping = (share > 0.0).then(|| {
+                    EarlyStopping::default()
+                        .with_share(share)
+                        .with_patience(patience as usize)
+                        .with_tolerance(tolerance)
+                });
                 Arc::new(boosting)
             },
         }),
     ]
+}
+
+/// What says that a forest's share of features was not given.
+const AUTO: f64 = 0.0;
+
+/// The depth and the leaf size of trees; as deep as it takes if no depth is given.
+fn growth(read: &mut ParamReader<'_>, min_leaf: i64) -> (Option<usize>, usize) {
+    let depth = read.int("max_depth", 0, 1..=1_000_000);
+    let leaf = read.int("min_leaf", min_leaf, 1..=1_000_000);
+    ((depth > 0).then_some(depth as usize), leaf as usize)
 }
 
 /// The family of this name, if there is one.
@@ -256,5 +294,51 @@ mod tests {
         let params = Params::new().with("trees", 0).with("max_depth", "deep").with("leaves", 3);
         let error = family("random_forest").unwrap().build(&params).unwrap_err();
         assert_eq!(error.issues.len(), 3, "{error}");
+    }
+    fn debug(family_name: &str, params: Params) -> String {
+        // Estimators are told apart by how they are printed.
+        format!("{:?}", family(family_name).unwrap().build(&params).unwrap())
+    }
+
+    #[test]
+    fn what_is_not_named_is_the_default_of_the_estimator() {
+        let none = Params::new;
+        assert_eq!(debug("decision_tree", none()), format!("{:?}", DecisionTree::default()));
+        assert_eq!(debug("random_forest", none()), format!("{:?}", RandomForest::default()));
+        assert_eq!(
+            debug("gradient_boosting", none()),
+            format!("{:?}", GradientBoosting::default())
+        );
+        let network = format!("{:?}", MultilayerPerceptron::default());
+        assert!(debug("multilayer_perceptron", none()).contains(&network));
+    }
+
+    #[test]
+    fn every_setting_that_regularises_trees_can_be_named() {
+        let growth =
+            || Params::new().with("max_depth", 5).with("min_leaf", 3).with("min_gain", 0.25);
+        let tree = DecisionTree::default().with_max_depth(5).with_min_leaf(3).with_min_gain(0.25);
+        assert_eq!(debug("decision_tree", growth()), format!("{tree:?}"));
+        let forest = RandomForest::default()
+            .with_max_depth(5)
+            .with_min_leaf(3)
+            .with_min_gain(0.25)
+            .with_features(Features::Share(0.4));
+        let given = growth().with("features", 0.4);
+        assert_eq!(debug("random_forest", given), format!("{forest:?}"));
+        let early = EarlyStopping::default().with_share(0.2).with_patience(4).with_tolerance(1e-3);
+        let boosting = GradientBoosting::default()
+            .with_max_depth(5)
+            .with_min_leaf(3)
+            .with_min_gain(0.25)
+            .with_early_stopping(early);
+        let stopping = growth().with("early_stopping", 0.2).with("patience", 4);
+        let given = stopping.with("tolerance", 1e-3);
+        assert_eq!(debug("gradient_boosting", given), format!("{boosting:?}"));
+        for wrong in [("features", 0.0), ("min_gain", -1.0), ("rows", 1.5)] {
+            let refused =
+                family("random_forest").unwrap().build(&Params::new().with(wrong.0, wrong.1));
+            assert!(refused.unwrap_err().to_string().contains(wrong.0));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Ready estimators, from the dummy to the forest, behind the traits of `mlp-core`.
 //!
 //! Each is a point in its family's configuration space, fitted with a seed: the same data and seed give the same model, bit for bit, on any
-//! number of threads. Sample weights count everywhere, and a class without rows keeps its column. Bad data (one class only, infinity, NaN where
+//! number of threads (but for algorithms of linfa, under the feature of that name, which break ties by the order of a hash map). Sample weights count everywhere, and a class without rows keeps its column. Bad data (one class only, infinity, NaN where
 //! there is no notion of a missing value) are typed errors; trees take NaN for a missing value.
 //!
 //! # Examples
@@ -70,7 +70,7 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
-//! | `linfa`, not by default | any algorithm of linfa as an estimator (`LinfaEstimator`), three of them with their faults fenced off (`LinfaLogistic`, `LinfaTree`, `LinfaLinear`), and the estimators of this crate under linfa's `Fit` and `PredictInplace` |
+//! | `linfa`, not by default | any supervised algorithm of linfa, of labels or of numbers, as an estimator (`LinfaEstimator`), three of them with their faults fenced off (`LinfaLogistic`, `LinfaTree`, `LinfaLinear`), and the estimators of this crate under linfa's `Fit` and `PredictInplace` |
 //!
 //! # What it does not do
 //!

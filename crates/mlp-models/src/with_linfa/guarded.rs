@@ -70,13 +70,17 @@ impl Estimator for LinfaLogistic {
 ///
 /// linfa takes values closer than 1e-5 for equal: a feature that has such values among the rows learnt from is refused by name, since its
 /// splits would be lost. [`DecisionTree`](crate::DecisionTree) tells them apart.
+///
+/// One fault is left, since it is inside of linfa: it counts classes in a hash map, whose order differs from fit to fit. Where classes are equally frequent in a leaf, or splits equally
+/// good, the same data can give another tree, so this estimator alone does not give the same model twice. linfa grows a tree by recursion; a tree of
+/// 512 levels, to which it is held here, fits on the stack of any thread.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LinfaTree {
-    /// The most levels, at least 1; none for as many as it takes.
+    /// The most levels, from 1 to 512; none for 512.
     pub max_depth: Option<usize>,
-    /// The least weight of a leaf, at least 0. 1 by default.
+    /// The least weight of a leaf, above 0. 1 by default.
     pub min_leaf: f32,
 }
 
@@ -85,6 +89,9 @@ impl Default for LinfaTree {
         Self { max_depth: None, min_leaf: 1.0 }
     }
 }
+
+/// linfa's trees grow by recursion, some kilobytes of the stack a level.
+const MOST_LEVELS: usize = 512;
 
 /// Values closer than this are the same to linfa's trees.
 const LINFA_EQUAL: f64 = 1e-5;
@@ -99,11 +106,11 @@ fn can_tell_apart(low: f64, high: f64) -> bool {
 impl Estimator for LinfaTree {
     fn fit(&self, data: Samples<'_>, seed: u64) -> Result<Arc<dyn FittedModel>, FitError> {
         let params = Params::new()
-            .with("max_depth", as_param(self.max_depth.unwrap_or(1)))
+            .with("max_depth", as_param(self.max_depth.unwrap_or(MOST_LEVELS)))
             .with("min_leaf", f64::from(self.min_leaf));
         let mut read = params.read("linfa_tree");
-        read.int("max_depth", 1, 1..=i64::MAX);
-        read.float("min_leaf", 1.0, 0.0..=f64::from(f32::MAX));
+        read.int("max_depth", 1, 1..=MOST_LEVELS as i64);
+        read.float("min_leaf", 1.0, f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX));
         read.finish()?;
         for (column, name) in data.features().columns().into_iter().zip(data.names()) {
             // Missing ones are refused below.
@@ -120,7 +127,7 @@ impl Estimator for LinfaTree {
         let Self { max_depth, min_leaf } = *self;
         let fit = move |data: &linfa::DatasetBase<_, _>| {
             linfa_trees::DecisionTree::params()
-                .max_depth(max_depth)
+                .max_depth(Some(max_depth.unwrap_or(MOST_LEVELS)))
                 .min_weight_leaf(min_leaf)
                 .fit(data)
         };

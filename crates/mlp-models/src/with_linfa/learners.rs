@@ -10,8 +10,9 @@ use mlp_core::{Estimator, FitError, FittedModel, ModelExt, Samples, Target};
 use ndarray::{Array1, Array2, ArrayBase, ArrayView1, ArrayView2, Data, Ix1, Ix2};
 
 use crate::{
-    Calibrated, DecisionTree, ElasticNet, GradientBoosting, LinearRegression, LogisticRegression,
-    MultilayerPerceptron, Pipeline, RandomForest, Stacking, Threshold, Voting,
+    Calibrated, DecisionTree, DummyClassifier, DummyRegressor, ElasticNet, GradientBoosting,
+    HeuristicRule, LinearRegression, LogisticRegression, MultilayerPerceptron, Pipeline,
+    RandomForest, Stacking, Threshold, Voting,
 };
 
 /// A fit under linfa's traits failed.
@@ -177,6 +178,9 @@ macro_rules! implement_all {
 }
 
 implement_all!(
+    DummyClassifier,
+    DummyRegressor,
+    HeuristicRule,
     LogisticRegression,
     LinearRegression,
     ElasticNet,

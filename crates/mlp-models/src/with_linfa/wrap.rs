@@ -1,4 +1,4 @@
-//! Any algorithm of linfa as an estimator.
+//! Any supervised algorithm of linfa as an estimator.
 
 use std::error::Error;
 use std::fmt;
@@ -27,7 +27,7 @@ enum Kind {
     Values(Fitting<Numbers>),
 }
 
-/// Any [`Fit`](linfa::traits::Fit) of linfa as an estimator, in one line.
+/// Any supervised [`Fit`](linfa::traits::Fit) of linfa as an estimator, in one line: its records are rows of `f64`, and its targets labels (`usize`) or numbers (`f64`), one a row.
 ///
 /// Rows with NaN or infinity are refused before linfa sees them (its trees overflow the stack on one NaN), and a panic is an error of that call. Sample
 /// weights are handed on in linfa's single precision; whether an algorithm heeds them is its own affair. Nothing here mends an algorithm: see

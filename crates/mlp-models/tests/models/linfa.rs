@@ -260,13 +260,30 @@ fn every_row_is_asked_about_where_linfas_folds_drop_some() {
     assert_eq!(asked, (0..11).collect::<Vec<_>>());
 }
 
+/// linfa's trees count the classes of a leaf in a hash map and break ties by its order, which differs from map to map.
+#[test]
+fn a_tie_in_a_leaf_goes_to_the_first_class_where_linfa_draws_lots() {
+    let data = Labelled::new(array![[1.0], [1.0], [1.0], [1.0]], vec![1, 0, 0, 1]);
+    let asked = array![[1.0]];
+    let theirs: Vec<usize> = (0..64)
+        .map(|_| linfa_trees::DecisionTree::params().fit(&data.dataset()).unwrap())
+        .map(|tree| tree.predict(&asked)[0])
+        .collect();
+    assert!(theirs.contains(&0) && theirs.contains(&1), "the control: {theirs:?}");
+    for _ in 0..8 {
+        let ours = learn(&DecisionTree::default(), data.samples()).unwrap();
+        assert_eq!(ours.predict(asked.view()).unwrap(), array![[0.5, 0.5]]);
+        assert_eq!(ours.predict_classes(asked.view()).unwrap(), [0]);
+    }
+}
+
 #[cfg(feature = "linfa")]
 mod with_the_feature {
     use super::*;
     use mlp_core::{ModelError, SaveError};
     use mlp_models::{
-        GradientBoosting, LinearRegression, LinfaEstimator, LinfaLinear, LinfaLogistic, LinfaTree,
-        Pipeline, StandardScaler,
+        DummyClassifier, DummyRegressor, GradientBoosting, HeuristicRule, LinearRegression,
+        LinfaEstimator, LinfaLinear, LinfaLogistic, LinfaTree, Pipeline, StandardScaler,
     };
 
     #[test]
@@ -323,6 +340,50 @@ mod with_the_feature {
         let rows = numbers.features.view();
         let pairs = (theirs.predict(rows).unwrap(), ours.predict(rows).unwrap());
         assert!(pairs.0.iter().zip(&pairs.1).all(|(a, b)| (a - b).abs() < 1e-8));
+    }
+
+    /// Each label needs a level of its own: of so many rows with labels that take turns, linfa splits one off at a time.
+    #[test]
+    fn a_tree_of_linfa_has_no_more_levels_than_a_stack_holds() {
+        let n = 1_500;
+        let features = Array2::from_shape_fn((n, 1), |(row, _)| row as f64);
+        let data = Labelled::new(features, (0..n).map(|row| row % 2).collect());
+        let dataset = data.dataset();
+        let deep = std::thread::Builder::new()
+            .stack_size(256 << 20)
+            .spawn(move || linfa_trees::DecisionTree::params().fit(&dataset).unwrap().max_depth());
+        let deep = deep.unwrap().join().unwrap();
+        assert!(deep > 512, "the control: linfa's own tree has {deep} levels");
+        // On the stack of a test's thread, the least that any thread of Rust has unless told otherwise.
+        assert!(learn(&LinfaTree::default(), data.samples()).is_ok());
+        let tree = |depth: Option<usize>, leaf: f32| {
+            let mut tree = LinfaTree::default();
+            (tree.max_depth, tree.min_leaf) = (depth, leaf);
+            learn(&tree, data.samples())
+        };
+        assert!(tree(Some(512), 1.0).is_ok() && tree(Some(2), f32::MIN_POSITIVE).is_ok());
+        for (depth, leaf) in [(Some(0), 1.0), (Some(513), 1.0), (None, 0.0), (None, -1.0)] {
+            let refused = tree(depth, leaf).unwrap_err();
+            assert!(matches!(refused, FitError::Params(_)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn baselines_work_under_linfas_traits_too() {
+        let rows = array![[1.0], [2.0], [3.0]];
+        let labelled = Dataset::new(rows.clone(), array![0_usize, 1, 1]);
+        let most = Fit::fit(&DummyClassifier::most_frequent(), &labelled).unwrap();
+        assert_eq!(most.predict(&labelled).to_vec(), [1, 1, 1]);
+        let rule = HeuristicRule::classifier("more than one", ["feature-0"], |row| {
+            usize::from(row[0] > 1.5)
+        });
+        let rule = Fit::fit(&rule, &labelled).unwrap();
+        assert_eq!(rule.predict(&labelled).to_vec(), [0, 1, 1]);
+        let numbers = Dataset::new(rows, array![1.0, 2.0, 6.0]);
+        let mean = Fit::fit(&DummyRegressor::mean(), &numbers).unwrap();
+        assert_eq!(mean.predict(&numbers).to_vec(), [3.0, 3.0, 3.0]);
+        // A dummy of the other kind of target is an error, not a panic.
+        assert!(Fit::fit(&DummyRegressor::mean(), &labelled).is_err());
     }
 
     #[test]
