@@ -2,6 +2,7 @@
 
 mod ending;
 mod rolling;
+mod table;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -24,7 +25,6 @@ use crate::ledger::{Call, Counters, Ledger, Tally, count};
 use crate::numbers::Numbers;
 use crate::options::ServeOptions;
 use crate::prepare::{self, Context, WarmUp};
-use crate::queue::Shadows;
 use crate::request::Request;
 use crate::server::Settled;
 use crate::sync::Mutex;
@@ -32,7 +32,7 @@ use crate::threads::Threads;
 use crate::time::Time;
 use crate::timer::Timer;
 use crate::version::Version;
-use rolling::Rolling;
+use table::Table;
 
 pub(crate) struct Shared<M: ?Sized + Servable + 'static> {
     options: ServeOptions,
@@ -52,16 +52,6 @@ pub(crate) struct Shared<M: ?Sized + Servable + 'static> {
     shadows: Arc<Gate>,
     /// How many requests reached no version.
     turned_away: AtomicU64,
-}
-
-/// The versions that take requests. Immutable: a change puts another one in its place, so a request sees the old state or the new one.
-struct Table<M: ?Sized + Servable> {
-    /// Which one answers when there is no router.
-    current: Option<VersionNumber>,
-    /// Which version takes over from it, and how far that is.
-    rolling: Option<Rolling>,
-    generation: u64,
-    versions: Vec<Arc<Version<M>>>,
 }
 
 /// How many requests to come tell which versions answer.
@@ -96,16 +86,6 @@ struct Changes<M: ?Sized + Servable> {
     leaving: Vec<Weak<Version<M>>>,
     /// The version that is being rolled out.
     rolling: Option<VersionNumber>,
-}
-
-impl<M: ?Sized + Servable> Table<M> {
-    fn empty() -> Self {
-        Self { current: None, rolling: None, generation: 1, versions: Vec::new() }
-    }
-
-    fn find(&self, version: VersionNumber) -> Option<&Arc<Version<M>>> {
-        self.versions.iter().find(|held| held.ledger.version == version)
-    }
 }
 
 impl<M: ?Sized + Servable + 'static> Shared<M> {
@@ -451,16 +431,6 @@ enum Use {
     Current,
     /// To be there when a router or a pin names it.
     Named,
-}
-
-impl<M: ?Sized + Servable> Table<M> {
-    /// The shadows of a route that are here, the first one last.
-    fn shadows(&self, route: &Route) -> Shadows<M> {
-        if route.shadows().is_empty() {
-            return Vec::new();
-        }
-        route.shadows().iter().rev().filter_map(|version| self.find(*version).cloned()).collect()
-    }
 }
 
 impl<M: ?Sized + Servable> Changes<M> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use mlp_core::Servable;
 
-use super::{Shared, Table};
+use super::Shared;
+use super::table::Table;
 use crate::server::Drained;
 use crate::version::Version;
 
