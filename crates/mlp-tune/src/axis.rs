@@ -39,9 +39,12 @@ impl Axis {
         self.high - self.low
     }
 
-    /// Where a value lies on the axis; none if it is no number or lies outside.
+    /// Where a value lies on the axis; none if it is no number or lies outside. What lies outside by rounding lies at the end: three steps of 0.3
+    /// are 0.8999999999999999 here and 0.9 to Optuna, or to whoever types the last value of a grid.
     pub(crate) fn encode(&self, value: &ParamValue) -> Option<f64> {
-        let value = value.as_float().filter(|v| (self.first..=self.last).contains(v))?;
+        let slack = self.step.map_or(0.0, |step| step * 1e-6);
+        let is_near = |v: &f64| (self.first - slack..=self.last + slack).contains(v);
+        let value = value.as_float().filter(is_near)?.clamp(self.first, self.last);
         Some(if self.log { value.ln() } else { value })
     }
 
@@ -90,6 +93,16 @@ pub(crate) fn encode(domain: &Domain, value: &ParamValue) -> Option<f64> {
             choices.iter().position(|choice| choice == value).map(|place| place as f64)
         }
         _ => Axis::of(domain)?.encode(value),
+    }
+}
+
+/// A value of a domain as the domain itself has it: the number of the grid that it is up to rounding. What lies outside stays as it is.
+pub(crate) fn settled(domain: &Domain, value: &ParamValue) -> ParamValue {
+    match domain {
+        Domain::Float { step: Some(_), .. } if domain.contains(value) => {
+            encode(domain, value).map_or_else(|| value.clone(), |place| decode(domain, place))
+        }
+        _ => value.clone(),
     }
 }
 
@@ -153,6 +166,21 @@ mod tests {
         let last = |dimension: Dimension| Axis::of(&dimension.domain).unwrap().last;
         assert_eq!(last(Dimension::stepped_int("n", 1, 10, 4)), 9.0);
         assert!((last(Dimension::stepped_float("x", 0.0, 1.0, 0.3)) - 0.9).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_last_value_of_a_grid_as_a_decimal_is_on_its_axis() {
+        for (low, high, step) in [(0.0, 1.0, 0.3), (0.1, 0.7, 0.1), (-0.6, 0.3, 0.1)] {
+            let axis = Axis::of(&Dimension::stepped_float("x", low, high, step).domain).unwrap();
+            let last = ((high - low) / step * (1.0 + 1e-12)).floor();
+            for value in [format!("{:.3}", low + last * step), format!("{low:.3}")] {
+                let value: f64 = value.parse().unwrap();
+                let place = axis.encode(&value.into()).unwrap();
+                assert!((place - value).abs() < 1e-9 && axis.decode(place).as_float().is_some());
+            }
+            assert_eq!(axis.encode(&(low + (last + 0.5) * step).into()), None);
+            assert_eq!(axis.encode(&(low - 0.5 * step).into()), None);
+        }
     }
 
     #[test]

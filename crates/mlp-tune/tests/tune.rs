@@ -12,6 +12,8 @@ mod duplicates;
 mod faults;
 #[path = "tune/insight.rs"]
 mod insight;
+#[path = "tune/outcomes.rs"]
+mod outcomes;
 #[path = "tune/promotion.rs"]
 mod promotion;
 #[path = "tune/pruners.rs"]

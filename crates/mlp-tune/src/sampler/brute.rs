@@ -80,7 +80,9 @@ impl<'a> Leaf<'a> {
     }
 
     fn has(&self, name: &str, value: &ParamValue) -> bool {
-        self.params.get(name) == Some(value)
+        let Some(own) = self.params.get(name) else { return false };
+        let settled = |domain| axis::settled(domain, own) == axis::settled(domain, value);
+        own == value || self.domains.get(name).is_some_and(settled)
     }
 }
 

@@ -7,6 +7,7 @@ use mlp_core::{Dimension, Domain, ParamValue, Params, Scale, SearchSpace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::axis;
 use crate::history::History;
 use crate::trial::{INPUTS, TrialRecord, TrialState};
 
@@ -59,7 +60,12 @@ impl Known {
             if is_incomplete(space, trial) {
                 self.late.push(number);
             } else {
-                let params = trial.params.iter().filter(|(name, _)| is_declared(space, name));
+                let declared = trial.params.iter().filter_map(|(name, value)| {
+                    let dimension = space.dimensions().iter().find(|d| d.name == name)?;
+                    Some((name, axis::settled(&dimension.domain, value)))
+                });
+                let declared: Vec<_> = declared.collect();
+                let params = declared.iter().map(|(name, value)| (*name, value));
                 let key = key(params, trial.system.get(INPUTS));
                 self.by_key.entry(key).or_default().push(trial.number);
             }
@@ -94,10 +100,6 @@ impl Known {
             |trial: &&TrialRecord| trial.state == TrialState::Complete && has_ended(trial);
         visible.clone().find(has_result).or_else(|| { visible }.next())
     }
-}
-
-fn is_declared(space: &SearchSpace, name: &str) -> bool {
-    space.dimensions().iter().any(|dimension| dimension.name == name)
 }
 
 /// Whether a trial has yet to get parameters of the space: it is enqueued, or was a moment ago.

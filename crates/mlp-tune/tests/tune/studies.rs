@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlp_core::{Dimension, Direction, Params, SearchSpace};
 use mlp_tune::{
-    Budget, GridSampler, RandomSampler, StopReason, Study, TrialError, TrialObserver, TrialRecord,
-    TrialState, TuneError,
+    BruteForceSampler, Budget, Duplicates, GridSampler, RandomSampler, Sampler, StopReason, Study,
+    TpeSampler, TrialError, TrialObserver, TrialRecord, TrialState, TuneError,
 };
 use parking_lot::Mutex;
 
@@ -156,6 +156,33 @@ fn an_ordered_study_refuses_to_wait_for_a_trial_that_the_calling_thread_holds() 
         );
         held.tell(1.0).unwrap();
         assert_eq!(study.optimize(|_| Ok(0.0), Budget::total_trials(9)).unwrap().trials, 6);
+    }
+}
+
+#[test]
+fn the_last_value_of_a_grid_as_python_writes_it_is_that_value_to_samplers_and_duplicates() {
+    let space = SearchSpace::new([Dimension::stepped_float("x", 0.0, 1.0, 0.3)]).unwrap();
+    assert_ne!(3.0 * 0.3, 0.9);
+    let samplers: [Box<dyn Sampler>; 2] =
+        [Box::new(BruteForceSampler::new()), Box::new(RandomSampler::new())];
+    for sampler in samplers {
+        let study = Study::new(space.clone(), Direction::Minimize)
+            .with_sampler(sampler)
+            .with_duplicates(Duplicates::Stop);
+        study.enqueue(&Params::new().with("x", 0.9)).unwrap();
+        study.optimize(|trial| Ok(trial.float("x")?), Budget::trials(20)).unwrap();
+        assert_eq!(study.trials().unwrap().len(), 4, "each of the four values once");
+    }
+    // TPE learns from them: bad trials elsewhere, and good ones at the end.
+    let study = Study::new(space, Direction::Minimize).with_sampler(TpeSampler::default());
+    let bad = [0.0, 0.3, 0.6].into_iter().cycle().take(15).map(|x| (x, 1.0));
+    for (x, loss) in bad.chain([(0.9, 0.0); 10]) {
+        study.enqueue(&Params::new().with("x", x)).unwrap();
+        study.ask().unwrap().tell(loss).unwrap();
+    }
+    for _ in 0..5 {
+        let proposed = study.ask().unwrap();
+        assert!((proposed.float("x").unwrap() - 0.9).abs() < 1e-9, "{}", proposed.params());
     }
 }
 
