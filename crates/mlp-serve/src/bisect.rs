@@ -26,6 +26,7 @@ pub(crate) fn run<M: ?Sized + Servable>(
 }
 
 /// Runs a single input, where there is nothing to halve.
+#[inline(always)] // As those that call it.
 pub(crate) fn run_one<M: ?Sized + Servable>(
     model: &M,
     input: &M::Input,

@@ -83,7 +83,7 @@ impl<M: ?Sized + Servable> Version<M> {
         held.is_alone = counted_by == CountedBy::Queue && is_answered;
     }
 
-    #[inline]
+    #[inline(always)]
     fn settle_arrival(
         &self,
         arrival: &mut Arrival<'_, M>,
@@ -95,6 +95,7 @@ impl<M: ?Sized + Servable> Version<M> {
     }
 
     /// Runs a single input on a replica.
+    #[inline(always)] // Its result would be read right after it is written, which the processor has to wait for; so with the next three.
     fn run_one(&self, replica: &mut Replica<M>, input: &M::Input) -> Result<M::Output, ModelError> {
         let result = bisect::run_one(&*replica.model, input, &mut replica.out);
         let panics = u64::from(matches!(result, Err(ModelError::Panicked { .. })));
@@ -128,6 +129,7 @@ impl<M: ?Sized + Servable> Version<M> {
     }
 
     /// Makes a replica idle again.
+    #[inline(always)]
     pub(crate) fn put_back(&self, replica: Box<Replica<M>>, work: Work) {
         let is_well = replica.is_well();
         let mut queue = self.queue.lock();
@@ -186,7 +188,7 @@ impl<M: ?Sized + Servable> Version<M> {
     }
 
     /// Records and reports a result, and leaves the reply of it in its place. An answer may be left for the queue to count.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn settle(
         &self,
         call: &Call,
@@ -326,6 +328,7 @@ struct Held<'a, M: ?Sized + Servable> {
 }
 
 impl<M: ?Sized + Servable> Drop for Held<'_, M> {
+    #[inline(always)]
     fn drop(&mut self) {
         let Some(replica) = self.replica.take() else { return };
         if let Some(key) = self.flight.take() {
