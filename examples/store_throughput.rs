@@ -36,6 +36,8 @@ fn main() -> Result<(), Failure> {
     row("4 KiB appended and fdatasync, one after the other", &rate(data_syncs), "");
     let syncs = raw_syncs(folder.path(), Raw::OverwriteAndSync)?;
     row("4 KiB overwritten and fsync, one after the other", &rate(syncs), "");
+    let frames = raw_syncs(folder.path(), Raw::FramesAndSync)?;
+    row("15 pages of a log overwritten and fsync, as a run has", &rate(frames), "");
     let bare_one = bare_groups(&folder.path().join("bare-1.db"), 1)?;
     row("rusqlite alone, 1 run a transaction", &rate(bare_one), "");
     let bare = bare_groups(&folder.path().join("bare.db"), 100)?;
@@ -144,11 +146,16 @@ enum Raw {
     AppendAndSyncData,
     /// As a write-ahead log that is begun anew.
     OverwriteAndSync,
+    /// As SQLite writes the pages that a run with five parameters and five metrics changes: each behind a header of its own.
+    FramesAndSync,
 }
+
+/// How many pages one run changes, counted in a log.
+const PAGES_OF_A_RUN: u64 = 15;
 
 fn raw_syncs(folder: &Path, how: Raw) -> Result<f64, Failure> {
     let mut file = File::create(folder.join("raw"))?;
-    if how == Raw::OverwriteAndSync {
+    if how != Raw::AppendAndSyncData {
         file.write_all(&vec![0; 4 << 20])?;
         file.sync_all()?;
     }
@@ -161,6 +168,14 @@ fn raw_syncs(folder: &Path, how: Raw) -> Result<f64, Failure> {
             }
             Raw::OverwriteAndSync => {
                 file.write_all_at(&[0x5a; 4096], u64::from(count % 1_024) * 4_096)?;
+                file.sync_all()?;
+            }
+            Raw::FramesAndSync => {
+                let start = u64::from(count) * PAGES_OF_A_RUN % 1_000;
+                for page in start..start + PAGES_OF_A_RUN {
+                    file.write_all_at(&[0x5a; 24], page * 4_120)?;
+                    file.write_all_at(&[0x5a; 4096], page * 4_120 + 24)?;
+                }
                 file.sync_all()?;
             }
         }
