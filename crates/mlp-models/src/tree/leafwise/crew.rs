@@ -18,7 +18,7 @@ use super::stretch::Stretch;
 /// Rows times features below which another thread costs more than it does.
 const WORTH_A_THREAD: usize = 200_000;
 
-/// Rows times features of a step that the captain does alone where waking the others takes longer.
+/// The work of a step that the captain does alone where waking the others takes longer.
 const WORTH_WAKING: usize = 100_000;
 
 /// What all threads of a crew know. Of the lists each thread has one item.
@@ -102,7 +102,7 @@ impl Shared<'_> {
     /// The captain's part, who returns when all are done.
     fn lead(&self, step: Step) -> Result<(), Closed> {
         self.meeting.gather()?;
-        let is_small = step.n_rows(self.field) * self.field.table.n_features() < WORTH_WAKING;
+        let is_small = step.work(self.field) < WORTH_WAKING;
         *write(&self.step) = step;
         if is_small && !self.meeting.waits_awake() {
             if self.threads().fold(false, |_, number| self.first_half(number)) {

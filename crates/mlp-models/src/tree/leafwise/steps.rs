@@ -48,18 +48,22 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// How many rows it concerns.
-    pub(super) fn n_rows(&self, field: &Field<'_>) -> usize {
+    /// How much there is to do, about: in slopes added to bins.
+    pub(super) fn work(&self, field: &Field<'_>) -> usize {
+        let rows = |sides: &[Place; 2]| sides.iter().map(Place::n_rows).sum::<usize>();
         match self {
-            Self::Split { sides, .. } | Self::Part { sides, .. } => {
-                sides.iter().map(Place::n_rows).sum()
-            }
-            Self::Slope | Self::Gather { .. } | Self::Begin { .. } | Self::Answer { .. } => {
-                field.weights.len()
+            Self::Begin { .. } => field.weights.len() * field.table.n_features(),
+            Self::Split { sides, .. } => rows(sides) * field.table.n_features(),
+            Self::Part { sides, .. } => rows(sides) * WITHOUT_BINS,
+            Self::Slope | Self::Gather { .. } | Self::Answer { .. } => {
+                field.weights.len() * WITHOUT_BINS
             }
         }
     }
 }
+
+/// How many slopes added to bins take as long as one row in a step without bins.
+const WITHOUT_BINS: usize = 4;
 
 /// The best cuts of the leaves that a step made.
 pub(super) type Cuts = [Option<Cut>; 2];
