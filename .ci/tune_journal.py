@@ -1,11 +1,18 @@
-"""Loads the journal that `examples/tune_journal.rs` has written with Optuna, continues it with ten trials, and says how many there are.
+"""Loads the journal that `examples/tune_journal.rs` has written with Optuna, and says how many trials there are.
 
-usage: tune_journal.py PATH TRIALS_EXPECTED [continue]
+usage: tune_journal.py PATH TRIALS_EXPECTED [continue | work | shared]
+
+continue: adds ten trials. work: says that it is ready with a file PATH.ready.PID, waits for PATH.go, and adds as many trials as are expected
+of it. shared: every line is whole, and those of Optuna's workers and ours lie among each other.
 """
 
+import json
 import math
+import os
 import sys
+import time
 import warnings
+from pathlib import Path
 
 import optuna
 from optuna.storages import JournalStorage
@@ -48,8 +55,34 @@ def objective(trial: optuna.Trial) -> float:
     return (x - 2) ** 2 + (math.log10(rate) + 3) ** 2 + abs(math.log2(width) - 7) + dropout + penalty
 
 
+def check_lines() -> None:
+    """No line is damaged, and the workers of both libraries wrote at the same time."""
+    with open(path, encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    assert sum(line["op_code"] == 4 for line in lines) == expected
+    optunas = [not line["worker_id"].startswith("mlp/") for line in lines]
+    changes = sum(one != other for one, other in zip(optunas, optunas[1:]))
+    print(f"{len(lines)} lines, {sum(optunas)} of them Optuna's, in {changes + 1} runs")
+    # One after the other they would have changed places two times at most: ours were there first.
+    assert changes >= 4, f"the workers changed places {changes} times"
+
+
+if sys.argv[3:] == ["work"]:
+    Path(f"{path}.ready.{os.getpid()}").touch()
+    while not os.path.exists(f"{path}.go"):
+        time.sleep(0.001)
+
+    def slow(trial: optuna.Trial) -> float:
+        # Else a worker would hold the lock nearly all the time, and hardly any other come between.
+        time.sleep(0.01)
+        return objective(trial)
+
+    study.optimize(slow, n_trials=expected)
+    sys.exit()
 check(expected)
 if sys.argv[3:] == ["continue"]:
     study.optimize(objective, n_trials=10)
     check(expected + 10)
+if sys.argv[3:] == ["shared"]:
+    check_lines()
 print(f"optuna {optuna.__version__}: {len(study.trials)} trials, best {study.best_trial.number} with {study.best_value!r}")
