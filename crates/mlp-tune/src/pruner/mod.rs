@@ -1,6 +1,7 @@
 //! Who stops a trial that will come to nothing.
 
 mod halving;
+mod ladder;
 mod patient;
 mod percentile;
 mod promotion;

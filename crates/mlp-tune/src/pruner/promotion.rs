@@ -1,8 +1,9 @@
 //! Successive halving in the variant that promotes trials.
 
+use super::ladder::Ladder;
 use super::{Decision, PruneRequest, Pruner, ResumeRequest, Verdict, rung, standing};
 use crate::error::TuneError;
-use crate::trial::TrialRecord;
+use crate::history::History;
 
 /// Asynchronous successive halving with promotion (ASHA, Li et al. 2018): a trial that reaches a rung is paused unless it belongs to the best 1/η of
 /// those that have reached it; it is taken up again as soon as it does, before a new trial starts, and the highest rung comes first.
@@ -49,6 +50,7 @@ pub struct PromotionPruner {
     least: i64,
     most: i64,
     reduction: i64,
+    ladder: Ladder,
 }
 
 impl PromotionPruner {
@@ -66,7 +68,7 @@ impl PromotionPruner {
         if reduction < 2 {
             return Err(TuneError::setting("the reduction factor", reduction, "at least 2"));
         }
-        Ok(Self { least, most, reduction })
+        Ok(Self { least, most, reduction, ladder: Ladder::default() })
     }
 
     /// The steps of the rungs.
@@ -96,10 +98,20 @@ impl Pruner for PromotionPruner {
                 verdict.prune = Decision::Prune;
                 break;
             }
-            let rivals = rung::rivals(&request.history, rung, |_| true);
             verdict.marks.insert(rung::mark(rung), rung::record(values));
-            let better = standing::better(request.directions(), &rivals, values);
-            if !self.is_worth_it(better, rivals.len() + 1) {
+            let (better, reached) = match (is_simple(&request.history), values) {
+                (true, [value]) => {
+                    let direction = request.directions()[0];
+                    self.ladder.learn(&request.history);
+                    (self.ladder.better(rung, direction, *value), self.ladder.reached(rung))
+                }
+                _ => {
+                    let rivals = rung::rivals(&request.history, rung, |_| true);
+                    let better = standing::better(request.directions(), &rivals, values);
+                    (better, rivals.len())
+                }
+            };
+            if !self.is_worth_it(better, reached + 1) {
                 verdict.prune = Decision::Pause;
                 break;
             }
@@ -112,29 +124,104 @@ impl Pruner for PromotionPruner {
     }
 
     fn resume(&mut self, request: &ResumeRequest<'_>) -> Option<u64> {
-        for rung in (0..self.rungs().len() as u32).rev() {
-            let mark = rung::mark(rung);
-            let values = |trial: &TrialRecord| rung::reached(trial, &mark);
-            let all = rung::rivals(&request.history, rung, |_| true);
-            let at_rung = request.paused.iter().filter(|trial| rung::next(trial) == rung + 1);
-            let standing = at_rung.filter_map(|trial| {
-                let own = values(trial)?;
-                let directions = request.history.directions();
-                let directions = &directions[..own.len().min(directions.len())];
-                Some((standing::better(directions, &all, &own), trial.number))
-            });
-            let best = standing.min().filter(|(better, _)| self.is_worth_it(*better, all.len()));
-            if let Some((_, number)) = best {
-                return Some(number);
-            }
+        let rungs = (0..self.rungs().len() as u32).rev();
+        if !is_simple(&request.history) {
+            return rungs.into_iter().find_map(|rung| self.worth_it_at(rung, request));
         }
-        None
+        self.ladder.learn(&request.history);
+        let worth_it = |rung| {
+            let (number, better) = self.ladder.best_paused(rung)?;
+            self.is_worth_it(better, self.ladder.reached(rung)).then_some(number)
+        };
+        rungs.into_iter().find_map(worth_it)
+    }
+}
+
+/// Whether the trials stand in one line, with nothing that must not be looked at.
+fn is_simple(history: &History<'_>) -> bool {
+    history.horizon.is_none() && history.directions().len() == 1
+}
+
+impl PromotionPruner {
+    /// The best trial that is paused at a rung, if it is worth going on with: by a look at all of them.
+    fn worth_it_at(&self, rung: u32, request: &ResumeRequest<'_>) -> Option<u64> {
+        let mark = rung::mark(rung);
+        let all = rung::rivals(&request.history, rung, |_| true);
+        let at_rung = request.paused.iter().filter(|trial| rung::next(trial) == rung + 1);
+        let standing = at_rung.filter_map(|trial| {
+            let own = rung::reached(trial, &mark)?;
+            let directions = request.history.directions();
+            let directions = &directions[..own.len().min(directions.len())];
+            Some((standing::better(directions, &all, &own), trial.number))
+        });
+        let best = standing.min().filter(|(better, _)| self.is_worth_it(*better, all.len()));
+        best.map(|(_, number)| number)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use mlp_core::{Direction, random};
+    use serde_json::json;
+
     use super::*;
+    use crate::store::TrialDraft;
+    use crate::trial::{LEASE, TrialRecord, TrialState};
+
+    /// A trial somewhere on the way up, with one of few values so that there are ties.
+    fn somewhere(number: u64, stream: &mut random::ChaCha8Rng) -> Arc<TrialRecord> {
+        use TrialState::{Complete, Failed, Pruned, Running};
+        let state = [Running, Running, Running, Complete, Pruned, Failed];
+        let mut record =
+            TrialDraft::new(state[random::below(stream, 6) as usize]).into_record(number);
+        let system = Arc::make_mut(&mut record.system);
+        for rung in 0..random::below(stream, 4) as u32 {
+            let value = [f64::NEG_INFINITY, -1.0, -0.0, 0.0, 0.5, 2.0, f64::INFINITY];
+            let value = value[random::below(stream, 7) as usize];
+            system.insert(rung::mark(rung), rung::record(&[value]));
+        }
+        system.insert(LEASE.to_owned(), json!({"paused": random::below(stream, 3) > 0}));
+        Arc::new(record)
+    }
+
+    #[test]
+    fn the_ladder_says_what_a_look_at_all_trials_says() {
+        let mut stream = random::stream(8, 0);
+        let mut promoted = 0;
+        for direction in [Direction::Minimize, Direction::Maximize] {
+            let mut pruner = PromotionPruner::new(1, 27, 3).unwrap();
+            let mut trials: Vec<Arc<TrialRecord>> = Vec::new();
+            for step in 0..600 {
+                // Now a new trial, now another state of one that is there; in the middle all begins anew.
+                let place = random::below(&mut stream, trials.len() as u64 + 2) as usize;
+                match trials.get_mut(place) {
+                    Some(trial) => *trial = somewhere(place as u64, &mut stream),
+                    None => trials.push(somewhere(trials.len() as u64, &mut stream)),
+                }
+                if step == 300 {
+                    trials.truncate(5);
+                }
+                let directions = &[direction];
+                let current = trials.len() as u64;
+                let history = History { trials: &trials, current, horizon: None, directions };
+                let paused: Vec<&TrialRecord> =
+                    trials.iter().map(AsRef::as_ref).filter(|trial| trial.is_paused()).collect();
+                let request = ResumeRequest { paused: &paused, history, study: "study" };
+                let known = (0..3).rev().find_map(|rung| pruner.worth_it_at(rung, &request));
+                assert_eq!(pruner.resume(&request), known);
+                promoted += usize::from(known.is_some());
+                for (rung, value) in (0..3).flat_map(|rung| [(rung, 0.0), (rung, 0.7)]) {
+                    let rivals = rung::rivals(&history, rung, |_| true);
+                    let better = standing::better(directions, &rivals, &[value]);
+                    assert_eq!(pruner.ladder.better(rung, direction, value), better);
+                    assert_eq!(pruner.ladder.reached(rung), rivals.len());
+                }
+            }
+        }
+        assert!((100..1_100).contains(&promoted), "{promoted}");
+    }
 
     #[test]
     fn rungs_lie_below_the_last_step() {

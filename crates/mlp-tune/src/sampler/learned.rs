@@ -81,25 +81,10 @@ impl Learned {
         &self,
         history: &History<'a>,
     ) -> impl Iterator<Item = &'a TrialRecord> + use<'a> {
-        self.running_among(history, |open| open.paused.is_none())
-    }
-
-    /// The trials that run beside the current one, right after [`news`](Self::news).
-    pub(crate) fn running<'a>(
-        &self,
-        history: &History<'a>,
-    ) -> impl Iterator<Item = &'a TrialRecord> + use<'a> {
-        self.running_among(history, |_| true)
-    }
-
-    fn running_among<'a, F: Fn(&Open) -> bool>(
-        &self,
-        history: &History<'a>,
-        counts: F,
-    ) -> impl Iterator<Item = &'a TrialRecord> + use<'a, F> {
+        let counts = |open: &&Open| open.paused.is_none();
         let numbers: Vec<u64> = match history.horizon {
             Some(horizon) => (horizon..history.current).collect(),
-            None => self.open.iter().filter(|open| counts(open)).map(|open| open.number).collect(),
+            None => self.open.iter().filter(counts).map(|open| open.number).collect(),
         };
         let (trials, current) = (history.trials, history.current);
         let ordered = history.horizon.is_some();
@@ -140,7 +125,7 @@ mod tests {
         let one = trials(&[Complete, Running, Failed, Running]);
         let news = learned.news(&history(&one, None, 3));
         assert_eq!((news.afresh, numbers(&news)), (false, vec![0, 2]));
-        let beside: Vec<_> = learned.running(&history(&one, None, 3)).map(|t| t.number).collect();
+        let beside: Vec<_> = learned.beside(&history(&one, None, 3)).map(|t| t.number).collect();
         assert_eq!(beside, [1]);
         let two = trials(&[Complete, Complete, Failed, Complete, Running]);
         assert_eq!(numbers(&learned.news(&history(&two, None, 4))), [1, 3]);
@@ -162,7 +147,6 @@ mod tests {
             let news = learned.news(&history);
             let paused: Vec<u64> = news.paused.iter().map(|trial| trial.number).collect();
             let beside: Vec<u64> = learned.beside(&history).map(|trial| trial.number).collect();
-            assert_eq!(learned.running(&history).count(), 2 - news.ended.len());
             (news.withdrawn.clone(), paused, beside, numbers(&news))
         };
         let none = Vec::<u64>::new;
@@ -183,7 +167,7 @@ mod tests {
         let four = trials(&[TrialState::Complete; 4]);
         let mut learned = Learned::default();
         assert_eq!(numbers(&learned.news(&history(&four, Some(3), 4))), [0, 1, 2]);
-        assert_eq!(learned.running(&history(&four, Some(3), 4)).count(), 1);
+        assert_eq!(learned.beside(&history(&four, Some(3), 4)).count(), 1);
         let news = learned.news(&history(&four, Some(2), 3));
         assert_eq!((news.afresh, numbers(&news)), (true, vec![0, 1]));
         let news = learned.news(&history(&four, Some(3), 4));

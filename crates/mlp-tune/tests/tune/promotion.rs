@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 
 use mlp_tune::{
-    Budget, PromotionPruner, PruneRequest, Pruner, RandomSampler, ResumeRequest, StopReason, Study,
-    TpeSampler, TpeSettings, Trial, TrialError, TrialState, TuneError, Verdict,
+    Budget, GpSampler, PromotionPruner, PruneRequest, Pruner, RandomSampler, ResumeRequest,
+    StopReason, Study, TpeSampler, TpeSettings, Trial, TrialError, TrialState, TuneError, Verdict,
 };
 use parking_lot::Mutex;
 
@@ -233,6 +233,39 @@ fn tpe_proposes_the_same_after_a_restart_with_paused_and_promoted_trials() {
     }
     assert_eq!(run(&open("parts"), 60), whole);
     assert!(whole.iter().any(|line| line.contains("complete")));
+}
+
+#[test]
+fn a_gaussian_process_spreads_trials_out_from_those_that_run_and_not_from_paused_ones() {
+    let next = |end: fn(Trial<'_>) -> Option<Trial<'_>>| {
+        let pruner = PromotionPruner::new(1, 2, 1_000).unwrap();
+        let study = line().with_sampler(GpSampler::default()).with_pruner(pruner);
+        for _ in 0..8 {
+            let trial = study.ask().unwrap();
+            let x = trial.float("x").unwrap();
+            trial.tell((x - 0.3) * (x - 0.3)).unwrap();
+        }
+        let mut trial = study.ask().unwrap();
+        trial.report(1, 5.0).unwrap();
+        assert!(trial.should_prune().unwrap());
+        let _running = end(trial);
+        let next = study.ask().unwrap();
+        assert_eq!(next.number(), 9);
+        next.float("x").unwrap()
+    };
+    let paused = next(|trial| {
+        trial.prune().unwrap();
+        None
+    });
+    let failed = next(|trial| {
+        trial.fail("as it may").unwrap();
+        None
+    });
+    assert_eq!(paused, failed);
+    fn keep(trial: Trial<'_>) -> Option<Trial<'_>> {
+        Some(trial)
+    }
+    assert_ne!(paused, next(keep));
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Default for GpSettings {
 ///
 /// The kernel is Matérn 5/2 with a length for each parameter; lengths, signal and noise are those of the largest posterior density. Losses
 /// are seen on a scale that is logarithmic away from the best, so that a few terrible trials do not drown the others. Trials that run count
-/// as if their result were what the process expects. Infeasible trials count as the worst. One objective only.
+/// as if their result were what the process expects; those that a pruner has ended or paused do not count: what they reported is of another step. Infeasible trials count as the worst. One objective only.
 #[derive(Debug)]
 pub struct GpSampler {
     settings: GpSettings,
@@ -320,7 +320,7 @@ impl Sampler for GpSampler {
         let Some(mut process) = Process::new(points.clone(), &targets, &hyper) else {
             return fallback();
         };
-        for trial in self.learned.running(&request.history) {
+        for trial in self.learned.beside(&request.history) {
             let Some(point) = coordinates(space, &trial.params) else { continue };
             targets.push(process.at(&point).0);
             points.push(point);
