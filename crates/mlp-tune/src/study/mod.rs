@@ -11,6 +11,7 @@ mod optimize;
 mod progress;
 mod setup;
 mod state;
+mod suggest;
 mod trial;
 
 pub use duplicates::Duplicates;
