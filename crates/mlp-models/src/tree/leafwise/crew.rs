@@ -13,7 +13,7 @@ use super::Field;
 use super::meeting::{Closed, Closing, Meeting};
 use super::share::Share;
 use super::steps::{Cuts, Step};
-use super::stretch::Stretch;
+use super::stretch::{BLOCK, Stretch};
 
 /// Rows times features below which another thread costs more than it does.
 const WORTH_A_THREAD: usize = 200_000;
@@ -45,7 +45,9 @@ pub(super) fn with_crew<'a, T>(
 ) -> T {
     let (n_rows, n_features) = (field.weights.len(), field.table.n_features());
     let is_small = n_rows * n_features < WORTH_A_THREAD;
-    let threads = if is_small { 1 } else { field.rules.threads };
+    // More would have neither rows nor features.
+    let most = n_rows.div_ceil(BLOCK).max(n_features);
+    let threads = if is_small { 1 } else { field.rules.threads.min(most) };
     let stretches = Stretch::all(n_rows, field.base, threads);
     let shared = &Shared {
         field,
@@ -63,8 +65,9 @@ pub(super) fn with_crew<'a, T>(
                 let Err(Closed) = shared.help(number);
             })
         };
-        let others = (1..threads).map(help).collect();
+        // First, since a thread may fail to start, which those that wait already must be told.
         let _closing = Closing(&shared.meeting);
+        let others = (1..threads).map(help).collect();
         shared.prepare(0);
         work(&mut Crew { shared, others })
     })

@@ -158,7 +158,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The first cut that gains most, and more than `least`. A bin without rows gains what the one before it does, so it is never the first.
+    /// The first cut that gains most, and more than `least`. There is none behind a bin without rows: what is left
+    /// there is rounding, or only what is missing.
     fn steepest<'b>(
         &self,
         bins: impl Iterator<Item = (u8, &'b Sum)>,
@@ -178,7 +179,7 @@ impl<'a> Search<'a> {
             let both = low * high;
             if scores > bar * both {
                 let gain = scores / both - before;
-                if gain > most && self.allows(left) {
+                if gain > most && sum.rows > 0 && self.allows(left) {
                     best = Some(Found { gain, last_left: bin, left });
                     most = gain;
                     bar = (before + most) * ROUNDING;
@@ -226,4 +227,46 @@ struct Found {
     gain: f64,
     last_left: u8,
     left: Sum,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(gradient: f64, rows: u32) -> Sum {
+        Sum { gradient, hessian: f64::from(rows), rows }
+    }
+
+    fn best(bins: &[Sum], missing: Sum, whole: Sum) -> Cut {
+        let rules = LeafRules {
+            max_leaves: 31,
+            max_depth: 8,
+            min_leaf: 1,
+            l2: 0.0,
+            min_gain: 0.0,
+            min_hessian: 1e-3,
+            learning_rate: 0.1,
+            threads: 1,
+        };
+        let (trends, bounds) = (Trends::default(), Bounds::NONE);
+        let mut search = Search::new(Criteria { rules: &rules, trends: &trends }, whole, bounds);
+        search.look(0, || (0..).zip(bins), missing);
+        search.best.unwrap()
+    }
+
+    #[test]
+    fn no_cut_is_behind_a_bin_without_rows_however_the_sum_of_all_rounds() {
+        let (known, missing) = (sum(3.7, 10), sum(-1.3, 10));
+        let nothing = sum(0.0, 0);
+        // What a subtraction leaves in a bin whose rows all went to the other side.
+        let residue = Sum { gradient: 1e-13, ..nothing };
+        for ulps in 0..64 {
+            let mut whole = known.plus(missing);
+            whole.gradient = f64::from_bits(whole.gradient.to_bits() - 32 + ulps);
+            let cut = best(&[nothing, known], missing, whole);
+            assert_eq!((cut.last_left, cut.next, cut.missing_right), (1, None, true));
+            let cut = best(&[known, residue, missing], nothing, whole);
+            assert_eq!((cut.last_left, cut.next), (0, Some(2)));
+        }
+    }
 }

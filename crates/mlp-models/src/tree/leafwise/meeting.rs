@@ -160,6 +160,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
+                    let _closing = Closing(&meeting);
                     let mut round = 0;
                     loop {
                         arrivals.fetch_add(1, Ordering::SeqCst);
@@ -186,6 +187,9 @@ mod tests {
         for wait_awake in [false, true] {
             let meeting = Meeting::new(2);
             meeting.wait_awake.store(wait_awake, Ordering::Relaxed);
+            // Behind the trials, in which all wait awake.
+            meeting.state().round = TRIALS;
+            meeting.round.store(TRIALS, Ordering::Release);
             std::thread::scope(|scope| {
                 let helper = scope.spawn(|| meeting.wait());
                 let captain = scope.spawn(|| meeting.gather());

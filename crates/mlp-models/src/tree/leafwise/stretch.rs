@@ -7,7 +7,7 @@ use super::steps::{Count, Step};
 use super::{Field, Slope};
 
 /// How many rows are summed up before their sum goes into the whole: the same on any number of threads, hence whole blocks belong to a thread.
-const BLOCK: usize = 1_024;
+pub(super) const BLOCK: usize = 1_024;
 
 pub(super) struct Stretch {
     /// All its rows.
