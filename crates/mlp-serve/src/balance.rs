@@ -177,7 +177,7 @@ impl<M: ?Sized + Servable + 'static> Balanced<M> {
     /// Asks the server that the balancer picks, and waits for its answer.
     ///
     /// # Errors
-    /// As [`Server::predict`].
+    /// As [`Server::predict`], and if the balancer panics.
     pub fn predict(&self, input: M::Input) -> Result<Answer<M::Output>, ServeError> {
         self.predict_for(&Request::new(), input)
     }
@@ -185,7 +185,7 @@ impl<M: ?Sized + Servable + 'static> Balanced<M> {
     /// As [`predict`](Self::predict), for a request of which more is known.
     ///
     /// # Errors
-    /// As [`Server::predict_for`].
+    /// As [`Server::predict_for`], and if the balancer panics.
     pub fn predict_for(
         &self,
         request: &Request<'_>,

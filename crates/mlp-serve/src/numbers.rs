@@ -36,7 +36,7 @@ pub struct VersionNumbers {
     /// Requests that were accepted and whose answer did not come in time, whether the model saw them or not.
     pub timed_out: u64,
     /// Requests that were not accepted (invalid, too many, or their deadline had passed when they came), and accepted ones that nobody wanted or could
-    /// answer any more before the model saw them (cancelled, drained).
+    /// answer any more before there was an answer (cancelled, even while the model ran; drained).
     pub refused: u64,
     /// Of the cached ones, those that shared the answer of an identical request under way.
     pub coalesced: u64,

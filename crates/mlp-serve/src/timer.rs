@@ -98,7 +98,8 @@ impl Timer {
         drop(state);
         if is_first {
             let own = Arc::clone(self);
-            let started = self.threads.spawn("mlp-serve timer".to_owned(), move |_| own.run());
+            let started =
+                self.threads.spawn_aside("mlp-serve timer".to_owned(), move |_| own.run());
             self.state.lock().is_started = started.is_ok();
         } else if is_next {
             self.changed.notify_one();
@@ -132,7 +133,7 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mlp_core::SystemClock;
+    use mlp_core::{ManualClock, Timestamp};
     use std::sync::mpsc::{Sender, channel};
 
     struct Says(u32, Sender<u32>);
@@ -145,7 +146,8 @@ mod tests {
 
     #[test]
     fn sleepers_are_woken_in_order_and_those_that_are_gone_are_forgotten() {
-        let (time, threads) = (Time::System(SystemClock::new()), Arc::<Threads>::default());
+        let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        let (time, threads) = (Time::Given(clock.clone()), Arc::<Threads>::default());
         let timer = Arc::new(Timer::new(time.clone(), Arc::clone(&threads)));
         let (sender, receiver) = channel();
         let sleeper = |name| Arc::new(Says(name, sender.clone()));
@@ -160,6 +162,7 @@ mod tests {
         drop(gone);
         call(30, &late);
         call(10, &early);
+        clock.advance(Duration::from_millis(30));
         assert_eq!((receiver.recv().unwrap(), receiver.recv().unwrap()), (1, 2));
         (0..10 * FEW).for_each(|_| call(3_600_000, &sleeper(4)));
         assert!(timer.state.lock().due.len() <= FEW + 1, "{}", timer.state.lock().due.len());

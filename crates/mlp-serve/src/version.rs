@@ -66,11 +66,15 @@ impl<M: ?Sized + Servable> Version<M> {
             span: latency,
             is_alone: false,
         };
+        let is_answered =
+            |it: &Arrival<'_, M>| it.exchange.reply.as_ref().is_some_and(Result::is_ok);
         if arrival.key.is_none() && arrival.shadows.is_empty() {
             self.settle_arrival(arrival, result, &end);
+            held.is_alone = counted_by == CountedBy::Queue && is_answered(arrival);
         } else {
             self.remember(arrival.key.take(), &result, index, ended);
             self.settle_arrival(arrival, copy(&result), &end);
+            held.is_alone = counted_by == CountedBy::Queue && is_answered(arrival);
             if let Some(key) = held.flight.take() {
                 self.land(self.followers(&key), &result, index);
             }
@@ -79,8 +83,6 @@ impl<M: ?Sized + Servable> Version<M> {
                 self.mirror(*arrival.call, arrival.take(), result.ok(), shadows);
             }
         }
-        let is_answered = arrival.exchange.reply.as_ref().is_some_and(Result::is_ok);
-        held.is_alone = counted_by == CountedBy::Queue && is_answered;
     }
 
     #[inline(always)]
@@ -199,7 +201,14 @@ impl<M: ?Sized + Servable> Version<M> {
     ) {
         let output = match result {
             Ok(output) if !call.is_late(end.at) => output,
-            result => return *place = Some(Err(self.settle_failure(call, result.err(), end.at))),
+            Ok(late) => {
+                *place = Some(Err(self.settle_failure(call, None, end.at)));
+                // Foreign, and nothing may be left undone if its dropping panics.
+                return self.ledger.listen(|| drop(late));
+            }
+            Err(error) => {
+                return *place = Some(Err(self.settle_failure(call, Some(error), end.at)));
+            }
         };
         let (role, model) = (call.route.role, &*self.model);
         self.ledger.record(call, role, model, input, &output, end.latency);

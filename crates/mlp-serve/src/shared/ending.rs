@@ -71,16 +71,22 @@ impl<M: ?Sized + Servable + 'static> Drop for Shared<M> {
         let (threads, time) = (Arc::clone(&self.threads), self.time.clone());
         let ending = Ending { versions, until };
         let end = move || {
-            ending.settle();
+            let left = ending.settle();
             drop(ending);
-            timer.close();
+            // Whoever is left may still have a deadline to hear of.
+            if left == 0 {
+                timer.close();
+            }
             threads.join_all(&time, until);
+            timer.close();
         };
         if !self.threads.is_own() {
             return end();
         }
         // This thread would wait for itself. Without another one its versions end by themselves, since they are closed.
         let name = "mlp-serve end".to_owned();
-        drop(crate::sync::thread::Builder::new().name(name).spawn(end));
+        if crate::sync::thread::Builder::new().name(name).spawn(end).is_err() {
+            self.timer.close();
+        }
     }
 }

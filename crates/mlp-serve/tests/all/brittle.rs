@@ -5,9 +5,10 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use mlp_core::{
-    HostError, ModelError, Outcome, RequestKey, Role, Route, Router, Servable, VersionSource,
+    HostError, ManualClock, ModelError, Outcome, RequestKey, Role, Route, Router, Servable,
+    VersionSource,
 };
-use mlp_serve::{ServeError, ServeOptions, Server};
+use mlp_serve::{Request, ServeError, ServeOptions, Server};
 
 use crate::support::{Probe, V1, builder, clock, eventually, in_time, queued, serve};
 
@@ -126,6 +127,47 @@ fn an_input_that_cannot_be_dropped_harms_no_other_in_its_batch() {
     }
     assert_eq!(server.numbers().versions[0].listener_panics, 1);
     check(&server);
+}
+
+/// Answers too late, with what cannot be dropped.
+#[derive(Debug)]
+struct Late(Arc<ManualClock>);
+
+impl Servable for Late {
+    type Input = i64;
+    type Output = Value;
+
+    fn run(&self, batch: &[i64], out: &mut Vec<Value>) -> Result<(), ModelError> {
+        self.0.advance(Duration::from_secs(10));
+        out.extend(batch.iter().map(|&value| Value { value, on_clone: false, on_drop: true }));
+        Ok(())
+    }
+
+    fn cache_key(&self, input: &i64, key: &mut Vec<u8>) -> bool {
+        key.extend_from_slice(&input.to_le_bytes());
+        true
+    }
+}
+
+#[test]
+fn a_late_output_that_cannot_be_dropped_leaves_nothing_undone() {
+    let clock = clock();
+    let options = queued().with_cache_entries(10);
+    let builder = Server::builder().with_options(options).with_clock(Arc::clone(&clock) as _);
+    let server = builder.fixed(V1, VersionSource::shared(Arc::new(Late(clock)))).unwrap();
+    let request = Request::new().with_timeout(Duration::from_secs(1));
+    // The second one would wait for the first, if that were still said to be under way.
+    for requests in 1..=2 {
+        // Nobody waits meanwhile, so that it is the replica that finds it late.
+        let ticket = server.submit_for(&request, BAD);
+        eventually("nothing is left over", || server.numbers().versions[0].in_flight == 0);
+        let reply = in_time(move || ticket.wait());
+        assert!(matches!(reply, Err(ServeError::DeadlineExceeded { .. })), "{reply:?}");
+        let numbers = &server.numbers().versions[0];
+        // It was copied, for the cache or whoever else might want it.
+        assert_eq!((numbers.timed_out, numbers.listener_panics), (requests, 2 * requests));
+    }
+    assert_eq!(server.drain(Duration::from_secs(20)).unanswered, 0);
 }
 
 #[test]
