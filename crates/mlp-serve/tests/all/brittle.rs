@@ -1,6 +1,7 @@
 //! Foreign code that panics outside of the call of the model: when it is asked for rows, copied, dropped, woken, routed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
@@ -129,17 +130,27 @@ fn an_input_that_cannot_be_dropped_harms_no_other_in_its_batch() {
     check(&server);
 }
 
-/// Answers too late, with what cannot be dropped.
+/// Cannot be dropped while it is armed.
+#[derive(Debug, Clone)]
+struct Armed(Arc<AtomicBool>);
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        assert!(!self.0.load(Ordering::SeqCst) || std::thread::panicking(), "dropped");
+    }
+}
+
+/// Answers too late.
 #[derive(Debug)]
-struct Late(Arc<ManualClock>);
+struct Late(Arc<ManualClock>, Arc<AtomicBool>);
 
 impl Servable for Late {
     type Input = i64;
-    type Output = Value;
+    type Output = Armed;
 
-    fn run(&self, batch: &[i64], out: &mut Vec<Value>) -> Result<(), ModelError> {
+    fn run(&self, batch: &[i64], out: &mut Vec<Armed>) -> Result<(), ModelError> {
         self.0.advance(Duration::from_secs(10));
-        out.extend(batch.iter().map(|&value| Value { value, on_clone: false, on_drop: true }));
+        out.extend(batch.iter().map(|_| Armed(Arc::clone(&self.1))));
         Ok(())
     }
 
@@ -151,22 +162,27 @@ impl Servable for Late {
 
 #[test]
 fn a_late_output_that_cannot_be_dropped_leaves_nothing_undone() {
-    let clock = clock();
+    let (clock, armed) = (clock(), Arc::new(AtomicBool::new(true)));
     let options = queued().with_cache_entries(10);
     let builder = Server::builder().with_options(options).with_clock(Arc::clone(&clock) as _);
-    let server = builder.fixed(V1, VersionSource::shared(Arc::new(Late(clock)))).unwrap();
+    let model = Arc::new(Late(clock, Arc::clone(&armed)));
+    let server = builder.fixed(V1, VersionSource::shared(model)).unwrap();
     let request = Request::new().with_timeout(Duration::from_secs(1));
-    // The second one would wait for the first, if that were still said to be under way.
-    for requests in 1..=2 {
-        // Nobody waits meanwhile, so that it is the replica that finds it late.
-        let ticket = server.submit_for(&request, BAD);
-        eventually("nothing is left over", || server.numbers().versions[0].in_flight == 0);
-        let reply = in_time(move || ticket.wait());
-        assert!(matches!(reply, Err(ServeError::DeadlineExceeded { .. })), "{reply:?}");
+    // Nobody waits meanwhile, so that it is the replica that finds it late.
+    let ticket = server.submit_for(&request, 1);
+    eventually("nothing is left over", || {
         let numbers = &server.numbers().versions[0];
-        // It was copied, for the cache or whoever else might want it.
-        assert_eq!((numbers.timed_out, numbers.listener_panics), (requests, 2 * requests));
-    }
+        numbers.in_flight == 0 && numbers.listener_panics == 2
+    });
+    armed.store(false, Ordering::SeqCst);
+    let reply = in_time(move || ticket.wait());
+    assert!(matches!(reply, Err(ServeError::DeadlineExceeded { .. })), "{reply:?}");
+    let numbers = &server.numbers().versions[0];
+    // Two panics, since it was copied for whoever else might want it.
+    assert_eq!((numbers.timed_out, numbers.listener_panics), (1, 2));
+    // The next one would wait for the first, if that were still said to be under way.
+    let other = server.clone();
+    assert!(in_time(move || other.predict(1)).is_ok());
     assert_eq!(server.drain(Duration::from_secs(20)).unanswered, 0);
 }
 
