@@ -15,7 +15,7 @@ use crate::store::{StudyId, TrialEvent};
 
 impl Trial<'_> {
     /// Chooses a parameter while the trial runs. A name that was chosen before, or is in the space, keeps its value; one that was
-    /// [enqueued](Study::enqueue), from here or from Python, has the value given there, in range or not.
+    /// [enqueued](crate::Study::enqueue), from here or from Python, has the value given there, in range or not.
     ///
     /// # Errors
     /// If the domain is ill-formed, the name was chosen from a domain of another kind, the enqueued value is of another kind or none of the choices, or
