@@ -147,9 +147,8 @@ impl GateRule {
             }
             Self::MaxRelativeRegression(metric, direction, bound) => {
                 // No share of an infinite baseline is a number, and none of it is nothing.
-                regression(metric, *direction, &|before| match *bound == 0.0 {
-                    true => 0.0,
-                    false => *bound * before.abs(),
+                regression(metric, *direction, &|before| {
+                    if *bound == 0.0 { 0.0 } else { *bound * before.abs() }
                 })
             }
             Self::ConfidentlyAtLeast(_, bound, confidence) => {
