@@ -39,7 +39,7 @@ pub enum ServeError {
         version: Option<VersionNumber>,
     },
     /// The input can never be answered by this version.
-    #[error("{version} cannot take the input: {source}")]
+    #[error("{version} cannot take the input")]
     InvalidInput {
         /// The version.
         version: VersionNumber,

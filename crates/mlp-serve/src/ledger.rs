@@ -158,6 +158,7 @@ impl Ledger {
     }
 
     /// Notes an answer in the prediction log, if there is one.
+    #[inline]
     pub(crate) fn record<M: ?Sized + Servable>(
         &self,
         call: &Call,

@@ -117,6 +117,7 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
     }
 
     /// Gives a request its identity, its number and its deadline.
+    #[inline(always)] // As with `route`.
     pub(crate) fn enter(&self, request: &Request<'_>) -> Entry {
         let entered = self.time.monotonic();
         let (id, sequence) = self.identities.next(entered, request.sequence);
