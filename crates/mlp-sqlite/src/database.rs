@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::checkpoint::{Checkpointer, Checkpoints, LOG_PAGES};
 use crate::error::store;
+use crate::gather;
 use crate::network;
 use crate::readers::Readers;
 use crate::room::Room;
@@ -188,7 +189,16 @@ fn writing(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(store)?;
+    // What is gathered is written when a commit is synced, so that each has to be.
+    let gather = match options.durability {
+        Durability::Full => gather::vfs(),
+        Durability::Normal => None,
+    };
+    let opened = match gather {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
+        None => Connection::open_with_flags(path, flags),
+    };
+    let mut connection = opened.map_err(store)?;
     prepare(&connection, options.busy_timeout)?;
     // Before anything is changed: it may be somebody else's, and so may its log, which the last to close a file copies into it.
     let keep_log = |keep| {

@@ -25,7 +25,8 @@
 //! # What holds
 //!
 //! * A write that returned `Ok` survives `kill -9` and a power cut ([`Durability::Full`]): it was synced, in SQLite's write-ahead log. Writes
-//!   that wait at the same time are committed and synced as a group, by one thread.
+//!   that wait at the same time are committed and synced as a group, by one thread. The pages of a commit go to the log by one call: a layer
+//!   under SQLite gathers them, the one place of the crate with unsafe code, which says why that is safe.
 //! * A write is there as a whole or not at all, for every reader.
 //! * Readers have connections of their own and wait for nobody. Readers that never pause keep the write-ahead log growing: beyond 64 MiB
 //!   writes wait for them for up to 0.2 s, so that it can be begun anew; reads that take longer than that and overlap let it grow.
@@ -62,6 +63,7 @@ mod checkpoint;
 mod checksum;
 mod database;
 mod error;
+mod gather;
 mod network;
 mod readers;
 #[cfg(any(feature = "lineage", feature = "monitor"))]

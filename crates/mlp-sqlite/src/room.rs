@@ -6,8 +6,10 @@ use std::io::{Error, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// As much as SQLite writes at once.
-const PAGE: [u8; 4096] = [0; 4096];
+use crate::gather::LARGEST_WRITE;
+
+/// As much as is written at once.
+static WRITE: [u8; LARGEST_WRITE] = [0; LARGEST_WRITE];
 
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -27,12 +29,12 @@ impl Room {
         Self { database: database.to_owned(), log: beside("-wal"), probe: beside("-probe") }
     }
 
-    /// Whether a page behind the end of the longer file is refused for want of room. Whatever else keeps it from being written is no answer.
+    /// Whether a write behind the end of the longer file is refused for want of room. Whatever else keeps it from being written is no answer.
     pub(crate) fn is_out(&self) -> bool {
         let length = |path| std::fs::metadata(path).map_or(0, |file| file.len());
         let end = length(&self.database).max(length(&self.log));
-        let written = File::create(&self.probe).and_then(|file| file.write_all_at(&PAGE, end));
-        // What is left of it is empty but for one page, and written over next time.
+        let written = File::create(&self.probe).and_then(|file| file.write_all_at(&WRITE, end));
+        // What is left of it is empty but for that one write, and written over next time.
         let _ = remove_file(&self.probe);
         written.is_err_and(|error: Error| {
             matches!(

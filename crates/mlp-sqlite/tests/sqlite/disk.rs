@@ -4,8 +4,8 @@ use mlp_core::StoreError;
 use mlp_eval::{EvalStore, Filter};
 
 use crate::script::{
-    TURNS, acknowledge, acknowledged, acknowledgement_file, can_trace, check, child, evaluate, id,
-    inject, inject_into, open, place,
+    LARGE, TURNS, acknowledge, acknowledged, acknowledgement_file, can_trace, check, child,
+    evaluate, evaluate_with, id, inject, inject_into, open, place,
 };
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -125,7 +125,8 @@ fn child_on_a_failing_disk() {
     let database = open(&path).unwrap();
     let (file, mut failed) = (acknowledgement_file(&path), 0);
     for k in 0..WRITES {
-        match evaluate(&database, k) {
+        let length = if k % 6 == 5 { LARGE } else { 300 };
+        match evaluate_with(&database, k, length) {
             Ok(()) => acknowledge(&file, k),
             Err(StoreError::Backend { .. }) => {
                 failed += 1;
@@ -170,7 +171,8 @@ fn an_error_of_any_sync_or_write_acknowledges_nothing_and_the_next_write_goes_th
     }
     let folder = tempfile::tempdir().unwrap();
     let syncs: Vec<u64> = (1..=WRITES).collect();
-    let writes = vec![1, 2, 3, 5, 8, 13, 21, 34, 55, 89];
+    // Of a header and twelve commits, two of which take several.
+    let writes: Vec<u64> = (1..=24).collect();
     for (calls, numbers) in [("fsync,fdatasync", syncs), ("pwrite64", writes)] {
         for number in numbers {
             let path = prepared(folder.path(), &format!("{}-{number}.db", &calls[..5]));

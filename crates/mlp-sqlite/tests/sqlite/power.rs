@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::script::{
-    DATABASE_AND_LOG, NORMAL, TURNS, acknowledge, acknowledgement_file, acknowledgements,
-    can_trace, check_with_records, id, open, place, step, traced,
+    DATABASE_AND_LOG, LARGE, NORMAL, TURNS, acknowledge, acknowledgement_file, acknowledgements,
+    can_trace, check_with_records, id, open, place, step, step_with, traced,
 };
 use mlp_eval::EvalStore;
 use mlp_sqlite::Database;
 
 const STEPS: u64 = 40;
+/// Which of them has a commit of several writes.
+const LARGE_STEP: u64 = 20;
 
 #[test]
 #[ignore = "run by the power cuts, in a process of its own"]
@@ -19,7 +21,10 @@ fn child_that_is_traced() {
     let database = open(&path).unwrap();
     let file = acknowledgement_file(&path);
     for k in 0..STEPS {
-        step(&database, k).unwrap();
+        match k {
+            LARGE_STEP => step_with(&database, k, LARGE).unwrap(),
+            _ => step(&database, k).unwrap(),
+        }
         acknowledge(&file, k);
     }
 }
@@ -60,7 +65,7 @@ fn trace(path: &Path, normal: bool) -> Vec<Event> {
         "-y",
         "-xx",
         "-s",
-        "70000",
+        "140000",
         "-e",
         "trace=pwrite64,write,ftruncate,fdatasync,fsync,unlink",
         "-o",
@@ -171,6 +176,21 @@ fn put(image: &mut Vec<u8>, offset: usize, data: &[u8]) {
     image[offset..offset + data.len()].copy_from_slice(data);
 }
 
+/// Sectors of so many bytes reach the disk as a whole.
+const SECTOR: usize = 512;
+
+/// Puts some of the sectors of a write, and not others, wherever in it they are.
+fn put_some(image: &mut Vec<u8>, offset: usize, data: &[u8], choices: &mut Choices) {
+    let (mut at, end) = (offset, offset + data.len());
+    while at < end {
+        let next = (at / SECTOR * SECTOR + SECTOR).min(end);
+        if choices.below(2) == 0 {
+            put(image, at, &data[at - offset..next - offset]);
+        }
+        at = next;
+    }
+}
+
 /// A stream of choices that only depends on its seed.
 pub(crate) struct Choices(pub(crate) u64);
 
@@ -219,20 +239,41 @@ fn images(events: &[Event], choices: &mut Choices) -> ([Option<Vec<u8>>; 2], Vec
     let image = disks.map(|disk| {
         let mut image = disk.durable;
         for (offset, data) in disk.pending {
-            match choices.below(3) {
+            match choices.below(4) {
                 0 => {}
                 1 => put(&mut image, offset, &data),
-                _ => {
-                    // Sectors of 512 bytes reach the disk as a whole.
-                    let sectors = data.len().div_ceil(512);
-                    let kept = (choices.below(sectors + 1) * 512).min(data.len());
-                    put(&mut image, offset, &data[..kept]);
+                2 => {
+                    let kept = choices.below(data.len().div_ceil(SECTOR) + 1) * SECTOR;
+                    put(&mut image, offset, &data[..kept.min(data.len())]);
                 }
+                _ => put_some(&mut image, offset, &data, choices),
             }
         }
         disk.exists.then_some(image)
     });
     (image, acknowledged)
+}
+
+/// The files after a kill within the last of the events: the system has every write as far as it was made.
+fn killed(events: &[Event], choices: &mut Choices) -> ([Option<Vec<u8>>; 2], Vec<u64>) {
+    let mut files = [None, None];
+    let mut acknowledged = Vec::new();
+    for (number, event) in events.iter().enumerate() {
+        match event {
+            Event::Write { file, offset, data } => {
+                let is_last = number + 1 == events.len();
+                let made = if is_last { choices.below(data.len()) } else { data.len() };
+                put(files[*file].get_or_insert_default(), *offset, &data[..made]);
+            }
+            Event::Truncate { file, length } => {
+                files[*file].get_or_insert_default().resize(*length, 0);
+            }
+            Event::Remove { file } => files[*file] = None,
+            Event::Acknowledged(k) => acknowledged.push(*k),
+            Event::SyncBegins { .. } | Event::SyncReturns { .. } => {}
+        }
+    }
+    (files, acknowledged)
 }
 
 fn write_image(folder: &Path, image: &[Option<Vec<u8>>; 2]) -> std::path::PathBuf {
@@ -246,6 +287,33 @@ fn write_image(folder: &Path, image: &[Option<Vec<u8>>; 2]) -> std::path::PathBu
     }
     let _ = std::fs::remove_file(folder.join("image.db-shm"));
     path
+}
+
+#[test]
+fn a_commit_is_one_write_and_one_sync_of_the_log_and_a_kill_within_a_write_loses_nothing() {
+    let _turn = TURNS.lock();
+    if !can_trace() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let events = trace(&folder.path().join("full.db"), false);
+    let count = |is: fn(&Event) -> bool| events.iter().filter(|event| is(event)).count();
+    let writes = count(|event| matches!(event, Event::Write { file: 1, .. }));
+    let syncs = count(|event| matches!(event, Event::SyncReturns { file: 1, .. }));
+    // A step commits twice. Some more belong to the large step, to the opening and to a log that is begun.
+    let commits = 2 * STEPS as usize;
+    assert!((commits..=commits + 20).contains(&writes), "{writes} writes of {commits} commits");
+    assert!((commits..=commits + 10).contains(&syncs), "{syncs} syncs of {commits} commits");
+    // Every write of the log, and some of the copying of it, of which each is a page.
+    let moments = (0..events.len()).filter(|k| match events[*k] {
+        Event::Write { file, .. } => file == 1 || k % 8 == 0,
+        _ => false,
+    });
+    let mut choices = Choices(27);
+    for moment in moments {
+        let (image, acknowledged) = killed(&events[..=moment], &mut choices);
+        check_with_records(&write_image(folder.path(), &image), &acknowledged);
+    }
 }
 
 #[test]

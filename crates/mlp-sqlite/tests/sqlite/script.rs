@@ -49,9 +49,19 @@ pub(crate) fn model() -> ModelName {
     "wine".parse().unwrap()
 }
 
+/// The longest tag there can be, whose commit takes several writes.
+pub(crate) const LARGE: usize = 1 << 20;
+/// One whose commit takes one.
+const SMALL: usize = 300;
+
 /// The k-th step of a script: an evaluation, then a record and its version; each whole or not there.
 pub(crate) fn step(database: &Database, k: u64) -> Result<(), StoreError> {
-    evaluate(database, k)?;
+    step_with(database, k, SMALL)
+}
+
+/// As [`step`], with a tag of this length.
+pub(crate) fn step_with(database: &Database, k: u64, length: usize) -> Result<(), StoreError> {
+    evaluate_with(database, k, length)?;
     let mut record = Record::new(model(), at(k)).with_parameter("k", k as i64);
     record.id = RecordId::from_bytes(*id(k).as_bytes());
     database.record_version(record, at(k)).map(|_| ())
@@ -59,10 +69,15 @@ pub(crate) fn step(database: &Database, k: u64) -> Result<(), StoreError> {
 
 /// An evaluation with three parameters, two tags and 20 points, in one write.
 pub(crate) fn evaluate(database: &Database, k: u64) -> Result<(), StoreError> {
+    evaluate_with(database, k, SMALL)
+}
+
+/// As [`evaluate`], with a tag of this length.
+pub(crate) fn evaluate_with(database: &Database, k: u64, length: usize) -> Result<(), StoreError> {
     let mut run = NewEvaluation::new(format!("e{}", k % 3), Stage::Test, at(k))
         .with_id(id(k))
         .with_tag("k", k.to_string())
-        .with_tag("long", "x".repeat(300))
+        .with_tag("long", "x".repeat(length))
         .with_metric("acc", k as f64);
     for name in ["a", "b", "c"] {
         run = run.with_param(name, k as i64);
