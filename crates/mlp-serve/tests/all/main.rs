@@ -11,6 +11,7 @@ mod oracle;
 mod overload;
 mod replicas;
 mod reports;
+mod scaling;
 mod soak;
 mod support;
 mod versions;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mlp_core::{
@@ -213,5 +213,35 @@ pub(crate) struct Notes(pub(crate) Mutex<Vec<(mlp_core::PredictionId, VersionNum
 impl PredictionLog for Notes {
     fn record(&self, prediction: &PredictionRecord<'_>) {
         self.0.lock().push((prediction.id, prediction.version, prediction.role));
+    }
+}
+
+/// A source that makes the k-th replica by `make`, and how many it has made.
+pub(crate) fn made_by(
+    make: impl Fn(usize) -> Arc<Probe> + Send + Sync + 'static,
+) -> (VersionSource<Probe>, Arc<AtomicUsize>) {
+    let built = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&built);
+    (VersionSource::new(move || Ok(make(count.fetch_add(1, Ordering::SeqCst)))), built)
+}
+
+/// Fails or panics as long as it is told to.
+#[derive(Debug)]
+pub(crate) struct Moody {
+    pub(crate) is_ill: Arc<AtomicBool>,
+    pub(crate) panics: bool,
+}
+
+impl Servable for Moody {
+    type Input = i64;
+    type Output = i64;
+
+    fn run(&self, batch: &[i64], out: &mut Vec<i64>) -> Result<(), ModelError> {
+        if self.is_ill.load(Ordering::SeqCst) {
+            assert!(!self.panics, "in a bad mood");
+            return Err(ModelError::failed("in a bad mood"));
+        }
+        out.extend(batch);
+        Ok(())
     }
 }
