@@ -141,7 +141,8 @@ fn above_failing() -> &'static CStr {
 fn a_transaction_that_goes_on_after_a_write_failed_is_not_committed() {
     let vfs = above_failing();
     let (mut failed_early, mut failed_at_commit, mut committed) = (0, 0, 0);
-    for left in (1..120).step_by(3) {
+    // None fails in the first.
+    for left in 0..80 {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         let (ours, other) = (connect(&path, Some(vfs)), connect(&path, None));
@@ -151,15 +152,18 @@ fn a_transaction_that_goes_on_after_a_write_failed_is_not_committed() {
         LEFT.set(left);
         // Whatever is answered, it goes on until SQLite itself rolls it back: what SQLite was told is written is read again, and written over.
         let mut is_whole = true;
-        for k in 0..60 {
+        for k in 0..12 {
             if ours.is_autocommit() {
                 break;
             }
             let sql = "INSERT INTO item (text) VALUES (?1)";
             is_whole &= ours.execute(sql, ["n".repeat(1_500)]).is_ok();
+            // As if memory were short, whatever the other tests leave of it: what is changed is written, and then read again.
+            is_whole &= ours.cache_flush().is_ok();
+            is_whole &= ours.execute_batch("PRAGMA shrink_memory").is_ok();
             // After a full disk only this is taken back: it has a journal of its own, for it changes many rows and might meet no text.
             let sql = "UPDATE item SET text = trim(text) WHERE id > ?1";
-            is_whole &= ours.execute(sql, [180 + k % 30]).is_ok();
+            is_whole &= ours.execute(sql, [190 + k]).is_ok();
         }
         let is_committed = !ours.is_autocommit() && ours.execute_batch("COMMIT").is_ok();
         LEFT.set(0);
@@ -170,7 +174,7 @@ fn a_transaction_that_goes_on_after_a_write_failed_is_not_committed() {
         failed_early += usize::from(!is_whole);
         failed_at_commit += usize::from(is_whole && !is_committed);
         committed += usize::from(is_committed);
-        let count = if is_committed { 60 } else { 0 };
+        let count = if is_committed { 12 } else { 0 };
         for connection in [&other, &connect(&path, None), &ours] {
             check(connection, &[("o", 200), ("n", count)]);
         }
@@ -178,5 +182,5 @@ fn a_transaction_that_goes_on_after_a_write_failed_is_not_committed() {
         check(&other, &[("o", 200), ("n", count), ("l", 5)]);
     }
     eprintln!("{failed_early} failed early, {failed_at_commit} at the commit, {committed} did not");
-    assert!(failed_early >= 5 && committed >= 5, "{failed_early} {failed_at_commit} {committed}");
+    assert!(failed_early >= 5 && failed_at_commit >= 5 && committed >= 1);
 }
