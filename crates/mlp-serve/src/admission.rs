@@ -163,6 +163,7 @@ impl<M: ?Sized + Servable> Version<M> {
     }
 
     /// Lets the caller run the request, or puts it in the queue.
+    #[inline(always)] // As those that call it.
     fn enqueue(&self, arrival: &mut Arrival<'_, M>) -> Result<Admitted<M::Output>, Turned> {
         let version = self.ledger.version;
         let mut queue = self.queue.lock();
@@ -220,6 +221,7 @@ impl<M: ?Sized + Servable> Version<M> {
     }
 
     /// Notes that a request was accepted that does not wait for an identical one.
+    #[inline]
     fn open(&self, queue: &mut Queue<M>, arrival: &Arrival<'_, M>) {
         queue.open(arrival.call.entered, self.options.batch_delay);
         if let Some(key) = &arrival.key {
