@@ -54,6 +54,8 @@ fn pages_of_a_transaction_rolled_back_do_not_go_over_what_others_commit() {
         let (ours, other) = (connect(&path, super::vfs()), connect(&path, None));
         ours.execute_batch("BEGIN IMMEDIATE").unwrap();
         add(&ours, pages, "r");
+        // As if memory were short.
+        ours.cache_flush().unwrap();
         ours.execute_batch("ROLLBACK").unwrap();
         add(&other, 30, "o");
         check(&ours, &[("r", 0), ("o", 30)]);
@@ -61,6 +63,7 @@ fn pages_of_a_transaction_rolled_back_do_not_go_over_what_others_commit() {
         add(&ours, pages, "c");
         ours.execute_batch("SAVEPOINT s").unwrap();
         add(&ours, pages, "s");
+        ours.cache_flush().unwrap();
         ours.execute_batch(
             "ROLLBACK TO s; UPDATE item SET text = upper(text) WHERE id % 7 = 0; COMMIT",
         )
