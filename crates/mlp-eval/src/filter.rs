@@ -6,7 +6,7 @@ use mlp_core::{ParamValue, StoreError, Timestamp, exact};
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::{Evaluation, Stage};
-use crate::series::SeriesKey;
+use crate::series::{SeriesKey, SeriesSummary};
 
 /// The deepest nesting of a filter.
 pub const MAX_FILTER_DEPTH: usize = 32;
@@ -32,6 +32,23 @@ pub enum Statistic {
     StepOfMin,
     /// The step of the greatest value.
     StepOfMax,
+}
+
+impl Statistic {
+    /// This number of a series; none if every value of it is NaN and the number is one of those that pass over NaN.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts and steps are compared as doubles")]
+    pub fn of(self, series: &SeriesSummary) -> Option<f64> {
+        Some(match self {
+            Self::Last => series.last.value,
+            Self::Min => series.min?.value,
+            Self::Max => series.max?.value,
+            Self::Mean => series.mean()?,
+            Self::Count => series.count as f64,
+            Self::StepOfMin => series.min?.step as f64,
+            Self::StepOfMax => series.max?.step as f64,
+        })
+    }
 }
 
 /// Something that an evaluation holds, and that can be compared and sorted by.
@@ -85,10 +102,7 @@ impl Field {
 
     /// The value in this evaluation; none if it lacks the key.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts, steps and versions are compared as doubles"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "versions are compared as doubles")]
     pub fn read(&self, evaluation: &Evaluation) -> Option<Value> {
         let text = |text: &dyn ToString| Value::Text(text.to_string());
         let dataset = evaluation.dataset.as_ref();
@@ -112,16 +126,7 @@ impl Field {
             }),
             Self::Tag(name) => evaluation.tags.get(name).map(|value| text(value)),
             Self::Metric(key, statistic) => {
-                let series = evaluation.summary_of(key)?;
-                Some(Value::Number(match statistic {
-                    Statistic::Last => series.last.value,
-                    Statistic::Min => series.min?.value,
-                    Statistic::Max => series.max?.value,
-                    Statistic::Mean => series.mean()?,
-                    Statistic::Count => series.count as f64,
-                    Statistic::StepOfMin => series.min?.step as f64,
-                    Statistic::StepOfMax => series.max?.step as f64,
-                }))
+                statistic.of(evaluation.summary_of(key)?).map(Value::Number)
             }
         }
     }

@@ -196,7 +196,7 @@ impl SeriesSummary {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a series has at most a million points")]
     pub fn mean(&self) -> Option<f64> {
-        let numbers = self.count - self.nan_count;
+        let numbers = self.count.saturating_sub(self.nan_count);
         (numbers > 0).then(|| self.sum / numbers as f64)
     }
 }

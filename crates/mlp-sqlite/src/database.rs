@@ -293,7 +293,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path().join("mlp.db")).unwrap();
         let refused: Result<(), _> = database.write(|session| {
-            session.removed("param", 5);
+            session.removed("scores", 5);
             Err(StoreError::Closed)
         });
         assert!(refused.is_err());
@@ -302,7 +302,7 @@ mod tests {
         assert!(report.is_sound(), "{report}");
         // The control: a count without its record is found.
         let miscounting = database.write(|session| {
-            session.removed("param", 5);
+            session.removed("scores", 5);
             Ok(())
         });
         miscounting.unwrap();

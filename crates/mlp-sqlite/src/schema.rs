@@ -4,18 +4,35 @@ use mlp_core::StoreError;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{corrupt, store};
+use crate::pack;
 
 /// "mlp1" in the header of the file: whose it is.
 const APPLICATION_ID: i64 = 0x6d6c_7031;
 
 /// The k-th entry leads from version k to version k + 1. A released entry never changes; `tests/fixtures` holds a file of each version.
-const VERSIONS: &[&str] = &[
-    include_str!("schema_1.sql"),
-    include_str!("schema_2.sql"),
-    include_str!("schema_3.sql"),
-    include_str!("schema_4.sql"),
-    include_str!("schema_5.sql"),
+const VERSIONS: &[Step] = &[
+    Step::Sql(include_str!("schema_1.sql")),
+    Step::Sql(include_str!("schema_2.sql")),
+    Step::Sql(include_str!("schema_3.sql")),
+    Step::Sql(include_str!("schema_4.sql")),
+    Step::Sql(include_str!("schema_5.sql")),
+    Step::Code(pack::run),
 ];
+
+/// What leads from one version to the next.
+enum Step {
+    Sql(&'static str),
+    Code(fn(&Connection) -> Result<(), StoreError>),
+}
+
+impl Step {
+    fn take(&self, connection: &Connection) -> Result<(), StoreError> {
+        match self {
+            Self::Sql(sql) => connection.execute_batch(sql).map_err(store),
+            Self::Code(code) => code(connection),
+        }
+    }
+}
 
 /// The version that this library writes.
 pub(crate) const LATEST: i64 = VERSIONS.len() as i64;
@@ -30,7 +47,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     // Somebody else may have been faster.
     let from = version(&transaction)?;
     for step in VERSIONS.iter().skip(usize::try_from(from).unwrap_or(0)) {
-        transaction.execute_batch(step).map_err(store)?;
+        step.take(&transaction)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(store)?;
     transaction.pragma_update(None, "user_version", LATEST).map_err(store)?;

@@ -81,7 +81,7 @@ pub(crate) fn verify(connection: &Connection) -> Result<Report, StoreError> {
     }
     #[cfg(feature = "eval")]
     if let Err(error) = crate::eval::verify(connection, &mut report) {
-        report.add("series", error.to_string());
+        report.add("latest_value", error.to_string());
     }
     #[cfg(feature = "lineage")]
     if let Err(error) = crate::lineage::verify(connection, &mut report) {

@@ -4,7 +4,8 @@ use mlp_core::EvaluationId;
 use mlp_eval::{Field, Filter, Operator, SeriesKey, Statistic, Value};
 use rusqlite::types::Value as Bound;
 
-use super::series;
+use super::functions::{self, TEXT};
+use super::keys;
 
 /// A condition on `evaluation e`, with the values of its question marks in order.
 #[derive(Debug, Clone, Default)]
@@ -59,92 +60,83 @@ pub(super) fn condition(filter: &Filter) -> Condition {
     }
 }
 
-/// Where a field is found.
-pub(super) enum Place {
+/// How a field is read.
+pub(super) enum Read {
     /// An expression on `e` that is NULL where the field is missing.
     Column(&'static str),
-    /// A row of `param`.
-    Param(String),
-    /// A row of `tag`.
-    Tag(String),
-    /// A row of `series`: the column, and what must hold for the number to be there.
-    Series { key: SeriesKey, column: &'static str, there: &'static str },
+    /// What is on a card.
+    Card(Card),
 }
 
-pub(super) fn place(field: &Field) -> Place {
-    match field {
-        Field::Id => Place::Column("mlp_id(e.id)"),
-        Field::Experiment => Place::Column("(SELECT name FROM experiment WHERE n = e.experiment)"),
-        Field::Model => Place::Column("e.model"),
-        Field::ModelVersion => Place::Column("CAST(e.model_version AS REAL)"),
-        Field::DatasetName => Place::Column("e.dataset_name"),
-        Field::DatasetVersion => Place::Column("e.dataset_version"),
-        Field::DatasetFingerprint => Place::Column("e.dataset_fingerprint"),
-        Field::Stage => Place::Column("e.stage"),
-        Field::Status => Place::Column("e.status"),
-        Field::StartedAt => Place::Column("e.started_at"),
-        Field::EndedAt => Place::Column("e.ended_at"),
-        Field::Param(name) => Place::Param(name.clone()),
-        Field::Tag(name) => Place::Tag(name.clone()),
+/// Expressions that read a value on a card. Each is NULL where the value is missing, or is not of this sort.
+pub(super) struct Card {
+    /// The kind of the value.
+    pub(super) kind: Condition,
+    /// As a number; NULL for NaN.
+    pub(super) number: Option<Condition>,
+    /// As a text, as it prints.
+    pub(super) text: Option<Condition>,
+}
+
+pub(super) fn read(field: &Field) -> Read {
+    Read::Column(match field {
+        Field::Id => "mlp_id(e.id)",
+        Field::Experiment => "(SELECT name FROM experiment WHERE n = e.experiment)",
+        Field::Model => "e.model",
+        Field::ModelVersion => "CAST(e.model_version AS REAL)",
+        Field::DatasetName => "e.dataset_name",
+        Field::DatasetVersion => "e.dataset_version",
+        Field::DatasetFingerprint => "e.dataset_fingerprint",
+        Field::Stage => "e.stage",
+        Field::Status => "e.status",
+        Field::StartedAt => "e.started_at",
+        Field::EndedAt => "e.ended_at",
+        Field::Param(name) => {
+            let read =
+                |what: &str| Condition::new(format!("mlp_param_{what}(e.about, ?)"), [text(name)]);
+            let (number, text) = (Some(read("number")), Some(read("text")));
+            return Read::Card(Card { kind: read("kind"), number, text });
+        }
+        Field::Tag(name) => {
+            let value = Condition::new("mlp_tag(e.about, ?)", [text(name)]);
+            let kind = Condition::new(
+                format!("iif({} IS NULL, NULL, {TEXT})", value.sql),
+                value.bound.clone(),
+            );
+            return Read::Card(Card { kind, number: None, text: Some(value) });
+        }
         Field::Metric(key, statistic) => {
-            let (column, there) = match statistic {
-                Statistic::Last => ("last", "1"),
-                Statistic::Min => ("least", "least IS NOT NULL"),
-                Statistic::Max => ("greatest", "greatest IS NOT NULL"),
-                Statistic::Mean => ("mean", "has_mean"),
-                Statistic::Count => ("CAST(points AS REAL)", "1"),
-                Statistic::StepOfMin => {
-                    ("CAST(step_of_least AS REAL)", "step_of_least IS NOT NULL")
-                }
-                Statistic::StepOfMax => {
-                    ("CAST(step_of_greatest AS REAL)", "step_of_greatest IS NOT NULL")
-                }
-            };
-            Place::Series { key: key.clone(), column, there }
+            let read = |what: &str| in_series(key, *statistic, what);
+            return Read::Card(Card {
+                kind: read("kind"),
+                number: Some(read("number")),
+                text: None,
+            });
         }
         // As with filters: unknown is missing everywhere.
-        _ => Place::Column("NULL"),
-    }
+        _ => "NULL",
+    })
 }
 
-/// The number of a series key.
-const KEY: &str = "(SELECT n FROM series_key WHERE metric = ? AND context = ?)";
+fn in_series(key: &SeriesKey, statistic: Statistic, what: &str) -> Condition {
+    let sql = format!(
+        "(SELECT mlp_series_{what}(card, (SELECT n FROM series_key WHERE metric = ? AND context = ?), {}) \
+         FROM scores WHERE n = e.n)",
+        functions::number_of(statistic)
+    );
+    Condition::new(sql, [text(&key.metric), text(&keys::context_text(&key.context))])
+}
 
 fn text(value: &str) -> Bound {
     Bound::Text(value.to_owned())
 }
 
-fn in_param(name: &str, condition: &str, bound: impl IntoIterator<Item = Bound>) -> Condition {
-    let sql = format!(
-        "EXISTS (SELECT 1 FROM param WHERE evaluation = e.n AND name = ? AND ({condition}))"
-    );
-    Condition::new(sql, std::iter::once(text(name)).chain(bound))
-}
-
-fn in_tag(name: &str, condition: &str, bound: impl IntoIterator<Item = Bound>) -> Condition {
-    let sql =
-        format!("EXISTS (SELECT 1 FROM tag WHERE evaluation = e.n AND name = ? AND ({condition}))");
-    Condition::new(sql, std::iter::once(text(name)).chain(bound))
-}
-
-fn in_series(
-    key: &SeriesKey,
-    condition: &str,
-    bound: impl IntoIterator<Item = Bound>,
-) -> Condition {
-    let sql = format!(
-        "EXISTS (SELECT 1 FROM series WHERE evaluation = e.n AND key = {KEY} AND ({condition}))"
-    );
-    let key = [text(&key.metric), text(&series::context_text(&key.context))];
-    Condition::new(sql, key.into_iter().chain(bound))
-}
-
 fn present(field: &Field) -> Condition {
-    match place(field) {
-        Place::Column(column) => Condition::new(format!("({column} IS NOT NULL)"), []),
-        Place::Param(name) => in_param(&name, "1", []),
-        Place::Tag(name) => in_tag(&name, "1", []),
-        Place::Series { key, there, .. } => in_series(&key, there, []),
+    match read(field) {
+        Read::Column(column) => Condition::new(format!("({column} IS NOT NULL)"), []),
+        Read::Card(card) => {
+            Condition::new(format!("({} IS NOT NULL)", card.kind.sql), card.kind.bound)
+        }
     }
 }
 
@@ -157,12 +149,12 @@ fn compare(field: &Field, operator: Operator, value: &Value) -> Condition {
             _ => Condition::always(false),
         },
         Value::Number(given) => compare_number(field, operator, *given),
-        Value::Time(given) => match place(field) {
-            Place::Column(column) => {
+        Value::Time(given) => match read(field) {
+            Read::Column(column) => {
                 let sql = format!("({column} {} ?)", symbol(operator));
                 Condition::new(format!("coalesce({sql}, 0)"), [Bound::Integer(given.as_micros())])
             }
-            _ => Condition::always(false),
+            Read::Card(_) => Condition::always(false),
         },
     }
 }
@@ -181,26 +173,28 @@ fn symbol(operator: Operator) -> &'static str {
 }
 
 fn compare_number(field: &Field, operator: Operator, given: f64) -> Condition {
-    let compared = |column: &str| {
-        let symbol = symbol(operator);
-        // A NaN, which is NULL here, differs from every number and is neither less nor greater.
-        if operator == Operator::NotEqual {
-            format!("{column} IS NULL OR {column} {symbol} ?")
-        } else {
-            format!("{column} {symbol} ?")
+    let symbol = symbol(operator);
+    let Card { kind, number: Some(number), .. } = (match read(field) {
+        Read::Column(column) => {
+            return Condition::new(
+                format!("coalesce({column} {symbol} ?, 0)"),
+                [Bound::Real(given)],
+            );
         }
+        Read::Card(card) => card,
+    }) else {
+        return Condition::always(false);
     };
-    let bound = [Bound::Real(given)];
-    match place(field) {
-        Place::Column(column) => {
-            Condition::new(format!("coalesce({column} {} ?, 0)", symbol(operator)), bound)
-        }
-        Place::Param(name) => in_param(&name, &compared("number"), bound),
-        Place::Series { key, column, there } => {
-            in_series(&key, &format!("{there} AND ({})", compared(column)), bound)
-        }
-        Place::Tag(_) => Condition::always(false),
-    }
+    let mut bound = number.bound;
+    bound.push(Bound::Real(given));
+    // A NaN or a text, which is NULL here, differs from every number and is neither less nor greater.
+    let otherwise = if operator == Operator::NotEqual {
+        bound.extend(kind.bound);
+        format!("{} IS NOT NULL", kind.sql)
+    } else {
+        "0".to_owned()
+    };
+    Condition::new(format!("coalesce({} {symbol} ?, {otherwise})", number.sql), bound)
 }
 
 fn compare_text(field: &Field, operator: Operator, given: &str) -> Condition {
@@ -216,17 +210,15 @@ fn compare_text(field: &Field, operator: Operator, given: &str) -> Condition {
         let sql = "(e.experiment = (SELECT n FROM experiment WHERE name = ?))";
         return Condition::new(format!("coalesce({sql}, 0)"), [text(given)]);
     }
-    let compared = |column: &str| match operator {
-        Operator::Like | Operator::LikeIgnoringCase => format!("{}({column}, ?)", symbol(operator)),
-        _ => format!("{column} {} ?", symbol(operator)),
+    let Condition { sql: read, mut bound } = match read(field) {
+        Read::Column(column) => Condition::new(column, []),
+        Read::Card(Card { text: Some(text), .. }) => text,
+        Read::Card(_) => return Condition::always(false),
     };
-    let bound = [text(given)];
-    match place(field) {
-        Place::Column(column) => {
-            Condition::new(format!("coalesce({}, 0)", compared(column)), bound)
-        }
-        Place::Param(name) => in_param(&name, &compared("text"), bound),
-        Place::Tag(name) => in_tag(&name, &compared("value"), bound),
-        Place::Series { .. } => Condition::always(false),
-    }
+    bound.push(text(given));
+    let compared = match operator {
+        Operator::Like | Operator::LikeIgnoringCase => format!("{}({read}, ?)", symbol(operator)),
+        _ => format!("{read} {} ?", symbol(operator)),
+    };
+    Condition::new(format!("coalesce({compared}, 0)"), bound)
 }

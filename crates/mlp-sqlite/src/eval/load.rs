@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use mlp_core::{Metrics, StoreError, Timestamp};
-use mlp_eval::{Evaluation, NewEvaluation, Projection};
+use mlp_eval::{Evaluation, Keys, NewEvaluation, Projection};
 use rusqlite::Connection;
 
-use super::experiments;
-use super::rows::{self, EvaluationRow};
+use super::rows::EvaluationRow;
 use super::summaries::Summaries;
+use super::{about, experiments};
 
 /// Loads the evaluations of a page, and looks up what they share once.
 pub(super) struct Loader<'a> {
@@ -41,12 +41,15 @@ impl<'a> Loader<'a> {
             row.model.as_deref().map(str::parse).transpose().map_err(|error| row.broken(&error))?;
         new.model_version = row.model_version();
         new.dataset = row.dataset()?;
-        for (name, value) in rows::params(self.connection, row.n, &self.projection.params)? {
-            let value: mlp_core::ParamValue =
-                serde_json::from_str(&value).map_err(|error| row.broken(&error))?;
-            new.params.insert(name, value);
+        if !(is_none(&self.projection.params) && is_none(&self.projection.tags)) {
+            let card = about::card(self.connection, row)?;
+            for (name, value) in about::params(&card, &self.projection.params, row)? {
+                let value: mlp_core::ParamValue =
+                    serde_json::from_str(&value).map_err(|error| row.broken(&error))?;
+                new.params.insert(name, value);
+            }
+            new.tags = about::tags(&card, &self.projection.tags, row)?.into_iter().collect();
         }
-        new.tags = rows::tags(self.connection, row.n, &self.projection.tags)?.into_iter().collect();
         let mut evaluation = Evaluation::from_new(&new);
         evaluation.status = row.status()?;
         evaluation.lifecycle = row.bin.lifecycle();
@@ -58,4 +61,8 @@ impl<'a> Loader<'a> {
             .collect::<Metrics>();
         Ok(evaluation)
     }
+}
+
+fn is_none(keys: &Keys) -> bool {
+    matches!(keys, Keys::Only(names) if names.is_empty())
 }

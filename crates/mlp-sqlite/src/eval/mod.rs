@@ -1,22 +1,29 @@
 //! The evaluation store of `mlp-eval`.
 
+mod about;
 mod experiments;
 mod filter;
+mod functions;
+mod keys;
+mod latest;
 mod load;
 mod page;
 mod rows;
+mod scores;
 mod series;
 mod sorted;
 mod summaries;
+mod summary;
 mod write;
+
+pub(crate) use functions::add_functions;
 
 use mlp_core::{EvaluationId, StoreError};
 use mlp_eval::{
-    Batch, EvalStore, Evaluation, Experiment, Filter, MetricPoint, NewEvaluation, Operator, Page,
-    Query, SeriesKey, View, check_experiment,
+    Batch, EvalStore, Evaluation, Experiment, Filter, MetricPoint, NewEvaluation, Page, Query,
+    SeriesKey, View, check_experiment,
 };
 use rusqlite::Connection;
-use rusqlite::functions::FunctionFlags;
 
 use crate::database::Database;
 use crate::error::{Sql, store};
@@ -100,31 +107,9 @@ impl EvalStore for Database {
     }
 }
 
-/// What filters need and SQL does not have: patterns that mean what `mlp-eval` says, and ids as text.
-pub(crate) fn add_functions(connection: &Connection) -> Sql<()> {
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    for (name, operator) in
-        [("mlp_like", Operator::Like), ("mlp_ilike", Operator::LikeIgnoringCase)]
-    {
-        connection.create_scalar_function(name, 2, flags, move |context| {
-            let text = context.get_raw(0).as_str_or_null()?;
-            let pattern = context.get_raw(1).as_str_or_null()?;
-            Ok(text
-                .zip(pattern)
-                .is_some_and(|(text, pattern)| operator.matches_pattern(text, pattern)))
-        })?;
-    }
-    connection.create_scalar_function("mlp_id", 1, flags, |context| {
-        Ok(rows::id_from(context.get_raw(0).as_blob()?)?.to_string())
-    })
-}
-
 /// Every table of this store, for verification.
 pub(crate) fn tables() -> Vec<Checked> {
-    let mut tables = vec![experiments::table()];
-    tables.extend(rows::tables());
-    tables.extend(series::tables());
-    tables
+    vec![experiments::table(), rows::table(), keys::table(), scores::table(), series::table()]
 }
 
 fn missing(id: EvaluationId) -> StoreError {
@@ -142,15 +127,9 @@ thread_local! {
     static RECORDS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Whether every series stands where its evaluation does: what the indexes are sorted by is a copy.
+/// Whether the index of latest values is that of what the cards hold.
 pub(crate) fn verify(connection: &Connection, report: &mut Report) -> Result<(), StoreError> {
-    let sql = "SELECT count(*) FROM series AS s LEFT JOIN evaluation AS e ON e.n = s.evaluation \
-               WHERE e.n IS NULL OR s.started_at <> e.started_at OR s.experiment <> e.experiment OR s.bin <> e.bin";
-    let astray: i64 = connection.query_row(sql, [], |row| row.get(0)).map_err(store)?;
-    if astray > 0 {
-        report.add("series", format!("{astray} stand elsewhere than their evaluations"));
-    }
-    Ok(())
+    latest::verify(connection, report)
 }
 
 /// Reads one row, if there is one.

@@ -12,25 +12,29 @@ use rusqlite::{Connection, Row, params_from_iter};
 
 use super::filter::{Condition, condition};
 use super::rows::{self, Bin, id_from};
-use super::{experiments, load, series, sorted};
+use super::{experiments, functions, keys, load, sorted};
 use crate::error::{Sql, corrupt, store};
 
 /// An evaluation on a page: its number, and where it stands.
 pub(super) type Found = (i64, Position);
 
 pub(super) fn count(connection: &Connection, filter: &Filter) -> Result<u64, StoreError> {
-    let condition = condition(filter);
     let Some(scope) = scope(connection, filter)? else { return Ok(0) };
-    let statement = count_statement(scope, condition);
+    let statement = count_statement(scope, filter);
     let mut prepared = connection.prepare_cached(&statement.sql).map_err(store)?;
     let count: i64 =
         prepared.query_row(params_from_iter(statement.bound), |row| row.get(0)).map_err(store)?;
     Ok(count.unsigned_abs())
 }
 
-fn count_statement(scope: Scope, condition: Condition) -> Condition {
+fn count_statement(scope: Scope, filter: &Filter) -> Condition {
+    let condition = condition(filter);
     let (which, mut bound) = scope.of("e", Bin::InUse);
-    let sql = format!("SELECT count(*) FROM evaluation e WHERE {which} AND {}", condition.sql);
+    let sql = format!(
+        "SELECT count(*) FROM evaluation e {} WHERE {which} AND {}",
+        scope.index_for(filter),
+        condition.sql
+    );
     bound.extend(condition.bound);
     Condition::new(sql, bound)
 }
@@ -54,9 +58,11 @@ pub(super) fn read(connection: &Connection, query: &Query) -> Result<Page, Store
         let row = rows::by_number(connection, *n)?;
         let evaluation = loader.evaluation(&row)?;
         // What an index says carries no checksum; what was loaded does.
-        if query.compare(&query.position(&evaluation), position).is_ne() {
+        let is_in_scope = bins(query.view).contains(&row.bin)
+            && experiment_of(&query.filter).is_none_or(|name| name == evaluation.experiment);
+        if !is_in_scope || query.compare(&query.position(&evaluation), position).is_ne() {
             let what = format!("evaluation {}", evaluation.id);
-            return Err(corrupt(what, "an index names another place in the order"));
+            return Err(corrupt(what, "an index names another place"));
         }
         evaluations.push(evaluation);
     }
@@ -71,6 +77,14 @@ fn experiment_of(filter: &Filter) -> Option<&str> {
         Filter::Compare(Field::Experiment, Operator::Equal, Value::Text(name)) => Some(name),
         Filter::All(filters) => filters.iter().find_map(experiment_of),
         _ => None,
+    }
+}
+
+fn asks_for_id(filter: &Filter) -> bool {
+    match filter {
+        Filter::Compare(Field::Id, Operator::Equal, _) => true,
+        Filter::All(filters) => filters.iter().any(asks_for_id),
+        _ => false,
     }
 }
 
@@ -91,6 +105,14 @@ impl Scope {
                 vec![Bound::Integer(n), bin],
             ),
             Self::Everywhere => (format!("{table}.bin = ?"), vec![bin]),
+        }
+    }
+
+    /// The index that all evaluations in the scope are read by, unless the filter asks for one of them by its id.
+    pub(super) fn index_for(self, filter: &Filter) -> String {
+        match asks_for_id(filter) {
+            true => String::new(),
+            false => format!("INDEXED BY {}", self.index_of_starts()),
         }
     }
 
@@ -287,7 +309,7 @@ impl<'a> Walk<'a> {
             Scope::Experiment(n) => vec![n],
             Scope::Everywhere => experiments::all(connection)?.iter().map(|row| row.n).collect(),
         };
-        let key = series::key_number(connection, metric)?;
+        let key = keys::number(connection, metric)?;
         Ok(Self { connection, query, metric, sorting, scope, experiments, key })
     }
 
@@ -319,7 +341,7 @@ impl<'a> Walk<'a> {
         };
         let beyond = from.map_or(String::new(), |_| format!("AND s.last {symbol} ? "));
         let sql = format!(
-            "SELECT x.n, (SELECT s.last FROM series s INDEXED BY series_by_value \
+            "SELECT x.n, (SELECT s.last FROM latest_value s \
              WHERE s.key = ? AND s.experiment = x.n AND s.bin = ? AND s.is_nan = 0 {beyond}\
              ORDER BY s.last {direction} LIMIT 1) FROM experiment x"
         );
@@ -417,15 +439,12 @@ impl<'a> Walk<'a> {
         value: f64,
         from: Option<&Position>,
     ) -> Option<Condition> {
-        let (phase, which, bound) = match value.is_nan() {
-            true => (Phase::Nan, " AND s.last IS NULL", Vec::new()),
-            false => (Phase::Numbers, " AND s.last = ?", vec![Bound::Real(value)]),
-        };
+        // Of NaN the index holds a 0 in its own part.
+        let (phase, value) =
+            if value.is_nan() { (Phase::Nan, 0.0) } else { (Phase::Numbers, value) };
         let after = after(from, "s", Sorting::Descending);
-        let which = Condition::new(
-            format!("{which} AND {}", after.sql),
-            bound.into_iter().chain(after.bound),
-        );
+        let bound = std::iter::once(Bound::Real(value)).chain(after.bound);
+        let which = Condition::new(format!(" AND s.last = ? AND {}", after.sql), bound);
         self.statement(experiment, bin, phase, which, "s.started_at DESC, e.id")
     }
 
@@ -440,7 +459,7 @@ impl<'a> Walk<'a> {
         let filter = condition(&self.query.filter);
         let (place, at) = Scope::Experiment(experiment).of("s", bin);
         let sql = format!(
-            "SELECT e.n, e.started_at, e.id, s.last FROM series s INDEXED BY series_by_value \
+            "SELECT e.n, e.started_at, e.id, s.last FROM latest_value s \
              CROSS JOIN evaluation e ON e.n = s.evaluation \
              WHERE s.key = ? AND {place} AND s.is_nan = ?{} AND {} ORDER BY {order} LIMIT ?",
             which.sql, filter.sql
@@ -463,8 +482,13 @@ impl<'a> Walk<'a> {
         let after = after(from, "e", Sorting::Descending);
         let (place, mut bound) = self.scope.of("e", bin);
         let without = match self.key {
-            Some(_) => "NOT EXISTS (SELECT 1 FROM series WHERE evaluation = e.n AND key = ?)",
-            None => "1",
+            Some(_) => {
+                let last = functions::number_of(Statistic::Last);
+                format!(
+                    "NOT EXISTS (SELECT 1 FROM scores WHERE n = e.n AND mlp_series_kind(card, ?, {last}) IS NOT NULL)"
+                )
+            }
+            None => "1".to_owned(),
         };
         let sql = format!(
             "SELECT e.n, e.started_at, e.id FROM evaluation e INDEXED BY {} \

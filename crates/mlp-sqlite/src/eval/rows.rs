@@ -1,13 +1,12 @@
-//! Evaluations, parameters and tags as records.
+//! Evaluations as records.
 
-use mlp_core::{
-    ContentHash, DatasetRef, EvaluationId, ParamValue, StoreError, Timestamp, VersionNumber,
-};
-use mlp_eval::{Keys, Lifecycle, NewEvaluation, Stage, Status};
+use mlp_core::{ContentHash, DatasetRef, EvaluationId, StoreError, Timestamp, VersionNumber};
+use mlp_eval::{Lifecycle, NewEvaluation, Stage, Status};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row};
 
-use super::{count_record, missing, optional};
+use super::{missing, optional};
+use crate::cards;
 use crate::checksum::Checksum;
 use crate::error::{Sql, corrupt, store};
 use crate::session::Session;
@@ -66,10 +65,12 @@ pub(super) struct EvaluationRow {
     pub(super) model: Option<String>,
     pub(super) model_version: Option<i64>,
     pub(super) dataset: [Option<String>; 3],
+    /// Of the card beside it, which is read only when it is asked for.
+    pub(super) about_checksum: i64,
 }
 
 const COLUMNS: &str = "n, id, experiment, bin, stage, status, started_at, ended_at, model, model_version, \
-                       dataset_name, dataset_version, dataset_fingerprint, checksum";
+                       dataset_name, dataset_version, dataset_fingerprint, checksum, about_checksum";
 
 impl EvaluationRow {
     pub(super) fn new(
@@ -96,9 +97,11 @@ impl EvaluationRow {
                 dataset.map(|dataset| dataset.version.clone()),
                 dataset.map(|dataset| dataset.fingerprint.to_string()),
             ],
+            about_checksum: 0,
         }
     }
 
+    /// Of all but the card.
     fn checksum(&self) -> i64 {
         let sum = Checksum::of("evaluation")
             .int(self.n)
@@ -131,6 +134,7 @@ impl EvaluationRow {
             model: row.get(8)?,
             model_version: row.get(9)?,
             dataset: [row.get(10)?, row.get(11)?, row.get(12)?],
+            about_checksum: row.get(14)?,
         };
         Ok((read, row.get(13)?))
     }
@@ -143,9 +147,14 @@ impl EvaluationRow {
         }
     }
 
-    pub(super) fn insert(&self, session: &Session<'_>) -> Result<(), StoreError> {
-        let sql = "INSERT INTO evaluation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-        let checksum = self.checksum();
+    /// What the record and its card are counted with.
+    fn sum(&self) -> i64 {
+        self.checksum() ^ self.about_checksum
+    }
+
+    pub(super) fn insert(&mut self, session: &Session<'_>, about: &[u8]) -> Result<(), StoreError> {
+        self.about_checksum = cards::about_checksum(self.n, about);
+        let sql = "INSERT INTO evaluation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
         let mut statement = session.connection.prepare_cached(sql).map_err(store)?;
         statement
             .execute(rusqlite::params![
@@ -162,10 +171,12 @@ impl EvaluationRow {
                 self.dataset[0],
                 self.dataset[1],
                 self.dataset[2],
-                checksum
+                self.checksum(),
+                self.about_checksum,
+                about
             ])
             .map_err(store)?;
-        session.added("evaluation", checksum);
+        session.added("evaluation", self.sum());
         Ok(())
     }
 
@@ -175,15 +186,33 @@ impl EvaluationRow {
         session: &Session<'_>,
         change: impl FnOnce(&mut Self),
     ) -> Result<(), StoreError> {
-        session.removed("evaluation", self.checksum());
+        session.removed("evaluation", self.sum());
         change(self);
-        let checksum = self.checksum();
-        session.added("evaluation", checksum);
+        session.added("evaluation", self.sum());
         let sql = "UPDATE evaluation SET bin = ?2, status = ?3, ended_at = ?4, checksum = ?5 WHERE n = ?1";
         let mut statement = session.connection.prepare_cached(sql).map_err(store)?;
         statement
-            .execute((self.n, self.bin, &self.status, self.ended_at, checksum))
+            .execute((self.n, self.bin, &self.status, self.ended_at, self.checksum()))
             .map_err(store)?;
+        Ok(())
+    }
+
+    /// Changes the card, unless it is the same.
+    pub(super) fn set_about(
+        &mut self,
+        session: &Session<'_>,
+        about: &[u8],
+    ) -> Result<(), StoreError> {
+        let checksum = cards::about_checksum(self.n, about);
+        if checksum == self.about_checksum {
+            return Ok(());
+        }
+        session.removed("evaluation", self.sum());
+        self.about_checksum = checksum;
+        session.added("evaluation", self.sum());
+        let sql = "UPDATE evaluation SET about_checksum = ?2, about = ?3 WHERE n = ?1";
+        let mut statement = session.connection.prepare_cached(sql).map_err(store)?;
+        statement.execute((self.n, self.about_checksum, about)).map_err(store)?;
         Ok(())
     }
 
@@ -193,7 +222,7 @@ impl EvaluationRow {
             .prepare_cached("DELETE FROM evaluation WHERE n = ?1")
             .map_err(store)?;
         statement.execute([self.n]).map_err(store)?;
-        session.removed("evaluation", self.checksum());
+        session.removed("evaluation", self.sum());
         Ok(())
     }
 
@@ -264,234 +293,17 @@ pub(super) fn of_experiment(
     rows.map(|row| EvaluationRow::checked(row.map_err(store)?)).collect()
 }
 
-/// A parameter or a tag: a name and a value of one evaluation.
-pub(super) struct ParamRow<'a> {
-    evaluation: i64,
-    name: &'a str,
-    value: &'a str,
-    text: &'a str,
-    is_number: bool,
-    number: Option<f64>,
-}
-
-impl ParamRow<'_> {
-    fn checksum(&self) -> i64 {
-        Checksum::of("param")
-            .int(self.evaluation)
-            .text(self.name)
-            .text(self.value)
-            .text(self.text)
-            .int(i64::from(self.is_number))
-            .number(self.number)
-            .finish()
-    }
-}
-
-pub(super) fn insert_param(
-    session: &Session<'_>,
-    evaluation: i64,
-    name: &str,
-    value: &ParamValue,
-) -> Result<(), StoreError> {
-    let json = serde_json::to_string(value).map_err(StoreError::backend)?;
-    let (text, number) = (value.to_string(), value.as_float());
-    let is_number = number.is_some();
-    let row = ParamRow { evaluation, name, value: &json, text: &text, is_number, number };
-    let checksum = row.checksum();
-    let sql = "INSERT INTO param VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let mut statement = session.connection.prepare_cached(sql).map_err(store)?;
-    statement
-        .execute((evaluation, name, &json, &text, is_number, number, checksum))
-        .map_err(store)?;
-    session.added("param", checksum);
-    Ok(())
-}
-
-fn param_of(row: &Row<'_>) -> Sql<(String, String, i64, i64)> {
-    count_record();
-    let (name, value, text): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
-    let read = ParamRow {
-        evaluation: row.get(0)?,
-        name: &name,
-        value: &value,
-        text: &text,
-        is_number: row.get(4)?,
-        number: row.get(5)?,
-    };
-    let sum = read.checksum();
-    Ok((name, value, sum, row.get(6)?))
-}
-
-/// The exact value of a parameter, as JSON.
-pub(super) fn param(
-    connection: &Connection,
-    evaluation: i64,
-    name: &str,
-) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT * FROM param WHERE evaluation = ?1 AND name = ?2";
-    let mut statement = connection.prepare_cached(sql).map_err(store)?;
-    let row = optional(statement.query_row((evaluation, name), param_of))?;
-    row.map(|(name, value, sum, stored)| checked("parameter", &name, value, sum == stored))
-        .transpose()
-}
-
-/// The parameters that are asked for: by name those that are named.
-pub(super) fn params(
-    connection: &Connection,
-    evaluation: i64,
-    keys: &Keys,
-) -> Result<Vec<(String, String)>, StoreError> {
-    if let Keys::Only(names) = keys {
-        let mut found = Vec::new();
-        for name in names {
-            found.extend(param(connection, evaluation, name)?.map(|value| (name.clone(), value)));
-        }
-        return Ok(found);
-    }
-    let sql = "SELECT * FROM param WHERE evaluation = ?1";
-    let mut statement = connection.prepare_cached(sql).map_err(store)?;
-    let rows = statement.query_map([evaluation], param_of).map_err(store)?;
-    rows.map(|row| {
-        let (name, value, sum, stored) = row.map_err(store)?;
-        let value = checked("parameter", &name, value, sum == stored)?;
-        Ok((name, value))
-    })
-    .collect()
-}
-
-fn checked(what: &str, name: &str, value: String, fits: bool) -> Result<String, StoreError> {
-    if fits {
-        Ok(value)
-    } else {
-        Err(corrupt(format!("{what} {name:?}"), "its checksum does not fit"))
-    }
-}
-
-fn tag_checksum(evaluation: i64, name: &str, value: &str) -> i64 {
-    Checksum::of("tag").int(evaluation).text(name).text(value).finish()
-}
-
-fn tag_of(row: &Row<'_>) -> Sql<(i64, String, String, i64)> {
-    count_record();
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-}
-
-/// Sets a tag, whatever it was before.
-pub(super) fn set_tag(
-    session: &Session<'_>,
-    evaluation: i64,
-    name: &str,
-    value: &str,
-) -> Result<(), StoreError> {
-    remove_tag(session, evaluation, name)?;
-    insert_tag(session, evaluation, name, value)
-}
-
-/// Sets a tag that is not there.
-pub(super) fn insert_tag(
-    session: &Session<'_>,
-    evaluation: i64,
-    name: &str,
-    value: &str,
-) -> Result<(), StoreError> {
-    let checksum = tag_checksum(evaluation, name, value);
-    let mut statement = session
-        .connection
-        .prepare_cached("INSERT INTO tag VALUES (?1, ?2, ?3, ?4)")
-        .map_err(store)?;
-    statement.execute((evaluation, name, value, checksum)).map_err(store)?;
-    session.added("tag", checksum);
-    Ok(())
-}
-
-/// Whether an evaluation has a tag.
-pub(super) fn has_tag(
-    connection: &Connection,
-    evaluation: i64,
-    name: &str,
-) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM tag WHERE evaluation = ?1 AND name = ?2";
-    connection.prepare_cached(sql).and_then(|mut it| it.exists((evaluation, name))).map_err(store)
-}
-
-/// Removes a tag, if it is there.
-pub(super) fn remove_tag(
-    session: &Session<'_>,
-    evaluation: i64,
-    name: &str,
-) -> Result<(), StoreError> {
-    let sql = "DELETE FROM tag WHERE evaluation = ?1 AND name = ?2 RETURNING checksum";
-    let mut statement = session.connection.prepare_cached(sql).map_err(store)?;
-    let gone: Option<i64> = optional(statement.query_row((evaluation, name), |row| row.get(0)))?;
-    if let Some(checksum) = gone {
-        session.removed("tag", checksum);
-    }
-    Ok(())
-}
-
-/// The tags that are asked for: by name those that are named.
-pub(super) fn tags(
-    connection: &Connection,
-    evaluation: i64,
-    keys: &Keys,
-) -> Result<Vec<(String, String)>, StoreError> {
-    let checked = |(evaluation, name, value, stored): (i64, String, String, i64)| {
-        let fits = tag_checksum(evaluation, &name, &value) == stored;
-        let value = checked("tag", &name, value, fits)?;
-        Ok((name, value))
-    };
-    if let Keys::Only(names) = keys {
-        let sql = "SELECT * FROM tag WHERE evaluation = ?1 AND name = ?2";
-        let mut statement = connection.prepare_cached(sql).map_err(store)?;
-        let mut found = Vec::new();
-        for name in names {
-            let row = optional(statement.query_row((evaluation, name), tag_of))?;
-            found.extend(row.map(checked).transpose()?);
-        }
-        return Ok(found);
-    }
-    let sql = "SELECT * FROM tag WHERE evaluation = ?1";
-    let mut statement = connection.prepare_cached(sql).map_err(store)?;
-    let rows = statement.query_map([evaluation], tag_of).map_err(store)?;
-    rows.map(|row| checked(row.map_err(store)?)).collect()
-}
-
-/// Removes everything that a table holds of an evaluation.
-pub(super) fn remove_all(
-    session: &Session<'_>,
-    table: &'static str,
-    evaluation: i64,
-) -> Result<(), StoreError> {
-    let sql = format!("DELETE FROM {table} WHERE evaluation = ?1 RETURNING checksum");
-    let mut statement = session.connection.prepare_cached(&sql).map_err(store)?;
-    let mut gone = statement.query([evaluation]).map_err(store)?;
-    while let Some(row) = gone.next().map_err(store)? {
-        session.removed(table, row.get(0).map_err(store)?);
-    }
-    Ok(())
-}
-
-pub(super) fn tables() -> [Checked; 3] {
-    [
+pub(super) fn table() -> Checked {
     Checked {
         table: "evaluation",
-        sql: "SELECT n, id, experiment, bin, stage, status, started_at, ended_at, model, model_version, \
-              dataset_name, dataset_version, dataset_fingerprint, checksum FROM evaluation".to_owned(),
-        sum: |_, row| EvaluationRow::read(row).map(|(row, _)| (row.id.to_string(), row.checksum())),
-    },
-    Checked {
-        table: "param",
-        sql: "SELECT * FROM param".to_owned(),
-        sum: |_, row| param_of(row).map(|(name, _, sum, _)| (name, sum)),
-    },
-    Checked {
-        table: "tag",
-        sql: "SELECT * FROM tag".to_owned(),
+        // The exclusive or of both checksums, which SQLite does not have.
+        sql: format!(
+            "SELECT {COLUMNS}, about, (checksum | about_checksum) - (checksum & about_checksum) FROM evaluation"
+        ),
         sum: |_, row| {
-            let (evaluation, name, value, _) = tag_of(row)?;
-            let sum = tag_checksum(evaluation, &name, &value);
-            Ok((name, sum))
+            let (read, _) = EvaluationRow::read(row)?;
+            let about = cards::about_checksum(read.n, row.get_ref(15)?.as_blob()?);
+            Ok((read.id.to_string(), read.checksum() ^ about))
         },
-    },
-    ]
+    }
 }

@@ -7,15 +7,15 @@ use mlp_eval::{Field, Position, Query, Sorting, Value};
 use rusqlite::types::Value as Bound;
 use rusqlite::{Connection, Row, params_from_iter};
 
-use super::filter::{Condition, Place, condition, place};
+use super::filter::{Card, Condition, Read, condition, read as read_of};
+use super::functions::{NAN, NUMBER, TEXT};
 use super::page::{Found, Scope, bins, direction, found_of, limit, scope};
-use super::series;
 use crate::error::{Sql, store};
 
 /// SQLite sorts as much as a page holds, on disk if it must.
 pub(super) fn read(connection: &Connection, query: &Query) -> Result<Vec<Found>, StoreError> {
     let Some(scope) = scope(connection, &query.filter)? else { return Ok(Vec::new()) };
-    let statement = statement(connection, query, scope)?;
+    let statement = statement(query, scope);
     let mut prepared = connection.prepare_cached(&statement.sql).map_err(store)?;
     let mut rows = prepared.query(params_from_iter(statement.bound)).map_err(store)?;
     let mut found = Vec::new();
@@ -42,20 +42,12 @@ fn key_of(row: &Row<'_>, at: usize, field: &Field) -> Sql<Option<Value>> {
     }))
 }
 
-const NUMBER: i64 = 0;
-const TEXT: i64 = 1;
-const NAN: i64 = 2;
-
-pub(super) fn statement(
-    connection: &Connection,
-    query: &Query,
-    scope: Scope,
-) -> Result<Condition, StoreError> {
+pub(super) fn statement(query: &Query, scope: Scope) -> Condition {
     let mut columns = String::new();
     let mut terms = String::new();
     let mut bound = Vec::new();
     for (k, order) in query.order.iter().enumerate() {
-        let (parts, values) = key_columns(connection, &order.field)?;
+        let (parts, values) = key_columns(&order.field);
         bound.extend(values);
         for (part, name) in parts.iter().zip(["missing", "kind", "number", "text"]) {
             columns.push_str(&format!(", {part} AS {name}_{k}"));
@@ -77,7 +69,8 @@ pub(super) fn statement(
     };
     bound.extend(filter.bound);
     let mut sql = format!(
-        "SELECT e.n, e.started_at, e.id{columns} FROM evaluation e WHERE {which}e.bin IN ({}) AND {}",
+        "SELECT e.n, e.started_at, e.id{columns} FROM evaluation e {} WHERE {which}e.bin IN ({}) AND {}",
+        scope.index_for(&query.filter),
         bins.join(", "),
         filter.sql
     );
@@ -89,7 +82,7 @@ pub(super) fn statement(
     }
     sql.push_str(&format!(" ORDER BY {terms}started_at DESC, id LIMIT ?"));
     bound.push(limit(query));
-    Ok(Condition::new(sql, bound))
+    Condition::new(sql, bound)
 }
 
 /// What comes after a position, by its keys from the k-th on.
@@ -128,52 +121,31 @@ fn beyond(query: &Query, position: &Position, k: usize) -> Condition {
 }
 
 /// The columns of a key, and what is bound in them.
-fn key_columns(
-    connection: &Connection,
-    field: &Field,
-) -> Result<([String; 4], Vec<Bound>), StoreError> {
-    let null = || "NULL".to_owned();
-    Ok(match place(field) {
-        Place::Column(column) => {
-            let missing = format!("({column}) IS NULL");
-            match field {
-                Field::StartedAt | Field::EndedAt | Field::ModelVersion => {
-                    ([missing, NUMBER.to_string(), column.to_owned(), null()], Vec::new())
-                }
-                _ => ([missing, TEXT.to_string(), null(), column.to_owned()], Vec::new()),
+fn key_columns(field: &Field) -> ([String; 4], Vec<Bound>) {
+    let null = || Condition::new("NULL", []);
+    let (missing, kind, number, text) = match read_of(field) {
+        Read::Column(column) => {
+            let missing = Condition::new(format!("({column}) IS NULL"), []);
+            let (column, is_number) = (
+                Condition::new(column, []),
+                matches!(field, Field::StartedAt | Field::EndedAt | Field::ModelVersion),
+            );
+            match is_number {
+                true => (missing, Condition::new(NUMBER.to_string(), []), column, null()),
+                false => (missing, Condition::new(TEXT.to_string(), []), null(), column),
             }
         }
-        Place::Tag(name) => {
-            let value = "(SELECT value FROM tag WHERE evaluation = e.n AND name = ?)".to_owned();
-            let name = Bound::Text(name);
-            (
-                [format!("{value} IS NULL"), TEXT.to_string(), null(), value],
-                vec![name.clone(), name],
-            )
+        Read::Card(Card { kind, number, text }) => {
+            let missing = Condition::new(format!("{} IS NULL", kind.sql), kind.bound.clone());
+            // A number prints as a text too, by which it is not sorted.
+            let text = text.map(|text| {
+                let sql = format!("iif({} = {TEXT}, {}, NULL)", kind.sql, text.sql);
+                Condition::new(sql, kind.bound.iter().cloned().chain(text.bound))
+            });
+            (missing, kind, number.unwrap_or_else(null), text.unwrap_or_else(null))
         }
-        Place::Param(name) => {
-            let read = |what: &str| {
-                format!("(SELECT {what} FROM param WHERE evaluation = e.n AND name = ?)")
-            };
-            let missing = format!("NOT EXISTS {}", read("1"));
-            let kind = format!(
-                "CASE WHEN NOT is_number THEN {TEXT} WHEN number IS NULL THEN {NAN} ELSE {NUMBER} END"
-            );
-            let text = read("CASE WHEN is_number THEN NULL ELSE text END");
-            let name = Bound::Text(name);
-            ([missing, read(&kind), read("number"), text], vec![name; 4])
-        }
-        Place::Series { key, column, there } => {
-            let key = series::key_number(connection, &key)?.unwrap_or(-1);
-            let read = |what: &str| {
-                format!(
-                    "(SELECT {what} FROM series WHERE evaluation = e.n AND key = ? AND {there})"
-                )
-            };
-            let missing = format!("NOT EXISTS {}", read("1"));
-            let kind = format!("CASE WHEN {column} IS NULL THEN {NAN} ELSE {NUMBER} END");
-            let bound = vec![Bound::Integer(key); 3];
-            ([missing, read(&kind), read(column), null()], bound)
-        }
-    })
+    };
+    let columns = [missing, kind, number, text];
+    let bound = columns.iter().flat_map(|column| column.bound.clone()).collect();
+    (columns.map(|column| column.sql), bound)
 }

@@ -1,12 +1,11 @@
 //! Writing evaluations.
 
-use std::collections::BTreeMap;
+use mlp_core::{EvaluationId, StoreError};
+use mlp_eval::{Batch, MetricPoint, NewEvaluation, SeriesKey, hold_of};
 
-use mlp_core::{EvaluationId, ParamValue, StoreError};
-use mlp_eval::{Batch, Keys, LEGAL_HOLD, MetricPoint, NewEvaluation, PIN, SeriesKey, hold_of};
-
+use super::about::About;
 use super::rows::{self, Bin, EvaluationRow};
-use super::{KIND, experiments, series};
+use super::{KIND, experiments, scores, series};
 use crate::error::store;
 use crate::session::Session;
 
@@ -18,27 +17,26 @@ pub(super) fn create(
     if rows::find(session.connection, new.id)?.is_some() {
         return Err(StoreError::conflict(KIND, new.id, "the id is taken"));
     }
+    let mut about = About::of(new)?;
+    about.apply(first, new.id)?;
+    let about = about.card()?;
     let experiment = experiments::to_write(session, &new.experiment)?;
     let next = "SELECT coalesce(max(n), 0) + 1 FROM evaluation";
     let mut statement = session.connection.prepare_cached(next).map_err(store)?;
     let n = statement.query_row([], |row| row.get(0)).map_err(store)?;
-    let row = EvaluationRow::new(n, experiment, new, first.finish);
-    row.insert(session)?;
-    for (name, value) in new.params.iter() {
-        rows::insert_param(session, row.n, name, value)?;
-    }
-    for (name, value) in &new.tags {
-        rows::insert_tag(session, row.n, name, value)?;
-    }
+    let mut row = EvaluationRow::new(n, experiment, new, first.finish);
+    row.insert(session, &about)?;
     let mut points: Vec<_> = new
         .metrics
         .iter()
         .map(|(name, value)| (SeriesKey::new(name), MetricPoint::new(0, new.started_at, value)))
         .collect();
     points.extend(first.points.iter().cloned());
-    parts(session, &row, true, first, &points)
+    series::add(session, &row, true, &points)
 }
 
+/// What may be at fault, all but the number of points, is looked up before anything is written: a batch that changed nothing is left out of its
+/// group, one that did has the whole group begun anew.
 pub(super) fn batch(
     session: &Session<'_>,
     id: EvaluationId,
@@ -46,16 +44,20 @@ pub(super) fn batch(
 ) -> Result<(), StoreError> {
     let mut row = rows::by_id(session.connection, id)?;
     let conflict = |reason: String| Err(StoreError::conflict(KIND, id, reason));
-    if batch.only_holds() {
-        return parts(session, &row, false, batch, &[]);
+    if !batch.only_holds() {
+        if row.bin != Bin::InUse {
+            return conflict("it is deleted".to_owned());
+        }
+        if row.status()? != mlp_eval::Status::Running {
+            return conflict(format!("it is {} and takes no more writes", row.status));
+        }
     }
-    if row.bin != Bin::InUse {
-        return conflict("it is deleted".to_owned());
+    if !(batch.params.is_empty() && batch.tags.is_empty() && batch.removed_tags.is_empty()) {
+        let mut about = About::read(session.connection, &row)?;
+        about.apply(batch, id)?;
+        row.set_about(session, &about.card()?)?;
     }
-    if row.status()? != mlp_eval::Status::Running {
-        return conflict(format!("it is {} and takes no more writes", row.status));
-    }
-    parts(session, &row, false, batch, &batch.points)?;
+    series::add(session, &row, false, &batch.points)?;
     if let Some((status, at)) = batch.finish {
         row.update(session, |row| {
             row.status = status.to_string();
@@ -63,54 +65,6 @@ pub(super) fn batch(
         })?;
     }
     Ok(())
-}
-
-/// Parameters, tags and points of a batch. What may be at fault is looked up before anything is written: a batch that changed nothing is left out of
-/// its group, one that did has the whole group begun anew.
-fn parts(
-    session: &Session<'_>,
-    row: &EvaluationRow,
-    is_new: bool,
-    batch: &Batch,
-    points: &[(SeriesKey, MetricPoint)],
-) -> Result<(), StoreError> {
-    let params = new_params(session, row, batch)?;
-    for name in &batch.removed_tags {
-        if !rows::has_tag(session.connection, row.n, name)? {
-            return Err(StoreError::not_found("tag", name));
-        }
-    }
-    for (name, value) in params {
-        rows::insert_param(session, row.n, name, value)?;
-    }
-    for name in &batch.removed_tags {
-        rows::remove_tag(session, row.n, name)?;
-    }
-    for (name, value) in &batch.tags {
-        rows::set_tag(session, row.n, name, value)?;
-    }
-    series::add(session, row, is_new, points)
-}
-
-/// The parameters of a batch that the evaluation does not have; those that it has must be the same.
-fn new_params<'a>(
-    session: &Session<'_>,
-    row: &EvaluationRow,
-    batch: &'a Batch,
-) -> Result<BTreeMap<&'a str, &'a ParamValue>, StoreError> {
-    let mut new = BTreeMap::new();
-    for (name, value) in &batch.params {
-        let Some(known) = rows::param(session.connection, row.n, name)? else {
-            new.insert(name.as_str(), value);
-            continue;
-        };
-        // The exact JSON of two values is the same if and only if they are.
-        if known != serde_json::to_string(value).map_err(StoreError::backend)? {
-            let reason = format!("parameter {name:?} is {known}, not {value}");
-            return Err(StoreError::conflict(KIND, row.id, reason));
-        }
-    }
-    Ok(new)
 }
 
 /// Moves an evaluation to the bin or out of it.
@@ -133,8 +87,9 @@ pub(super) fn set_bin(
     if row.bin == bin {
         return Ok(());
     }
+    let from = row.bin;
     row.update(session, |row| row.bin = bin)?;
-    series::follow(session, &row)
+    scores::follow(session, &row, from)
 }
 
 pub(super) fn purge(session: &Session<'_>, id: EvaluationId) -> Result<(), StoreError> {
@@ -147,14 +102,13 @@ pub(super) fn purge(session: &Session<'_>, id: EvaluationId) -> Result<(), Store
 
 /// Removes an evaluation with everything it has, unless somebody holds it.
 pub(super) fn remove(session: &Session<'_>, row: &EvaluationRow) -> Result<(), StoreError> {
-    let holds = Keys::only([PIN, LEGAL_HOLD]);
-    let tags: BTreeMap<_, _> = rows::tags(session.connection, row.n, &holds)?.into_iter().collect();
-    if let Some(reason) = hold_of(|name| tags.get(name).map(String::as_str)) {
+    // Of a damaged card nobody knows whether it is held: it stays.
+    let about = About::read(session.connection, row)?;
+    if let Some(reason) = hold_of(|name| about.tag(name)) {
         return Err(StoreError::conflict(KIND, row.id, reason));
     }
-    for table in ["param", "tag", "series", "point"] {
-        rows::remove_all(session, table, row.n)?;
-    }
+    scores::remove(session, row)?;
+    series::remove(session, row.n)?;
     row.delete(session)
 }
 

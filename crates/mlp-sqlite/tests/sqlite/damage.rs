@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use mlp_core::{Direction, StoreError};
-use mlp_eval::{EvalStore, EvalStoreExt, Field, Filter, Operator, Order, Query, View};
+use mlp_eval::{
+    EvalStore, EvalStoreExt, Field, Filter, Operator, Order, Projection, Query, Statistic, View,
+};
 use mlp_lineage::{LineageStore, LineageStoreExt, ModelRegistry, Node};
 use mlp_monitor::AlertStore;
 use mlp_sqlite::Database;
@@ -110,7 +112,7 @@ fn files_of_others_newer_ones_and_garbage_are_refused_and_left_alone() {
     drop(Database::open(&path).unwrap());
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let newer = Database::open(&path).unwrap_err();
-    assert!(matches!(newer, StoreError::NewerSchema { found: 99, supported: 5 }), "{newer:?}");
+    assert!(matches!(newer, StoreError::NewerSchema { found: 99, supported: 6 }), "{newer:?}");
 
     for garbage in [&b"not a database at all, but a text that is long enough"[..], &[0xff; 5_000]] {
         let path = folder.path().join("garbage.db");
@@ -251,7 +253,7 @@ fn any_bytes_are_refused_with_a_typed_error_and_no_file_is_deleted() {
 fn a_file_of_each_released_schema_opens_with_everything_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    for version in 1..=5 {
+    for version in 1..=6 {
         let file = fixtures.join(format!("schema_{version}.db"));
         let path = folder.path().join(format!("{version}.db"));
         std::fs::copy(file, &path).unwrap();
@@ -270,11 +272,128 @@ fn a_file_of_each_released_schema_opens_with_everything_in_it() {
     }
 }
 
+/// Lets the tables of a file hold values of any type.
+fn take_any_type(path: &Path) {
+    let raw = rusqlite::Connection::open(path).unwrap();
+    let changed = raw.pragma_update(None, "writable_schema", true).and_then(|()| {
+        raw.execute(
+            "UPDATE sqlite_schema SET sql = replace(replace(sql, ' NOT NULL', ''), 'STRICT, ', '') \
+             WHERE name IN ('param', 'tag', 'series')",
+            [],
+        )
+    });
+    assert_eq!(changed.unwrap(), 3);
+}
+
+#[test]
+fn damage_of_an_old_file_is_found_after_it_was_migrated_as_it_was_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema_5.db");
+    for (k, (damage, is_found_by_reading)) in [
+        ("UPDATE evaluation SET stage = 'production' WHERE n = 1", true),
+        ("UPDATE param SET value = '8' WHERE evaluation = 1", true),
+        ("UPDATE param SET text = '8' WHERE evaluation = 1", true),
+        ("UPDATE tag SET value = 'other' WHERE evaluation = 1", true),
+        ("UPDATE tag SET value = CAST(x'ff' AS TEXT) WHERE evaluation = 1", true),
+        ("UPDATE series SET last = last + 1 WHERE evaluation = 1", true),
+        ("UPDATE series SET summary = x'00' WHERE evaluation = 1", true),
+        ("UPDATE series SET bin = 1 WHERE evaluation = 1", true),
+        // Values of a wrong type, which only damage can have made.
+        ("UPDATE param SET is_number = NULL WHERE evaluation = 1", true),
+        ("UPDATE tag SET value = x'00' WHERE evaluation = 1", true),
+        ("UPDATE series SET bin = NULL WHERE evaluation = 1", true),
+        ("UPDATE series SET least = 'text' WHERE evaluation = 1", true),
+        ("DELETE FROM total WHERE name = 'param'", false),
+        ("DELETE FROM tag WHERE evaluation = 1", false),
+        ("DELETE FROM param WHERE evaluation = 1", false),
+        ("DELETE FROM series WHERE evaluation = 1", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = folder.path().join(format!("{k}.db"));
+        std::fs::copy(&fixture, &path).unwrap();
+        take_any_type(&path);
+        let raw = rusqlite::Connection::open(&path).unwrap();
+        assert!(raw.execute(damage, []).unwrap() > 0, "{damage}");
+        drop(raw);
+        let database = Database::open(&path).unwrap();
+        assert!(!database.verify().unwrap().is_sound(), "{damage}");
+        let read = EvalStore::get(&database, id(0));
+        assert_eq!(
+            matches!(read, Err(StoreError::Corrupt { .. })),
+            is_found_by_reading,
+            "{damage}"
+        );
+        EvalStore::get(&database, id(1)).expect("the other one is whole");
+    }
+}
+
+#[test]
+fn a_card_that_is_noise_is_corrupt_for_filters_and_orders_too() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    for (damage, filter, field) in [
+        ("UPDATE evaluation SET about = x'05'", Filter::tag("k", "5"), Field::Tag("k".into())),
+        (
+            "UPDATE evaluation SET about = x'01016101787800'",
+            Filter::compare(Field::Param("a".into()), Operator::Equal, "1"),
+            Field::Param("a".into()),
+        ),
+        (
+            "UPDATE scores SET card = x'0105'",
+            Filter::metric("acc", Operator::Greater, 1.0),
+            Field::Metric("acc".into(), Statistic::Max),
+        ),
+    ] {
+        let path = folder.path().join("noise.db");
+        std::fs::copy(folder.path().join("whole.db"), &path).unwrap();
+        let order = Query::default().with_order(Order::ascending(field));
+        let order = order.with_projection(Projection::nothing());
+        let database = Database::open(&path).unwrap();
+        assert!(database.count(&filter).is_ok() && database.query(&order).is_ok(), "the control");
+        drop(database);
+        rusqlite::Connection::open(&path).unwrap().execute(damage, []).unwrap();
+        let database = Database::open(&path).unwrap();
+        let counted = database.count(&filter);
+        assert!(matches!(counted, Err(StoreError::Corrupt { .. })), "{damage}: {counted:?}");
+        let found = database.query(&order).map(|_| ());
+        assert!(matches!(found, Err(StoreError::Corrupt { .. })), "{damage}: {found:?}");
+        drop(database);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_value_that_the_index_of_latest_values_lacks_has_too_much_or_misplaces_is_found_by_verify() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let path = folder.path().join("whole.db");
+    let sound = |path: &Path| Database::open(path).unwrap().verify().unwrap().is_sound();
+    assert!(sound(&path));
+    for damage in [
+        "DELETE FROM latest_value WHERE rowid_of_first",
+        "UPDATE latest_value SET last = last + 1 WHERE rowid_of_first",
+        "UPDATE latest_value SET bin = 2 - bin WHERE rowid_of_first",
+        "INSERT INTO latest_value SELECT key, experiment, bin, is_nan, last, started_at, 99 FROM latest_value WHERE rowid_of_first",
+        "DELETE FROM scores WHERE n = 1",
+    ] {
+        let damaged = folder.path().join("damaged.db");
+        std::fs::copy(&path, &damaged).unwrap();
+        let first = "(key, evaluation) = (SELECT key, evaluation FROM latest_value LIMIT 1)";
+        let raw = rusqlite::Connection::open(&damaged).unwrap();
+        assert_eq!(raw.execute(&damage.replace("rowid_of_first", first), []).unwrap(), 1);
+        drop(raw);
+        assert!(!sound(&damaged), "{damage}");
+        std::fs::remove_file(&damaged).unwrap();
+    }
+}
+
 /// Writes the fixture of the present schema: once, when it is released.
 #[test]
 #[ignore = "writes a fixture"]
 fn write_the_fixture() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/schema_5.db");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/schema_6.db");
     let database = Database::open(path).unwrap();
     (0..2).for_each(|k| step(&database, k).unwrap());
     let (epoch, _) = database.take_over().unwrap();

@@ -152,7 +152,7 @@ fn after_a_kill_while_an_old_file_is_migrated_it_is_migrated_the_next_time() {
     if !can_trace() {
         return;
     }
-    for version in [1, 2, 3, 4] {
+    for version in [1, 2, 3, 4, 5] {
         let fixture = format!("{}/tests/fixtures/schema_{version}.db", env!("CARGO_MANIFEST_DIR"));
         let prepare = |path: &Path| copy(fixture.as_ref(), path);
         let kills = sweep("kill::child_that_opens_and_closes", prepare, |path, _| {
