@@ -12,10 +12,10 @@ use rusqlite::Connection;
 
 use crate::error::Sql;
 
-/// After how many changed records the log is worth copying: some megabytes.
-const CHANGES: u64 = 4_000;
+/// After how many changed records the log is worth copying: some ten megabytes, in which the same pages come often, and each is copied once.
+const CHANGES: u64 = 10_000;
 /// By how many bytes the log grows before it is worth copying: large records are few.
-const GROWTH: u64 = 4 << 20;
+const GROWTH: u64 = 32 << 20;
 
 /// A log of so many pages of 4 KiB (64 MiB) is begun anew even if readers never pause: writes wait for those that read in it.
 pub(crate) const LOG_PAGES: i64 = 16_000;
