@@ -129,6 +129,11 @@ fn look_up(c: &mut Criterion) {
     bare.insert(7, 1.0);
     group
         .bench_function("bare_quick_cache_of_u64", |b| b.iter(|| bare.get(black_box(&7)).unwrap()));
+    let bare = quick_cache::sync::Cache::<Box<[u8]>, f64>::new(1_000);
+    bare.insert(Box::from(&key[..]), 1.0);
+    group.bench_function("bare_quick_cache_of_the_same_keys", |b| {
+        b.iter(|| bare.get(black_box(&key[..])).unwrap())
+    });
     group.finish();
 }
 
