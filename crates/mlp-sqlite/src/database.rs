@@ -112,7 +112,7 @@ impl Database {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(path: impl Into<PathBuf>, options: &Options) -> Result<Self, StoreError> {
-        let path = path.into();
+        let path = plain(path.into());
         let place = network::place(&path);
         if !options.network_files {
             network::refuse(&place)?;
@@ -183,6 +183,12 @@ impl Database {
     pub(crate) fn waiting(&self) -> usize {
         self.inner.writer.waiting()
     }
+}
+
+/// A path that SQLite does not take for a URI.
+fn plain(path: PathBuf) -> PathBuf {
+    let is_uri = path.as_os_str().as_encoded_bytes().starts_with(b"file:");
+    if is_uri { Path::new(".").join(path) } else { path }
 }
 
 /// The pages that a connection that writes keeps, in KiB as SQLite wants it told: the values of a group belong all over their index.
@@ -267,6 +273,17 @@ fn prepare(connection: &Connection, timeout: Duration) -> Result<(), StoreError>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_begins_like_a_uri_is_a_path() {
+        for (given, taken) in [("file:x.db?psow=0", "./file:x.db?psow=0"), ("x.db", "x.db")] {
+            assert_eq!(plain(PathBuf::from(given)), PathBuf::from(taken));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let absolute = folder.path().join("file:y.db?mode=memory");
+        drop(Database::open(&absolute).unwrap());
+        assert!(absolute.exists());
+    }
 
     #[test]
     fn a_write_that_meets_a_fault_of_the_disk_gets_a_new_connection() {

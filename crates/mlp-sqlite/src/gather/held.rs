@@ -11,11 +11,18 @@ pub(super) const CAPACITY: usize = 124 << 10;
 pub(super) struct Held {
     offset: i64,
     bytes: Vec<u8>,
+    /// Whether the connection has the write lock. Without it nothing is held.
+    is_writing: bool,
     /// Why what is held could not be written. Nothing is written then until it is forgotten: SQLite counts on what it was told is written.
     fault: Option<c_int>,
 }
 
 impl Held {
+    /// From now on until all is forgotten writes are gathered.
+    pub(super) fn begin(&mut self) {
+        self.is_writing = true;
+    }
+
     /// Takes a write; what is held is put into the file before, unless both are one stretch.
     pub(super) fn write(
         &mut self,
@@ -30,7 +37,7 @@ impl Held {
             self.flush(&put)?;
             self.offset = offset;
         }
-        if data.len() > CAPACITY {
+        if !self.is_writing || data.len() > CAPACITY {
             return put(offset, data);
         }
         self.bytes.extend_from_slice(data);
@@ -65,10 +72,11 @@ impl Held {
         Ok(())
     }
 
-    /// Drops what is held, and begins anew after an error.
+    /// Drops what is held, and the error that there was: the write lock is given back.
     pub(super) fn forget(&mut self) {
         self.bytes.clear();
         self.fault = None;
+        self.is_writing = false;
     }
 
     fn end(&self) -> i64 {

@@ -14,14 +14,15 @@
 //!   syncs the log and only then writes that header: at `synchronous = FULL`. At `NORMAL` there is no sync in between, so that connections with
 //!   [`Durability::Normal`](crate::Durability::Normal) have the default VFS.
 //! * If the device may damage what stands beside an overwritten byte, `walFrames` repeats frames up to the end of a sector and does not sync the
-//!   last of them. So nothing is gathered where the file does not tell that it has `SQLITE_IOCAP_POWERSAFE_OVERWRITE`, as it does by default.
+//!   last of them. So nothing is gathered where the file of the database, which SQLite asks, does not tell that it has
+//!   `SQLITE_IOCAP_POWERSAFE_OVERWRITE`, as it does by default.
 //! * The connection itself may read frames that it has written for want of memory before it commits, and when a commit computes checksums anew
 //!   (`walRewriteChecksums`), or copies the log into the file. It does so through the same handle, and what is held is written before any of
 //!   it is read.
-//! * Whoever reads the log as it is, to build the wal-index anew (`walIndexRecover`), has the write lock. What is held when that lock is given
-//!   back was written for a transaction that has been rolled back, since a commit ends with a sync. It is dropped, for from then on others
-//!   may write in its place. So the lock of the database file is watched, too. Where there are no such locks, the file has one user only (exclusive
-//!   locking), and the order of the writes is all that matters.
+//! * Whoever reads the log as it is, to build the wal-index anew (`walIndexRecover`), has the write lock, or stops at the last commit
+//!   (`walBeginShmUnreliable`). What is held when that lock is given back was written for a transaction that has been rolled back, since a commit
+//!   ends with a sync. It is dropped, for from then on others may write in its place. So the lock of the database file is watched, too, and
+//!   nothing is gathered without it: not where SQLite takes no locks (exclusive locking).
 //! * If what is held cannot be written, the call that needed it fails with that code. SQLite may have been told before that it was written:
 //!   so every later write and sync, and every read of it, fails too, until the transaction has been rolled back and the lock given back.
 //!   Without that, a later commit would count frames that are not there.

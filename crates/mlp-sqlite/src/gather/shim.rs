@@ -9,9 +9,9 @@
 //!
 //! * A [`Methods`] is made in [`install`] and dropped in [`close`], the first and the last that happens to a file of ours. In between the file
 //!   points to it, and nothing else does; references to it end with each call.
-//! * Only VFSs of SQLite itself are built upon ([`KNOWN`]): their tables of methods are constants, and their functions ask neither which
+//! * Only the VFS of SQLite itself is built upon ([`KNOWN`]): its tables of methods are constants, and its functions ask neither which
 //!   table a file points to (only locks by proxy on Apple's systems do, when told to begin or to end, which nobody does here) nor what stands
-//!   behind the `sqlite3_vfs` they are given.
+//!   behind the `sqlite3_vfs` that they are given.
 //! * Nothing here panics on purpose, and a panic that leaves an `extern "C"` function ends the process instead of going on in SQLite.
 #![allow(unsafe_code, reason = "SQLite calls a VFS by pointers; the proof is above")]
 
@@ -25,8 +25,8 @@ use rusqlite::ffi::{self, sqlite3_file, sqlite3_filename, sqlite3_io_methods, sq
 use super::held::Held;
 
 const NAME: &CStr = c"mlp-gather";
-/// The default VFSs of SQLite on Unix and on Windows.
-const KNOWN: [&CStr; 2] = [c"unix", c"win32"];
+/// The default VFS of SQLite.
+const KNOWN: &CStr = c"unix";
 /// The number of the lock that whoever writes has (`WAL_WRITE_LOCK`, part of the format of the wal-index).
 const WRITE_LOCK: c_int = 0;
 
@@ -57,27 +57,45 @@ macro_rules! real {
     };
 }
 
-/// The name of the VFS, which is registered once for the process.
+/// The name of the VFS, which is registered once for the process; none while the default VFS is not the one that it was built upon, which the other
+/// connections of a database have.
 pub(super) fn registered() -> Option<&'static CStr> {
-    static REGISTERED: OnceLock<bool> = OnceLock::new();
-    let is_registered = *REGISTERED.get_or_init(|| {
-        // SAFETY: what is found is registered and stays so; nobody unregisters SQLite's own.
-        let real = unsafe { ffi::sqlite3_vfs_find(ptr::null()) };
-        if real.is_null() || !KNOWN.contains(&unsafe { CStr::from_ptr((*real).zName) }) {
-            return false;
-        }
+    /// The address of the VFS below.
+    static BELOW: OnceLock<Option<usize>> = OnceLock::new();
+    // SAFETY: what is found is registered and stays so; nobody unregisters SQLite's own.
+    let real = unsafe { ffi::sqlite3_vfs_find(ptr::null()) };
+    if real.is_null() || unsafe { CStr::from_ptr((*real).zName) } != KNOWN {
+        return None;
+    }
+    let below = BELOW.get_or_init(|| {
         // SAFETY: as above. SQLite keeps and changes what it is given, which is never freed.
-        unsafe {
-            let gather = Box::into_raw(Box::new(Gather::over(real)));
-            ffi::sqlite3_vfs_register(gather.cast(), 0) == ffi::SQLITE_OK
-        }
+        let registered = unsafe {
+            let gather = Box::into_raw(Box::new(undisturbed(|| Gather::over(real))));
+            ffi::sqlite3_vfs_register(gather.cast(), 0)
+        };
+        (registered == ffi::SQLITE_OK).then_some(real.addr())
     });
-    is_registered.then_some(NAME)
+    (*below == Some(real.addr())).then_some(NAME)
+}
+
+/// Does something while nobody registers a VFS, by which the others are changed.
+///
+/// # Safety
+/// SQLite has been initialized, and the work calls nothing of it.
+pub(super) unsafe fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: the caller's; static mutexes are never freed. None is returned where SQLite was built for one thread, which the others take for nothing.
+    unsafe {
+        let mutex = ffi::sqlite3_mutex_alloc(ffi::SQLITE_MUTEX_STATIC_MAIN);
+        ffi::sqlite3_mutex_enter(mutex);
+        let done = work();
+        ffi::sqlite3_mutex_leave(mutex);
+        done
+    }
 }
 
 impl Gather {
     /// # Safety
-    /// The VFS is one of [`KNOWN`], or as undemanding as these, and lasts as long as this one.
+    /// The VFS is [`KNOWN`], or as undemanding, lasts as long as this one, and is not changed meanwhile.
     pub(super) unsafe fn over(real: *mut sqlite3_vfs) -> Self {
         // SAFETY: the caller's.
         let below = unsafe { *real };
@@ -117,7 +135,7 @@ unsafe extern "C" fn open(
 /// Watches the locks of a database.
 ///
 /// # Safety
-/// The file was opened just now, by a VFS that is one of [`KNOWN`] or as undemanding.
+/// The file was opened just now, by a VFS that is [`KNOWN`] or as undemanding.
 pub(super) unsafe fn watch(file: *mut sqlite3_file) {
     // SAFETY: an open file points to its methods, which are a constant of such a VFS.
     let real: &'static sqlite3_io_methods = unsafe { &*(*file).pMethods };
@@ -134,12 +152,16 @@ pub(super) unsafe fn watch(file: *mut sqlite3_file) {
 /// # Safety
 /// As [`watch`], which was done to the open database.
 pub(super) unsafe fn gather(file: *mut sqlite3_file, database: *mut sqlite3_file) {
-    // SAFETY: as above.
-    let real: &'static sqlite3_io_methods = unsafe { &*(*file).pMethods };
-    let traits = real.xDeviceCharacteristics.map_or(0, |ask| unsafe { ask(file) });
+    // SAFETY: the caller's.
+    let watched = unsafe { Methods::of(database) };
+    // It is the database that `sqlite3WalOpen` asks, too.
+    let ask = watched.real.xDeviceCharacteristics;
+    let traits = ask.map_or(0, |ask| unsafe { ask(database) });
     if traits & ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE == 0 {
         return;
     }
+    // SAFETY: as above.
+    let real: &'static sqlite3_io_methods = unsafe { &*(*file).pMethods };
     // Of the first version: a log has neither locks nor pages that are mapped into memory.
     let ours = sqlite3_io_methods {
         iVersion: 1,
@@ -152,8 +174,7 @@ pub(super) unsafe fn gather(file: *mut sqlite3_file, database: *mut sqlite3_file
         xFileControl: Some(file_control),
         ..*real
     };
-    // SAFETY: the caller's, as for the next call.
-    let held = Arc::clone(unsafe { &Methods::of(database).held });
+    let held = Arc::clone(&watched.held);
     unsafe { install(file, Methods { ours, real, held }) };
 }
 
@@ -211,10 +232,15 @@ unsafe extern "C" fn shm_lock(
     flags: c_int,
 ) -> c_int {
     let methods = unsafe { Methods::of(file) };
-    if flags & ffi::SQLITE_SHM_UNLOCK != 0 && first == WRITE_LOCK {
+    let is_of_writer = first == WRITE_LOCK;
+    if is_of_writer && flags & ffi::SQLITE_SHM_UNLOCK != 0 {
         methods.held.lock().forget();
     }
-    real!(methods.xShmLock(file, first, count, flags))
+    let code = real!(methods.xShmLock(file, first, count, flags));
+    if is_of_writer && flags & ffi::SQLITE_SHM_LOCK != 0 && code == ffi::SQLITE_OK {
+        methods.held.lock().begin();
+    }
+    code
 }
 
 unsafe extern "C" fn write(

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use rusqlite::ffi::{self, sqlite3_file, sqlite3_filename, sqlite3_io_methods, sqlite3_vfs};
 use rusqlite::{Connection, OpenFlags};
 
-use super::shim::Gather;
+use super::shim::{Gather, undisturbed};
 
 /// A connection whose memory takes few pages, so that it writes them before it commits.
 fn connect(path: &Path, vfs: Option<&CStr>) -> Connection {
@@ -86,6 +86,40 @@ fn pages_of_a_transaction_rolled_back_do_not_go_over_what_others_commit() {
     }
 }
 
+#[test]
+fn a_log_whose_last_sector_is_filled_up_is_whole_for_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let uri = |name: &str| format!("file:{}?psow=0", folder.path().join(name).display());
+    let ours = connect(uri("a.db").as_ref(), super::vfs());
+    for _ in 0..20 {
+        add(&ours, 1, "o");
+    }
+    let other = connect(uri("a.db").as_ref(), None);
+    check(&other, &[("o", 20)]);
+    for suffix in ["", "-wal"] {
+        let with = |name: &str| folder.path().join(format!("{name}{suffix}"));
+        std::fs::copy(with("a.db"), with("left.db")).unwrap();
+    }
+    check(&connect(uri("left.db").as_ref(), None), &[("o", 20)]);
+}
+
+#[test]
+fn a_transaction_rolled_back_under_exclusive_locking_does_not_go_over_what_others_commit_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let ours = connect(&path, super::vfs());
+    ours.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE").unwrap();
+    add(&ours, 30, "r");
+    ours.cache_flush().unwrap();
+    ours.execute_batch("ROLLBACK; PRAGMA locking_mode = NORMAL; SELECT count(*) FROM item")
+        .unwrap();
+    let other = connect(&path, None);
+    add(&other, 10, "o");
+    for connection in [&ours, &other, &connect(&path, None)] {
+        check(connection, &[("r", 0), ("o", 10)]);
+    }
+}
+
 thread_local! {
     /// How many writes of a log are left until one fails; none does at less than one.
     static LEFT: Cell<i32> = const { Cell::new(0) };
@@ -130,7 +164,8 @@ unsafe extern "C" fn failing_open(
 fn above_failing() -> &'static CStr {
     let name = c"above-failing";
     unsafe {
-        let mut failing = Box::new(*ffi::sqlite3_vfs_find(ptr::null()));
+        let real = ffi::sqlite3_vfs_find(ptr::null());
+        let mut failing = Box::new(undisturbed(|| *real));
         failing.xOpen = Some(failing_open);
         let vfs: *mut sqlite3_vfs =
             Box::into_raw(Box::new(Gather::over(Box::into_raw(failing)))).cast();

@@ -180,6 +180,11 @@ impl File {
         call!(self, xFileControl, ffi::SQLITE_FCNTL_PERSIST_WAL, ptr::null_mut())
     }
 
+    fn lock(&mut self) {
+        let flags = ffi::SQLITE_SHM_LOCK | ffi::SQLITE_SHM_EXCLUSIVE;
+        assert_eq!(call!(self, xShmLock, 0, 1, flags), ffi::SQLITE_OK);
+    }
+
     fn unlock(&mut self, first: c_int) {
         let flags = ffi::SQLITE_SHM_UNLOCK | ffi::SQLITE_SHM_EXCLUSIVE;
         assert_eq!(call!(self, xShmLock, first, 1, flags), ffi::SQLITE_OK);
@@ -205,13 +210,14 @@ struct Opened {
     database: File,
 }
 
+/// Both, of a connection that has the write lock.
 fn opened() -> Opened {
-    let traits = ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE;
-    let (log, database) = (File::new(traits), File::new(traits));
+    let (log, mut database) = (File::new(0), File::new(ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE));
     unsafe {
         shim::watch(database.0);
         shim::gather(log.0, database.0);
     }
+    database.lock();
     Opened { log, database }
 }
 
@@ -324,6 +330,7 @@ fn what_cannot_be_written_fails_every_call_that_counts_on_it_until_the_write_loc
         assert_eq!((opened.log.disk().syncs, opened.log.disk().bytes.len()), (1, written));
         opened.database.unlock(0);
         assert_eq!(opened.database.disk().unlocked, 2);
+        opened.database.lock();
         let end = write_pages(&mut opened.log, written, 1, 9);
         assert_eq!(opened.log.sync(), ffi::SQLITE_OK);
         assert_eq!((opened.log.size(), opened.log.disk().writes.len()), ((0, end as i64), 2));
@@ -351,6 +358,7 @@ fn what_was_not_committed_does_not_go_over_what_others_write_after_the_lock_is_g
     // Another process.
     opened.log.disk().bytes = vec![2; 3 * (HEADER + PAGE)];
     assert_eq!(opened.log.read(HEADER, PAGE), (ffi::SQLITE_OK, vec![2; PAGE]));
+    opened.database.lock();
     write_pages(&mut opened.log, 3 * (HEADER + PAGE), 1, 3);
     opened.log.sync();
     assert!(opened.log.disk().bytes[..3 * (HEADER + PAGE)].iter().all(|byte| *byte == 2));
@@ -371,8 +379,20 @@ fn closing_writes_nothing_of_a_transaction_that_has_not_ended() {
 }
 
 #[test]
-fn a_log_on_a_device_that_damages_neighbours_is_left_as_it_is() {
-    let (log, database) = (File::new(0), File::new(0));
+fn without_the_write_lock_nothing_is_held() {
+    let mut opened = opened();
+    write_pages(&mut opened.log, 0, 1, 1);
+    opened.database.unlock(3);
+    assert_eq!(opened.log.disk().writes, []);
+    opened.database.unlock(0);
+    write_pages(&mut opened.log, 0, 1, 2);
+    assert_eq!(opened.log.disk().writes, [(0, HEADER), (HEADER as i64, PAGE)]);
+    assert!(opened.log.disk().bytes.iter().all(|byte| *byte == 2));
+}
+
+#[test]
+fn the_log_of_a_database_on_a_device_that_damages_neighbours_is_left_as_it_is() {
+    let (log, database) = (File::new(ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE), File::new(0));
     unsafe {
         shim::watch(database.0);
         shim::gather(log.0, database.0);
