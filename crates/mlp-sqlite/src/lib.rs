@@ -37,8 +37,9 @@
 //! * Pages by start or by the latest value of one metric are read from an index, however many values are equal and whether the filter names an
 //!   experiment or not; only what has the same value and the same start is sorted. Every page in any other order reads what its filter matches.
 //! * The parameters and tags of an evaluation are one record, and so are the summaries of its series: setting a tag writes all tags of that
-//!   evaluation, a point writes the summaries of all its series. Of thousands of series, or megabytes of tags, few large batches are cheaper than
-//!   many small ones. Parameters and tags of one evaluation are at most 256 MiB.
+//!   evaluation, a point writes the summaries of all its series, and a filter on one of them reads the record that holds it. Of thousands of series, or
+//!   megabytes of tags, few large batches are cheaper than many small ones, and what is large and never asked for belongs in a file that a
+//!   tag names. Parameters and tags of one evaluation are at most 256 MiB.
 //! * Several processes may have the file open, and take turns in writing. A file of a newer library, of another program, or on a network file
 //!   system is refused, and left as it is.
 //! * After an error of the disk the writer's connection is closed, and the next write opens another one. What was not acknowledged is not
