@@ -35,6 +35,17 @@ pub enum Statistic {
 }
 
 impl Statistic {
+    /// All of them, each at its own number (`statistic as usize`).
+    pub const ALL: [Self; 7] = [
+        Self::Last,
+        Self::Min,
+        Self::Max,
+        Self::Mean,
+        Self::Count,
+        Self::StepOfMin,
+        Self::StepOfMax,
+    ];
+
     /// This number of a series; none if every value of it is NaN and the number is one of those that pass over NaN.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts and steps are compared as doubles")]
@@ -449,6 +460,13 @@ fn is_like(text: &str, pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_statistic_stands_at_its_number() {
+        for (number, statistic) in Statistic::ALL.into_iter().enumerate() {
+            assert_eq!(statistic as usize, number);
+        }
+    }
 
     #[test]
     fn a_pattern_matches_the_whole_text_with_any_characters_for_a_percent_sign() {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use mlp_core::StoreError;
 use rusqlite::ffi;
 
 use crate::checksum::Checksum;
@@ -16,6 +17,12 @@ pub(crate) struct Broken;
 impl From<Broken> for rusqlite::Error {
     fn from(_: Broken) -> Self {
         Self::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None)
+    }
+}
+
+impl From<Broken> for StoreError {
+    fn from(broken: Broken) -> Self {
+        crate::error::store(broken.into())
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Damage stays noticed and keeps no file from being opened: a record whose checksum does not fit, or whose fields are not of their types, gives a
 //! card whose checksum does not fit; a total that is off stays so.
+//!
+//! The cards are those of [`crate::cards`]: whoever changes their format leaves this step a copy of the one it writes.
 
 use std::collections::BTreeMap;
 

@@ -274,15 +274,6 @@ fn in_training() -> SeriesKey {
 }
 
 fn varied_fields() -> Vec<Field> {
-    let statistics = [
-        Statistic::Last,
-        Statistic::Min,
-        Statistic::Max,
-        Statistic::Mean,
-        Statistic::Count,
-        Statistic::StepOfMin,
-        Statistic::StepOfMax,
-    ];
     let mut fields = vec![
         Field::Id,
         Field::Experiment,
@@ -302,7 +293,7 @@ fn varied_fields() -> Vec<Field> {
         Field::Metric(in_training(), Statistic::Max),
         Field::Metric("only nan".into(), Statistic::Mean),
     ];
-    fields.extend(statistics.map(|statistic| Field::Metric("m".into(), statistic)));
+    fields.extend(Statistic::ALL.map(|statistic| Field::Metric("m".into(), statistic)));
     fields
 }
 

@@ -34,8 +34,8 @@ impl About {
         let card = card(connection, row)?;
         let all = Keys::default();
         Ok(Self {
-            params: params(&card, &all, row)?.into_iter().collect(),
-            tags: tags(&card, &all, row)?.into_iter().collect(),
+            params: chosen(cards::params(&card), &all, row)?.into_iter().collect(),
+            tags: chosen(cards::tags(&card), &all, row)?.into_iter().collect(),
             bytes: card.len(),
         })
     }
@@ -97,25 +97,8 @@ pub(super) fn card(connection: &Connection, row: &EvaluationRow) -> Result<Vec<u
     }
 }
 
-/// The parameters of a card that are asked for, as their exact JSON.
-pub(super) fn params(
-    card: &[u8],
-    keys: &Keys,
-    row: &EvaluationRow,
-) -> Result<Vec<(String, String)>, StoreError> {
-    chosen(cards::params(card), keys, row)
-}
-
-/// The tags of a card that are asked for.
-pub(super) fn tags(
-    card: &[u8],
-    keys: &Keys,
-    row: &EvaluationRow,
-) -> Result<Vec<(String, String)>, StoreError> {
-    chosen(cards::tags(card), keys, row)
-}
-
-fn chosen(
+/// The names and values of a card that are asked for.
+pub(super) fn chosen(
     pairs: Result<cards::Pairs<'_>, Broken>,
     keys: &Keys,
     row: &EvaluationRow,

@@ -4,7 +4,7 @@ use mlp_core::EvaluationId;
 use mlp_eval::{Field, Filter, Operator, SeriesKey, Statistic, Value};
 use rusqlite::types::Value as Bound;
 
-use super::functions::{self, TEXT};
+use super::functions::TEXT;
 use super::keys;
 
 /// A condition on `evaluation e`, with the values of its question marks in order.
@@ -122,7 +122,7 @@ fn in_series(key: &SeriesKey, statistic: Statistic, what: &str) -> Condition {
     let sql = format!(
         "(SELECT mlp_series_{what}(card, (SELECT n FROM series_key WHERE metric = ? AND context = ?), {}) \
          FROM scores WHERE n = e.n)",
-        functions::number_of(statistic)
+        statistic as usize
     );
     Condition::new(sql, [text(&key.metric), text(&keys::context_text(&key.context))])
 }

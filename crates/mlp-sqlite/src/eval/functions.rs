@@ -17,30 +17,6 @@ pub(super) const TEXT: i64 = 1;
 /// A NaN: after every other value in both directions.
 pub(super) const NAN: i64 = 2;
 
-/// The statistics by their numbers.
-const STATISTICS: [Statistic; 7] = [
-    Statistic::Last,
-    Statistic::Min,
-    Statistic::Max,
-    Statistic::Mean,
-    Statistic::Count,
-    Statistic::StepOfMin,
-    Statistic::StepOfMax,
-];
-
-/// The number of a statistic in a statement.
-pub(super) fn number_of(statistic: Statistic) -> usize {
-    match statistic {
-        Statistic::Last => 0,
-        Statistic::Min => 1,
-        Statistic::Max => 2,
-        Statistic::Mean => 3,
-        Statistic::Count => 4,
-        Statistic::StepOfMin => 5,
-        Statistic::StepOfMax => 6,
-    }
-}
-
 pub(crate) fn add_functions(connection: &Connection) -> Sql<()> {
     for (name, operator) in
         [("mlp_like", Operator::Like), ("mlp_ilike", Operator::LikeIgnoringCase)]
@@ -106,18 +82,6 @@ fn statistic(context: &Context<'_>) -> Sql<Option<f64>> {
         return Ok(None);
     };
     let which = usize::try_from(context.get_raw(2).as_i64()?).ok();
-    let which = which.and_then(|which| STATISTICS.get(which));
+    let which = which.and_then(|which| Statistic::ALL.get(which));
     Ok(which.and_then(|which| which.of(&summary::decode(SeriesKey::new(""), &words))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_statistic_has_its_number_and_each_number_its_statistic() {
-        for (number, statistic) in STATISTICS.into_iter().enumerate() {
-            assert_eq!(number_of(statistic), number);
-        }
-    }
 }

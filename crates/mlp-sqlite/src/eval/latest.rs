@@ -94,7 +94,7 @@ pub(super) fn verify(connection: &Connection, report: &mut Report) -> Result<(),
         let (n, card): (i64, Vec<u8>) = (row.get(0).map_err(store)?, row.get(1).map_err(store)?);
         let evaluation = rows::by_number(connection, n)?;
         for entry in Scores::read(&card) {
-            let (key, words) = entry.map_err(|broken| store(broken.into()))?;
+            let (key, words) = entry?;
             series += 1;
             astray += i64::from(!LatestValue::of(&evaluation, key, &words).is_there(connection)?);
         }

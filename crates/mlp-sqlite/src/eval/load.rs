@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use super::rows::EvaluationRow;
 use super::summaries::Summaries;
 use super::{about, experiments};
+use crate::cards;
 
 /// Loads the evaluations of a page, and looks up what they share once.
 pub(super) struct Loader<'a> {
@@ -43,12 +44,14 @@ impl<'a> Loader<'a> {
         new.dataset = row.dataset()?;
         if !(is_none(&self.projection.params) && is_none(&self.projection.tags)) {
             let card = about::card(self.connection, row)?;
-            for (name, value) in about::params(&card, &self.projection.params, row)? {
+            let params = about::chosen(cards::params(&card), &self.projection.params, row)?;
+            for (name, value) in params {
                 let value: mlp_core::ParamValue =
                     serde_json::from_str(&value).map_err(|error| row.broken(&error))?;
                 new.params.insert(name, value);
             }
-            new.tags = about::tags(&card, &self.projection.tags, row)?.into_iter().collect();
+            let tags = about::chosen(cards::tags(&card), &self.projection.tags, row)?;
+            new.tags = tags.into_iter().collect();
         }
         let mut evaluation = Evaluation::from_new(&new);
         evaluation.status = row.status()?;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 
 use super::filter::{Condition, condition};
 use super::rows::{self, Bin, id_from};
-use super::{experiments, functions, keys, load, sorted};
+use super::{experiments, keys, load, sorted};
 use crate::error::{Sql, corrupt, store};
 
 /// An evaluation on a page: its number, and where it stands.
@@ -483,7 +483,7 @@ impl<'a> Walk<'a> {
         let (place, mut bound) = self.scope.of("e", bin);
         let without = match self.key {
             Some(_) => {
-                let last = functions::number_of(Statistic::Last);
+                let last = Statistic::Last as usize;
                 format!(
                     "NOT EXISTS (SELECT 1 FROM scores WHERE n = e.n AND mlp_series_kind(card, ?, {last}) IS NOT NULL)"
                 )

@@ -34,7 +34,7 @@ pub(super) fn card(
 
 /// A card that is written to.
 #[derive(Debug)]
-pub(super) struct Summaries<'a> {
+pub(super) struct ScoreCard<'a> {
     evaluation: &'a EvaluationRow,
     by_key: BTreeMap<i64, Words>,
     /// The checksum of the card that is there.
@@ -42,7 +42,7 @@ pub(super) struct Summaries<'a> {
     is_changed: bool,
 }
 
-impl<'a> Summaries<'a> {
+impl<'a> ScoreCard<'a> {
     /// Those of an evaluation that has none yet.
     pub(super) fn none(evaluation: &'a EvaluationRow) -> Self {
         Self { evaluation, by_key: BTreeMap::new(), stored: None, is_changed: false }
@@ -55,8 +55,7 @@ impl<'a> Summaries<'a> {
         let Some((card, stored)) = card(connection, evaluation.n)? else {
             return Ok(Self::none(evaluation));
         };
-        let by_key = Scores::read(&card).collect::<Result<_, _>>();
-        let by_key = by_key.map_err(|broken| store(broken.into()))?;
+        let by_key = Scores::read(&card).collect::<Result<_, _>>()?;
         Ok(Self { evaluation, by_key, stored: Some(stored), is_changed: false })
     }
 
@@ -116,7 +115,7 @@ pub(super) fn follow(
     evaluation: &EvaluationRow,
     from: Bin,
 ) -> Result<(), StoreError> {
-    for value in Summaries::read(session.connection, evaluation)?.latest_values() {
+    for value in ScoreCard::read(session.connection, evaluation)?.latest_values() {
         value.within(from).remove(session)?;
         value.insert(session)?;
     }
@@ -125,11 +124,11 @@ pub(super) fn follow(
 
 /// Removes the card and the values.
 pub(super) fn remove(session: &Session<'_>, evaluation: &EvaluationRow) -> Result<(), StoreError> {
-    let summaries = Summaries::read(session.connection, evaluation)?;
-    for value in summaries.latest_values() {
+    let card = ScoreCard::read(session.connection, evaluation)?;
+    for value in card.latest_values() {
         value.remove(session)?;
     }
-    if let Some(stored) = summaries.stored {
+    if let Some(stored) = card.stored {
         let sql = "DELETE FROM scores WHERE n = ?1";
         let mut statement = session.connection.prepare_cached(sql).map_err(store)?;
         statement.execute([evaluation.n]).map_err(store)?;

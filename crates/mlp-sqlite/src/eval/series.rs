@@ -7,7 +7,7 @@ use mlp_eval::{MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
 use rusqlite::{Connection, Row};
 
 use super::rows::EvaluationRow;
-use super::scores::{self, Summaries};
+use super::scores::{self, ScoreCard};
 use super::{keys, summary};
 use crate::cards::Scores;
 use crate::checksum::Checksum;
@@ -34,17 +34,17 @@ pub(super) fn add(
     for (key, point) in points {
         by_key.entry(key).or_default().push(*point);
     }
-    let mut summaries = match is_new {
-        true => Summaries::none(evaluation),
-        false => Summaries::read(session.connection, evaluation)?,
+    let mut card = match is_new {
+        true => ScoreCard::none(evaluation),
+        false => ScoreCard::read(session.connection, evaluation)?,
     };
     for (key, points) in by_key {
         let n = keys::for_writing(session, key)?;
-        let known = summaries.get(n).map(|words| summary::decode(key.clone(), words));
+        let known = card.get(n).map(|words| summary::decode(key.clone(), words));
         let summary = take_in(session, (evaluation.n, n), known, key, &points)?;
-        summaries.put(session, n, summary::encode(&summary))?;
+        card.put(session, n, summary::encode(&summary))?;
     }
-    summaries.save(session)
+    card.save(session)
 }
 
 /// Writes those points of a series that are new; gives its summary with them.
@@ -111,8 +111,7 @@ pub(super) fn points(
 ) -> Result<Vec<MetricPoint>, StoreError> {
     let Some(n) = keys::number(connection, key)? else { return Ok(Vec::new()) };
     let Some((card, _)) = scores::card(connection, evaluation)? else { return Ok(Vec::new()) };
-    let found = Scores::read(&card).find(n).map_err(|broken| store(broken.into()))?;
-    let Some(words) = found else { return Ok(Vec::new()) };
+    let Some(words) = Scores::read(&card).find(n)? else { return Ok(Vec::new()) };
     if summary::count(&words) == 1 {
         return Ok(vec![summary::decode(key.clone(), &words).last]);
     }

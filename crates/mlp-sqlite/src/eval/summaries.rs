@@ -8,7 +8,6 @@ use rusqlite::Connection;
 
 use super::{keys, scores, summary};
 use crate::cards::Scores;
-use crate::error::store;
 
 /// Reads the summaries of evaluations, as far as their metrics are asked for; what keys mean is looked up once.
 pub(super) struct Summaries {
@@ -39,7 +38,7 @@ impl Summaries {
         let Some((card, _)) = scores::card(connection, evaluation)? else { return Ok(Vec::new()) };
         let mut summaries = Vec::new();
         for entry in Scores::read(&card) {
-            let (n, words) = entry.map_err(|broken| store(broken.into()))?;
+            let (n, words) = entry?;
             let key = match self.known.get(&n) {
                 Some(key) => key.clone(),
                 None if self.only_known => continue,
