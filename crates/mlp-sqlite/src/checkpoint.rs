@@ -12,13 +12,13 @@ use rusqlite::Connection;
 
 use crate::error::Sql;
 
-/// After how many changed records the log is worth copying: some ten megabytes, in which the same pages come often, and each is copied once.
-const CHANGES: u64 = 10_000;
+/// After how many changed records the log is worth copying: some tens of megabytes, in which the same pages come often, and each is copied once.
+const CHANGES: u64 = 20_000;
 /// By how many bytes the log grows before it is worth copying: large records are few.
 const GROWTH: u64 = 32 << 20;
 
-/// A log of so many pages of 4 KiB (64 MiB) is begun anew even if readers never pause: writes wait for those that read in it.
-pub(crate) const LOG_PAGES: i64 = 16_000;
+/// A log of so many bytes is begun anew even if readers never pause: writes wait for those that read in it.
+const LOG: i64 = 64 << 20;
 /// How long they wait at most. Readers that take longer keep the log growing.
 const RESTART_WAIT: Duration = Duration::from_millis(200);
 
@@ -30,6 +30,12 @@ impl Checkpoints {
     pub(crate) fn error(&self) -> Option<String> {
         self.0.lock().clone()
     }
+}
+
+/// How many pages of a database a log has that is begun anew.
+pub(crate) fn log_pages(connection: &Connection) -> Sql<i64> {
+    let page_size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    Ok(LOG / page_size)
 }
 
 #[derive(Debug)]
@@ -88,10 +94,10 @@ struct Copier {
 impl Copier {
     fn copy(&mut self) -> Sql<()> {
         // Nobody waits for this; but while somebody reads in the log, it grows.
-        let log = self.checkpoint("PASSIVE")?;
-        if log < LOG_PAGES {
+        let (log, long) = (self.checkpoint("PASSIVE")?, log_pages(&self.connection)?);
+        if log < long {
             self.tried_at = 0;
-        } else if log >= self.tried_at + LOG_PAGES {
+        } else if log >= self.tried_at + long {
             self.connection.busy_timeout(RESTART_WAIT)?;
             self.tried_at = self.checkpoint("TRUNCATE")?;
         }

@@ -8,7 +8,7 @@ use mlp_core::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::checkpoint::{Checkpointer, Checkpoints, LOG_PAGES};
+use crate::checkpoint::{Checkpointer, Checkpoints, log_pages};
 use crate::error::store;
 use crate::gather;
 use crate::network;
@@ -191,6 +191,10 @@ fn plain(path: PathBuf) -> PathBuf {
     if is_uri { Path::new(".").join(path) } else { path }
 }
 
+/// The bytes of a page in a new file; one that is there keeps its own. Of what an evaluation changes, each short record is in another page,
+/// and all of the page is written: half of what SQLite chooses takes 0.9 of the time.
+const PAGE_SIZE: i64 = 2_048;
+
 /// The pages that a connection that writes keeps, in KiB as SQLite wants it told: the values of a group belong all over their index.
 const CACHE: i64 = -16 * 1_024;
 
@@ -216,6 +220,7 @@ fn writing(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     keep_log(true)?;
     schema::version(&connection)?;
     keep_log(false)?;
+    connection.pragma_update(None, "page_size", PAGE_SIZE).map_err(store)?;
     become_wal(&connection, options.busy_timeout)?;
     let synchronous = match options.durability {
         Durability::Full => "FULL",
@@ -224,7 +229,8 @@ fn writing(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "synchronous", synchronous).map_err(store)?;
     connection.pragma_update(None, "cache_size", CACHE).map_err(store)?;
     // The writer itself copies what the checkpointer has left for too long.
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(store)?;
+    let long = log_pages(&connection).map_err(store)?;
+    connection.pragma_update(None, "wal_autocheckpoint", long).map_err(store)?;
     schema::migrate(&mut connection)?;
     Ok(connection)
 }
@@ -283,6 +289,24 @@ mod tests {
         let absolute = folder.path().join("file:y.db?mode=memory");
         drop(Database::open(&absolute).unwrap());
         assert!(absolute.exists());
+    }
+
+    #[test]
+    fn a_new_file_has_short_pages_and_one_that_is_there_keeps_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (new, old) = (folder.path().join("new.db"), folder.path().join("old.db"));
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/schema_5.db");
+        std::fs::copy(fixture, &old).unwrap();
+        for (path, page_size) in [(new, PAGE_SIZE), (old, 4_096)] {
+            let database = Database::open(path).unwrap();
+            let of_log = database.write(move |session| {
+                let read =
+                    |name| session.connection.pragma_query_value(None, name, |row| row.get(0));
+                let pages: i64 = read("wal_autocheckpoint").map_err(store)?;
+                Ok((read("page_size").map_err(store)?, pages))
+            });
+            assert_eq!(of_log.unwrap(), (page_size, (64 << 20) / page_size));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-/// How many bytes are held at most: 30 pages of 4 KiB with their headers. Of more than 131,071 bytes SQLite's VFS for Unix writes only what is
+/// How many bytes are held at most: 61 pages of 2 KiB with their headers. Of more than 131,071 bytes SQLite's VFS for Unix writes only what is
 /// left of the number after division by 131,072 (`seekAndWriteFd`), since it never has to write more than a page.
 pub(super) const CAPACITY: usize = 124 << 10;
 

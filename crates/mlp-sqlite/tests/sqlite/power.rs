@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::script::{
     DATABASE_AND_LOG, LARGE, NORMAL, TURNS, acknowledge, acknowledgement_file, acknowledgements,
-    can_trace, check_with_records, id, open, place, step, step_with, traced,
+    can_trace, check, check_with_records, id, open, place, step, step_with, traced,
 };
 use mlp_eval::EvalStore;
 use mlp_sqlite::Database;
@@ -13,6 +13,8 @@ use mlp_sqlite::Database;
 const STEPS: u64 = 40;
 /// Which of them has a commit of several writes.
 const LARGE_STEP: u64 = 20;
+
+const CHILD: &str = "power::child_that_is_traced";
 
 #[test]
 #[ignore = "run by the power cuts, in a process of its own"]
@@ -59,7 +61,7 @@ enum Event {
 /// The database and its log.
 const FILES: [&str; 2] = ["", "-wal"];
 
-fn trace(path: &Path, normal: bool) -> Vec<Event> {
+fn trace(name: &str, path: &Path, normal: bool) -> Vec<Event> {
     let output = path.with_extension("trace");
     let arguments = [
         "-y",
@@ -75,7 +77,7 @@ fn trace(path: &Path, normal: bool) -> Vec<Event> {
     arguments.push(text);
     let acknowledgements = acknowledgements(path);
     arguments.extend(["-P", acknowledgements.to_str().unwrap()]);
-    let mut command = traced(&DATABASE_AND_LOG, "power::child_that_is_traced", path, &arguments);
+    let mut command = traced(&DATABASE_AND_LOG, name, path, &arguments);
     if normal {
         command.env(NORMAL, "1");
     }
@@ -203,8 +205,12 @@ impl Choices {
 }
 
 /// The disk after the first events, with every unsynced write kept, dropped or torn.
-fn images(events: &[Event], choices: &mut Choices) -> ([Option<Vec<u8>>; 2], Vec<u64>) {
-    let mut disks = [Disk::default(), Disk::default()];
+fn images(
+    before: &Disk,
+    events: &[Event],
+    choices: &mut Choices,
+) -> ([Option<Vec<u8>>; 2], Vec<u64>) {
+    let mut disks = [before.clone(), Disk::default()];
     let mut acknowledged = Vec::new();
     for event in events {
         match event {
@@ -296,7 +302,7 @@ fn a_commit_is_one_write_and_one_sync_of_the_log_and_a_kill_within_a_write_loses
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let events = trace(&folder.path().join("full.db"), false);
+    let events = trace(CHILD, &folder.path().join("full.db"), false);
     let count = |is: fn(&Event) -> bool| events.iter().filter(|event| is(event)).count();
     let writes = count(|event| matches!(event, Event::Write { file: 1, .. }));
     let syncs = count(|event| matches!(event, Event::SyncReturns { file: 1, .. }));
@@ -323,14 +329,14 @@ fn after_a_power_cut_at_any_moment_nothing_acknowledged_is_lost_and_without_sync
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let events = trace(&folder.path().join("full.db"), false);
+    let events = trace(CHILD, &folder.path().join("full.db"), false);
     let last = events.iter().filter(|event| matches!(event, Event::Acknowledged(_))).count();
     assert_eq!(last as u64, STEPS);
     let mut choices = Choices(2026);
     let (mut cut, mut acknowledged_in_all) = (0, 0);
     for _ in 0..300 {
         let moment = choices.below(events.len() + 1);
-        let (image, acknowledged) = images(&events[..moment], &mut choices);
+        let (image, acknowledged) = images(&Disk::default(), &events[..moment], &mut choices);
         let path = write_image(folder.path(), &image);
         check_with_records(&path, &acknowledged);
         cut += 1;
@@ -339,11 +345,11 @@ fn after_a_power_cut_at_any_moment_nothing_acknowledged_is_lost_and_without_sync
     assert!(acknowledged_in_all > 3_000, "{acknowledged_in_all} acknowledged in {cut} images");
 
     // The control: without a sync before each acknowledgement the model must find losses, or it finds nothing at all.
-    let events = trace(&folder.path().join("normal.db"), true);
+    let events = trace(CHILD, &folder.path().join("normal.db"), true);
     let (mut lost, mut unopened) = (0, 0);
     for _ in 0..60 {
         let moment = choices.below(events.len() + 1);
-        let (image, acknowledged) = images(&events[..moment], &mut choices);
+        let (image, acknowledged) = images(&Disk::default(), &events[..moment], &mut choices);
         let path = write_image(folder.path(), &image);
         // An image that does not open is another kind of fault than a write that is gone, and counts by itself.
         let Ok(database) = Database::open(&path) else {
@@ -358,4 +364,36 @@ fn after_a_power_cut_at_any_moment_nothing_acknowledged_is_lost_and_without_sync
     eprintln!(
         "{cut} images at FULL lost nothing; of 60 at NORMAL {lost} lost something and {unopened} did not open"
     );
+}
+
+#[test]
+fn after_a_power_cut_while_an_old_file_is_migrated_it_is_migrated_the_next_time() {
+    let _turn = TURNS.lock();
+    if !can_trace() {
+        return;
+    }
+    let mut choices = Choices(5);
+    for version in [1, 2, 3, 4, 5] {
+        let fixture = format!("{}/tests/fixtures/schema_{version}.db", env!("CARGO_MANIFEST_DIR"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.db");
+        std::fs::copy(&fixture, &path).unwrap();
+        let events = trace("kill::child_that_opens_and_closes", &path, false);
+        let before =
+            Disk { exists: true, durable: std::fs::read(fixture).unwrap(), ..Disk::default() };
+        let (mut as_before, mut migrated) = (0, 0);
+        for _ in 0..40 {
+            let moment = choices.below(events.len() + 1);
+            let (image, _) = images(&before, &events[..moment], &mut choices);
+            let path = write_image(folder.path(), &image);
+            let plain = rusqlite::Connection::open(&path).unwrap();
+            let found: i64 =
+                plain.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            drop(plain);
+            *(if found == version { &mut as_before } else { &mut migrated }) += 1;
+            write_image(folder.path(), &image);
+            assert_eq!(check(&path, &[0, 1]), 2, "schema {version}");
+        }
+        assert!(as_before >= 2 && migrated >= 2, "schema {version}: {as_before} {migrated}");
+    }
 }
