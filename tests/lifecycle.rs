@@ -1,8 +1,11 @@
 //! The main example as a user runs it: what it exits with, and what it says of input that cannot be used.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use mlp::core::Timestamp;
+use mlp::eval::{EvalStoreExt, NewEvaluation, Stage};
 
 /// Runs the example that was built beside this test.
 fn lifecycle(arguments: &[&str]) -> Output {
@@ -89,6 +92,40 @@ fn arguments_that_make_no_sense_are_refused_with_the_usage() {
             "{arguments:?}"
         );
     }
+}
+
+/// Logs what a run that is interrupted leaves behind: one evaluation in each of these experiments.
+fn interrupted(path: &Path, experiments: &[&str]) {
+    let (store, now) = (mlp_sqlite::Database::open(path).expect("opens"), Timestamp::UNIX_EPOCH);
+    for experiment in experiments {
+        let evaluation = NewEvaluation::new(*experiment, Stage::Test, now);
+        store.log(evaluation.with_metric("roc_auc", 0.5), now).expect("is logged");
+    }
+}
+
+#[test]
+fn a_run_that_was_interrupted_is_not_compared_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mlp.db");
+    let run = |more: &[&str]| {
+        let store = ["--store", path.to_str().expect("a path")];
+        let output = lifecycle(&[&store[..], more].concat());
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        text
+    };
+    interrupted(&path, &["run 1: ladder"]);
+    let second = run(&[]);
+    assert_eq!(second.matches("nothing to compare with").count(), 1, "{second}");
+    assert_eq!(second.matches("there is no earlier record of ").count(), 2, "{second}");
+    assert!(!second.contains("run 1"), "{second}");
+
+    interrupted(&path, &["run 3: ladder", "run 3: test"]);
+    let fourth = run(&[]);
+    assert!(fourth.contains("run 2 of this store, on the same data"), "{fourth}");
+    assert!(fourth.contains("run 2: default") && fourth.contains("run 4"), "{fourth}");
+    assert!(!fourth.contains("run 3"), "{fourth}");
+    assert_eq!(fourth.matches("nothing changed in the record of ").count(), 2, "{fourth}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub(crate) fn develop(
     };
     let records = lineage.record(
         &source.name,
-        [(Params::new(), &champion), (tuned.clone(), &challenger)],
+        [("default", Params::new(), &champion), ("tuned", tuned.clone(), &challenger)],
         report,
     )?;
     let [champion_record, challenger_record] = records;
@@ -506,7 +506,7 @@ impl Lineage<'_> {
     fn record(
         &self,
         name: &str,
-        models: [(Params, &Arc<dyn FittedModel>); 2],
+        models: [(&str, Params, &Arc<dyn FittedModel>); 2],
         report: &mut Report,
     ) -> Result<[Record; 2]> {
         report.stage("Trace: what made each model");
@@ -516,13 +516,14 @@ impl Lineage<'_> {
         let (code, environment) =
             (capture_code(env!("CARGO_MANIFEST_DIR")), EnvironmentCapture::new().capture()?);
         let mut records = Vec::new();
-        for (params, model) in models {
+        for (parameters, params, model) in models {
             let artifact = artifacts.put_bytes(&model.save()?.to_bytes())?;
             let content = artifact.hash.short();
             let size = artifact.size;
             // The record refers to the dataset version; its summary of every column is kept beside the model.
             let dataset = artifacts.put_bytes(&serde_json::to_vec(self.version)?)?;
             let record = Record::new(model_name.clone(), self.clock.now())
+                .with_description(format!("{parameters} parameters"))
                 .with_dataset("train", self.version.reference())
                 .with_artifact("dataset version", dataset)
                 .with_features(self.feature_source())
@@ -545,7 +546,7 @@ impl Lineage<'_> {
                 format!("{}: {} -> {}", change.path, show(&change.before), show(&change.after)),
             );
         }
-        self.stores.diff_runs(&before, &records, report)?;
+        self.stores.diff_runs(&before, &records, report);
         let mut entries = store.all_entries()?;
         report.check("the chain of records is whole", verify_chain(&entries, None)?.is_none());
         report.check(

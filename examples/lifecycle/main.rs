@@ -1,8 +1,8 @@
 //! One real dataset through the whole life of a model.
 //!
 //! `cargo run --release --example lifecycle` takes the built-in wines; `-- --data PATH --target COLUMN` any CSV file of numbers;
-//! `-- --store PATH` keeps the evaluations of every run in one SQLite file and compares each run with the one before. Ends with 0 if
-//! every check held, 1 if one failed, 2 if the input cannot be used. The same seed gives the same report, measured times aside.
+//! `-- --store PATH` keeps the evaluations of every run in one SQLite file and compares each run with the last one before it that came as
+//! far. Ends with 0 if every check held, 1 if one failed, 2 if the input cannot be used. The same seed gives the same report, measured times aside.
 
 mod arguments;
 mod data;

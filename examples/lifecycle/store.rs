@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use mlp::eval::{Comparison, EvalStore, EvalStoreExt, Filter, InMemoryEvalStore, View};
+use mlp::eval::{Comparison, EvalStore, EvalStoreExt, Evaluation, Filter, InMemoryEvalStore, View};
 use mlp::lineage::{
     ArtifactStore, FileArtifactStore, InMemoryArtifactStore, InMemoryLineageStore,
     InMemoryModelRegistry, LineageStore, ModelRegistry, Record, diff,
@@ -12,6 +12,8 @@ use mlp::lineage::{
 use mlp_sqlite::Database;
 
 use crate::report::Report;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The stores of this run, with what the runs before it left there.
 #[derive(Debug, Clone)]
@@ -26,7 +28,7 @@ pub(crate) struct Stores {
 
 impl Stores {
     /// In memory without a path; otherwise in that file, after the runs that it holds.
-    pub(crate) fn open(path: Option<&Path>) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path else {
             return Ok(Self {
                 store: Arc::new(InMemoryEvalStore::new()),
@@ -55,60 +57,73 @@ impl Stores {
         name(self.run, stage)
     }
 
-    /// Puts the test scores of this run beside those of the run before it.
-    pub(crate) fn compare_runs(&self, report: &mut Report) -> Result<(), Box<dyn Error>> {
+    /// Puts the test scores of this run beside those of the last run before it that came as far.
+    pub(crate) fn compare_runs(&self, report: &mut Report) -> Result<()> {
         if self.run == 1 {
             return Ok(());
         }
-        let of_run = |run| {
-            let mut found = self.store.find(&Filter::experiment(name(run, "test")))?;
-            found.sort_by(|one, other| one.tags.cmp(&other.tags));
-            Ok::<_, Box<dyn Error>>(found)
+        let now = self.tested(self.run)?;
+        let Some((run, before)) = self.last_tested(now.len())? else {
+            report.line(
+                "the run before",
+                "no earlier run tested its models: nothing to compare with",
+            );
+            return Ok(());
         };
-        let (before, now) = (of_run(self.run - 1)?, of_run(self.run)?);
         let same_data = before.first().map(|e| &e.dataset) == now.first().map(|e| &e.dataset);
         let data = if same_data { "the same data" } else { "other data" };
-        report.line("the run before", format!("run {} of this store, on {data}", self.run - 1));
+        report.line("the run before", format!("run {run} of this store, on {data}"));
         for (before, now) in before.iter().zip(&now) {
             let model = now.tags.get("model").map_or("", String::as_str);
-            let labels =
-                vec![format!("run {}: {model}", self.run - 1), format!("run {}", self.run)];
+            let labels = vec![format!("run {run}: {model}"), format!("run {}", self.run)];
             report.block(Comparison::of(&[before.clone(), now.clone()]).with_labels(labels));
         }
-        report.check("the run before is compared with", before.len() == now.len());
+        let same_models = before.iter().map(|e| &e.tags).eq(now.iter().map(|e| &e.tags));
+        report.check("each model is compared with the same of the run before", same_models);
         Ok(())
     }
-}
 
-impl Stores {
-    /// Says what changed since the run before: of each model's record, every field that is another.
-    pub(crate) fn diff_runs(
-        &self,
-        before: &[Record],
-        now: &[Record],
-        report: &mut Report,
-    ) -> Result<(), Box<dyn Error>> {
-        if self.run == 1 {
-            return Ok(());
+    /// The last run before this one with so many models tested: a run that was interrupted has fewer, or none.
+    fn last_tested(&self, models: usize) -> Result<Option<(u64, Vec<Evaluation>)>> {
+        for run in (1..self.run).rev() {
+            let found = self.tested(run)?;
+            if found.len() == models {
+                return Ok(Some((run, found)));
+            }
         }
-        let before = &before[before.len().saturating_sub(now.len())..];
-        for (before, now) in before.iter().zip(now) {
+        Ok(None)
+    }
+
+    /// The models that a run tested, in the order of their names.
+    fn tested(&self, run: u64) -> Result<Vec<Evaluation>> {
+        let mut found = self.store.find(&Filter::experiment(name(run, "test")))?;
+        found.sort_by(|one, other| one.tags.cmp(&other.tags));
+        Ok(found)
+    }
+
+    /// Says what changed since an earlier run: of each model's record, every field that is another in the last record of the same description.
+    pub(crate) fn diff_runs(&self, before: &[Record], now: &[Record], report: &Report) {
+        if self.run == 1 {
+            return;
+        }
+        for now in now {
+            let of = format!("{}, {}", now.model, now.description.as_deref().unwrap_or_default());
+            let same = |before: &&Record| before.description == now.description;
+            let Some(before) = before.iter().rev().find(same) else {
+                report.line("since an earlier run", format!("there is no earlier record of {of}"));
+                continue;
+            };
             let changes = diff(before, now);
             let words = if changes.is_empty() {
                 "nothing".to_owned()
             } else {
                 format!("{} fields", changes.len())
             };
-            report.line(
-                "since the run before",
-                format!("{words} changed in the record of {}", now.model),
-            );
+            report.line("since an earlier run", format!("{words} changed in the record of {of}"));
             for change in changes {
                 report.line("", change);
             }
         }
-        report.check("each record has one of the run before beside it", before.len() == now.len());
-        Ok(())
     }
 }
 
