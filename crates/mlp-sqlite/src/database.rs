@@ -18,6 +18,7 @@ use crate::schema;
 use crate::session::Session;
 use crate::turns::Turns;
 use crate::verify::{Report, verify};
+use crate::version::check_version;
 use crate::writer::Writer;
 
 /// What a write that returned has survived.
@@ -102,7 +103,7 @@ impl Database {
     ///
     /// # Errors
     /// `Corrupt` if the file is damaged or belongs to another program, `NewerSchema` if a later version of the library wrote it, `Invalid`
-    /// on a network file system, `Busy` if another process locks it for longer than the timeout.
+    /// on a network file system or with a SQLite before 3.51.3, `Busy` if another process locks it for longer than the timeout.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         Self::open_with(path, &Options::default())
     }
@@ -112,6 +113,7 @@ impl Database {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(path: impl Into<PathBuf>, options: &Options) -> Result<Self, StoreError> {
+        check_version(rusqlite::version_number())?;
         let path = plain(path.into());
         let place = network::place(&path);
         if !options.network_files {

@@ -1,7 +1,8 @@
 //! The stores of `mlp` in one SQLite file: durable, checked record by record, shared by threads and processes.
 //!
 //! A [`Database`] is opened once and implements the storage traits of the other crates; nothing has to be installed, SQLite is compiled
-//! in.
+//! in. A build that is told to take the system's instead (`LIBSQLITE3_SYS_USE_PKG_CONFIG`) needs at least 3.51.3 there: before, SQLite could damage a
+//! file that several processes write. Opening with an older one is refused.
 //!
 //! # Examples
 //!
@@ -79,6 +80,7 @@ mod schema;
 mod session;
 mod turns;
 mod verify;
+mod version;
 mod writer;
 
 #[cfg(feature = "monitor")]

@@ -6,7 +6,7 @@
 //!
 //! # Why nothing is lost and nobody sees less than before
 //!
-//! Of the functions of `wal.c` named here, of SQLite 3.53:
+//! Of the functions of `wal.c` named here, of SQLite 3.53 (nothing is gathered for an older one, whose code was not read for this):
 //!
 //! * The file sees the same writes in the same order, some in one call. A power cut could always tear them apart and reorder them up to the
 //!   next sync, and before a sync everything held is written.
@@ -38,10 +38,13 @@ mod tests;
 
 use std::ffi::CStr;
 
+use crate::version::may_gather;
+
 /// As much as is written at once.
 pub(crate) const LARGEST_WRITE: usize = held::CAPACITY;
 
-/// The VFS that gathers, for connections that sync each commit; none where the default one is not SQLite's own.
+/// The VFS that gathers, for connections that sync each commit; none where the default one is not SQLite's own, or SQLite is older than the
+/// proof.
 pub(crate) fn vfs() -> Option<&'static CStr> {
-    shim::registered()
+    if may_gather(rusqlite::version_number()) { shim::registered() } else { None }
 }
