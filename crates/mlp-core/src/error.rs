@@ -60,7 +60,9 @@ pub enum StoreError {
         reason: String,
     },
     /// A later version of the library wrote this store.
-    #[error("the store has schema {found}, this library reads up to {supported}")]
+    #[error(
+        "the store has schema {found}, this library reads up to {supported}; it is left as it is: open it with a later version of the library"
+    )]
     NewerSchema {
         /// The schema found.
         found: u64,

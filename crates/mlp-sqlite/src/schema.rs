@@ -69,7 +69,10 @@ pub(crate) fn version(connection: &Connection) -> Result<i64, StoreError> {
         }
         return Ok(0);
     }
-    if !(1..=LATEST).contains(&version) {
+    if version <= 0 {
+        return Err(corrupt("the database file", "its schema has no number"));
+    }
+    if version > LATEST {
         let (found, supported) = (version.unsigned_abs(), LATEST.unsigned_abs());
         return Err(StoreError::NewerSchema { found, supported });
     }

@@ -97,6 +97,27 @@ fn each_of_1500_flipped_bits_is_harmless_or_reported() {
     assert!(by_reading > 300 && harmless > 100);
 }
 
+/// Writes the number of the schema, and nothing else.
+fn set_schema(path: &Path, number: i64) {
+    let raw = rusqlite::Connection::open(path).unwrap();
+    raw.pragma_update(None, "user_version", number).unwrap();
+}
+
+#[test]
+fn a_file_of_ours_whose_schema_has_no_number_is_corrupt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mlp.db");
+    drop(Database::open(&path).unwrap());
+    for number in [0, -1, i64::from(i32::MIN)] {
+        set_schema(&path, number);
+        let before = contents(folder.path());
+        let refused = Database::open(&path).unwrap_err();
+        assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused:?}");
+        assert!(refused.to_string().contains("schema has no number"), "{refused}");
+        assert_eq!(contents(folder.path()), before, "its files were changed");
+    }
+}
+
 #[test]
 fn files_of_others_newer_ones_and_garbage_are_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -110,9 +131,10 @@ fn files_of_others_newer_ones_and_garbage_are_refused_and_left_alone() {
 
     let path = folder.path().join("newer.db");
     drop(Database::open(&path).unwrap());
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    set_schema(&path, 99);
     let newer = Database::open(&path).unwrap_err();
     assert!(matches!(newer, StoreError::NewerSchema { found: 99, supported: 6 }), "{newer:?}");
+    assert!(newer.to_string().contains("open it with a later version"), "{newer}");
 
     for garbage in [&b"not a database at all, but a text that is long enough"[..], &[0xff; 5_000]] {
         let path = folder.path().join("garbage.db");
@@ -133,13 +155,14 @@ fn files_of_others_newer_ones_and_garbage_are_refused_and_left_alone() {
     assert!(Database::open(folder.path().join("no/such/folder/mlp.db")).is_err());
 }
 
-/// Every file in a folder with its bytes, but for the index of a log, which whoever reads it makes.
+/// Every file in a folder with its bytes, but for the index of a log and a log without a byte, which whoever reads a file makes.
 fn contents(folder: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())
         .filter(|entry| !entry.file_name().to_string_lossy().ends_with("-shm"))
         .map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()))
+        .filter(|(name, bytes)| !(name.to_string_lossy().ends_with("-wal") && bytes.is_empty()))
         .collect();
     files.sort();
     files
