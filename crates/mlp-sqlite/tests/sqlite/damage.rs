@@ -132,9 +132,11 @@ fn files_of_others_newer_ones_and_garbage_are_refused_and_left_alone() {
     let path = folder.path().join("newer.db");
     drop(Database::open(&path).unwrap());
     set_schema(&path, 99);
+    let before = contents(folder.path());
     let newer = Database::open(&path).unwrap_err();
     assert!(matches!(newer, StoreError::NewerSchema { found: 99, supported: 6 }), "{newer:?}");
     assert!(newer.to_string().contains("open it with a later version"), "{newer}");
+    assert_eq!(contents(folder.path()), before, "the newer file or its log was changed");
 
     for garbage in [&b"not a database at all, but a text that is long enough"[..], &[0xff; 5_000]] {
         let path = folder.path().join("garbage.db");
