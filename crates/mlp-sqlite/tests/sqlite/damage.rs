@@ -9,6 +9,7 @@ use mlp_eval::{
 use mlp_lineage::{LineageStore, LineageStoreExt, ModelRegistry, Node};
 use mlp_monitor::AlertStore;
 use mlp_sqlite::Database;
+use rusqlite::types::Value;
 
 use crate::script::{id, model, step};
 
@@ -56,12 +57,47 @@ fn answers(database: &Database) -> Result<String, StoreError> {
     Ok(answers)
 }
 
+/// What SQLite reads of evaluations, their summaries and points, without our checksums.
+fn rows_alone(raw: &rusqlite::Connection) -> rusqlite::Result<Vec<Value>> {
+    let mut read = Vec::new();
+    for sql in [
+        "SELECT id, experiment, bin, stage, status, started_at, ended_at, model, model_version, \
+         dataset_name, dataset_version, dataset_fingerprint, about FROM evaluation ORDER BY n",
+        "SELECT n, card FROM scores ORDER BY n",
+        "SELECT evaluation, key, at, step, value FROM point ORDER BY 1, 2, 3, 4, 5",
+    ] {
+        let mut statement = raw.prepare(sql)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            for column in 0..columns {
+                read.push(row.get(column)?);
+            }
+        }
+    }
+    Ok(read)
+}
+
+/// Whether SQLite reads other rows than were written and says that the file is sound.
+fn is_unnoticed(path: &Path, written: &[Value]) -> rusqlite::Result<bool> {
+    let raw = rusqlite::Connection::open(path)?;
+    let is_wrong = rows_alone(&raw)? != written;
+    let says = |raw: &rusqlite::Connection| {
+        raw.pragma_query_value(None, "integrity_check", |row| row.get::<_, String>(0))
+    };
+    Ok(is_wrong && says(&raw)? == "ok")
+}
+
 #[test]
 fn each_of_1500_flipped_bits_is_harmless_or_reported() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = filled(folder.path());
     let right = answers(&Database::open(folder.path().join("whole.db")).unwrap()).unwrap();
+    let written = rusqlite::Connection::open(folder.path().join("whole.db")).unwrap();
+    let written = rows_alone(&written).unwrap();
+    assert!(written.len() > 1_000);
     let mut state = 9_u64;
+    let mut unnoticed_by_sqlite = 0;
     let (mut harmless, mut by_reading, mut by_verifying) = (0, 0, 0);
     for _ in 0..1_500 {
         state =
@@ -73,28 +109,35 @@ fn each_of_1500_flipped_bits_is_harmless_or_reported() {
         for suffix in ["-wal", "-shm"] {
             let _ = std::fs::remove_file(folder.path().join(format!("damaged.db{suffix}")));
         }
-        std::fs::write(&path, damaged).unwrap();
+        std::fs::write(&path, &damaged).unwrap();
+        // The control, in a file of its own: SQLite alone reads other rows and says that all is well.
+        let alone = folder.path().join("alone.db");
+        std::fs::write(&alone, &damaged).unwrap();
+        let is_unnoticed = is_unnoticed(&alone, &written).unwrap_or(false);
+        unnoticed_by_sqlite += i32::from(is_unnoticed);
         let Ok(database) = Database::open(&path) else {
             by_reading += 1;
             continue;
         };
         match answers(&database) {
             Err(_) => by_reading += 1,
-            Ok(answers) if answers == right => harmless += 1,
+            Ok(answers) if answers == right && !is_unnoticed => harmless += 1,
             Ok(_) => {
                 let report = database.verify();
                 assert!(
                     !report.is_ok_and(|report| report.is_sound()),
-                    "bit {bit} gave wrong answers unnoticed"
+                    "bit {bit} gave wrong answers or rows unnoticed"
                 );
                 by_verifying += 1;
             }
         }
     }
     eprintln!(
-        "1,500 flipped bits: {harmless} harmless, {by_reading} found by reading, {by_verifying} by verifying"
+        "1,500 flipped bits: {harmless} harmless, {by_reading} found by reading, {by_verifying} by verifying; \
+         {unnoticed_by_sqlite} gave SQLite alone wrong rows unnoticed"
     );
     assert!(by_reading > 300 && harmless > 100);
+    assert!(unnoticed_by_sqlite > 150, "the checksums are not what finds the damage");
 }
 
 /// Writes the number of the schema, and nothing else.
