@@ -14,8 +14,10 @@ pub(crate) struct Checked {
     pub(crate) table: &'static str,
     /// Reads all records, the checksum stored with each in the last column.
     pub(crate) sql: String,
-    /// What a record is called, and what its checksum should be.
-    pub(crate) sum: fn(&'static str, &Row<'_>) -> Sql<(String, i64)>,
+    /// What the checksum of a record should be.
+    pub(crate) sum: fn(&'static str, &Row<'_>) -> Sql<i64>,
+    /// What a record is called, for findings.
+    pub(crate) name: fn(&Connection, &Row<'_>) -> Sql<String>,
 }
 
 /// One thing that is wrong with a database.
@@ -117,9 +119,12 @@ fn check(connection: &Connection, table: &Checked, report: &mut Report) -> Resul
     let (mut records, mut digest) = (0_i64, 0_i64);
     while let Some(row) = rows.next().map_err(store)? {
         let stored: i64 = row.get(last).map_err(store)?;
-        match (table.sum)(table.table, row) {
-            Ok((_, sum)) if sum == stored => {}
-            Ok((name, _)) => {
+        let damaged = (table.sum)(table.table, row).and_then(|sum| {
+            if sum == stored { Ok(None) } else { (table.name)(connection, row).map(Some) }
+        });
+        match damaged {
+            Ok(None) => {}
+            Ok(Some(name)) => {
                 report.add(format!("{} {name}", table.table), "its checksum does not fit");
             }
             Err(error) => report.add(table.table, error.to_string()),

@@ -43,7 +43,8 @@ pub(super) fn table() -> Checked {
     Checked {
         table: KIND,
         sql: "SELECT n, name, is_deleted, checksum FROM experiment".to_owned(),
-        sum: |_, row| Row::read(row).map(|(row, _)| (format!("{:?}", row.name), row.checksum())),
+        sum: |_, row| Row::read(row).map(|(row, _)| row.checksum()),
+        name: |_, row| Row::read(row).map(|(row, _)| format!("{:?}", row.name)),
     }
 }
 

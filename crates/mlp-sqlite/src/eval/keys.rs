@@ -106,8 +106,8 @@ pub(super) fn table() -> Checked {
         sql: "SELECT * FROM series_key".to_owned(),
         sum: |_, row| {
             let (n, metric, context, _) = key_of(row)?;
-            let sum = checksum_of(n, &metric, &context);
-            Ok((metric, sum))
+            Ok(checksum_of(n, &metric, &context))
         },
+        name: |_, row| key_of(row).map(|(_, metric, ..)| metric),
     }
 }

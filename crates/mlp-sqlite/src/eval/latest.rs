@@ -56,10 +56,11 @@ impl LatestValue {
         let mut statement = session.connection.prepare_cached(sql).map_err(store)?;
         match statement.execute(self.values()).map_err(store)? {
             1 => Ok(()),
-            _ => Err(corrupt(
-                format!("evaluation {}", self.evaluation),
-                "the index of latest values does not agree with it",
-            )),
+            _ => {
+                let name = rows::name(session.connection, self.evaluation).map_err(store)?;
+                let reason = "the index of latest values does not agree with it";
+                Err(corrupt(format!("evaluation {name}"), reason))
+            }
         }
     }
 
@@ -92,7 +93,12 @@ pub(super) fn verify(connection: &Connection, report: &mut Report) -> Result<(),
     let (mut series, mut astray) = (0_i64, 0_i64);
     while let Some(row) = rows.next().map_err(store)? {
         let (n, card): (i64, Vec<u8>) = (row.get(0).map_err(store)?, row.get(1).map_err(store)?);
-        let evaluation = rows::by_number(connection, n)?;
+        let evaluation = rows::by_number(connection, n)?.ok_or_else(|| {
+            corrupt(
+                format!("the summaries of evaluation number {n}"),
+                "that evaluation is not there",
+            )
+        })?;
         for entry in Scores::read(&card) {
             let (key, words) = entry?;
             series += 1;

@@ -57,7 +57,7 @@ impl<'a> Loader<'a> {
         evaluation.status = row.status()?;
         evaluation.lifecycle = row.bin.lifecycle();
         evaluation.ended_at = row.ended_at.map(Timestamp::from_micros);
-        evaluation.series = self.summaries.of(self.connection, row.n)?;
+        evaluation.series = self.summaries.of(self.connection, row)?;
         let plain = evaluation.series.iter().filter(|summary| summary.key.context.is_empty());
         evaluation.metrics = plain
             .map(|summary| (summary.key.metric.clone(), summary.last.value))

@@ -55,7 +55,7 @@ impl EvalStore for Database {
     fn series(&self, id: EvaluationId, key: &SeriesKey) -> Result<Vec<MetricPoint>, StoreError> {
         self.read(|connection| {
             let row = rows::by_id(connection, id)?;
-            series::points(connection, row.n, key)
+            series::points(connection, &row, key)
         })
     }
 

@@ -55,7 +55,10 @@ pub(super) fn read(connection: &Connection, query: &Query) -> Result<Page, Store
     let mut loader = load::Loader::new(connection, &wider)?;
     let mut evaluations = Vec::with_capacity(found.len());
     for (n, position) in &found {
-        let row = rows::by_number(connection, *n)?;
+        let row = rows::by_number(connection, *n)?.ok_or_else(|| {
+            let what = format!("evaluation {}", position.id);
+            corrupt(what, "an index names it, but it is not there")
+        })?;
         let evaluation = loader.evaluation(&row)?;
         // What an index says carries no checksum; what was loaded does.
         let is_in_scope = bins(query.view).contains(&row.bin)

@@ -3,7 +3,7 @@
 use mlp_core::{ContentHash, DatasetRef, EvaluationId, StoreError, Timestamp, VersionNumber};
 use mlp_eval::{Lifecycle, NewEvaluation, Stage, Status};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{missing, optional};
 use crate::cards;
@@ -270,14 +270,22 @@ pub(super) fn find(
     row.map(EvaluationRow::checked).transpose()
 }
 
-pub(super) fn by_number(connection: &Connection, n: i64) -> Result<EvaluationRow, StoreError> {
+pub(super) fn by_number(
+    connection: &Connection,
+    n: i64,
+) -> Result<Option<EvaluationRow>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM evaluation WHERE n = ?1");
     let mut statement = connection.prepare_cached(&sql).map_err(store)?;
     let row = optional(statement.query_row([n], EvaluationRow::read))?;
-    let row = row.ok_or_else(|| {
-        corrupt(format!("evaluation {n}"), "an index names it, but it is not there")
-    })?;
-    EvaluationRow::checked(row)
+    row.map(EvaluationRow::checked).transpose()
+}
+
+/// What a report calls the evaluation of a number: its id, unless it has none any more.
+pub(super) fn name(connection: &Connection, n: i64) -> Sql<String> {
+    let sql = "SELECT id FROM evaluation WHERE n = ?1";
+    let id = connection.query_row(sql, [n], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+    let id = id.and_then(|id| id_from(&id).ok());
+    Ok(id.map_or_else(|| format!("number {n}, which is not there"), |id| id.to_string()))
 }
 
 pub(super) fn of_experiment(
@@ -303,7 +311,8 @@ pub(super) fn table() -> Checked {
         sum: |_, row| {
             let (read, _) = EvaluationRow::read(row)?;
             let about = cards::about_checksum(read.n, row.get_ref(15)?.as_blob()?);
-            Ok((read.id.to_string(), read.checksum() ^ about))
+            Ok(read.checksum() ^ about)
         },
+        name: |_, row| EvaluationRow::read(row).map(|(read, _)| read.id.to_string()),
     }
 }

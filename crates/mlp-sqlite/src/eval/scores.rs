@@ -6,7 +6,7 @@ use mlp_core::StoreError;
 use rusqlite::Connection;
 
 use super::latest::LatestValue;
-use super::rows::{Bin, EvaluationRow};
+use super::rows::{self, Bin, EvaluationRow};
 use super::{count_record, optional};
 use crate::cards::{self, Scores, Words};
 use crate::error::{corrupt, store};
@@ -16,16 +16,16 @@ use crate::verify::Checked;
 /// The card of an evaluation, compared with its checksum, and the checksum; none if it has no series.
 pub(super) fn card(
     connection: &Connection,
-    evaluation: i64,
+    evaluation: &EvaluationRow,
 ) -> Result<Option<(Vec<u8>, i64)>, StoreError> {
     count_record();
     let sql = "SELECT card, checksum FROM scores WHERE n = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(store)?;
     let read: Option<(Vec<u8>, i64)> =
-        optional(statement.query_row([evaluation], |row| Ok((row.get(0)?, row.get(1)?))))?;
+        optional(statement.query_row([evaluation.n], |row| Ok((row.get(0)?, row.get(1)?))))?;
     match read {
-        Some((card, stored)) if cards::scores_checksum(evaluation, &card) != stored => {
-            let what = format!("the summaries of evaluation {evaluation}");
+        Some((card, stored)) if cards::scores_checksum(evaluation.n, &card) != stored => {
+            let what = format!("the summaries of evaluation {}", evaluation.id);
             Err(corrupt(what, "their checksum does not fit"))
         }
         read => Ok(read),
@@ -52,7 +52,7 @@ impl<'a> ScoreCard<'a> {
         connection: &Connection,
         evaluation: &'a EvaluationRow,
     ) -> Result<Self, StoreError> {
-        let Some((card, stored)) = card(connection, evaluation.n)? else {
+        let Some((card, stored)) = card(connection, evaluation)? else {
             return Ok(Self::none(evaluation));
         };
         let by_key = Scores::read(&card).collect::<Result<_, _>>()?;
@@ -141,10 +141,9 @@ pub(super) fn table() -> Checked {
     Checked {
         table: "scores",
         sql: "SELECT n, card, checksum FROM scores".to_owned(),
-        sum: |_, row| {
-            let n = row.get(0)?;
-            let sum = cards::scores_checksum(n, row.get_ref(1)?.as_blob()?);
-            Ok((format!("of evaluation {n}"), sum))
+        sum: |_, row| Ok(cards::scores_checksum(row.get(0)?, row.get_ref(1)?.as_blob()?)),
+        name: |connection, row| {
+            Ok(format!("of evaluation {}", rows::name(connection, row.get(0)?)?))
         },
     }
 }

@@ -6,7 +6,7 @@ use mlp_core::{StoreError, Timestamp};
 use mlp_eval::{MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
 use rusqlite::{Connection, Row};
 
-use super::rows::EvaluationRow;
+use super::rows::{self, EvaluationRow};
 use super::scores::{self, ScoreCard};
 use super::{keys, summary};
 use crate::cards::Scores;
@@ -106,7 +106,7 @@ fn point_of(row: &Row<'_>) -> Sql<([i64; 5], i64)> {
 /// The points of a series, by time, step and value.
 pub(super) fn points(
     connection: &Connection,
-    evaluation: i64,
+    evaluation: &EvaluationRow,
     key: &SeriesKey,
 ) -> Result<Vec<MetricPoint>, StoreError> {
     let Some(n) = keys::number(connection, key)? else { return Ok(Vec::new()) };
@@ -117,11 +117,11 @@ pub(super) fn points(
     }
     let sql = "SELECT * FROM point WHERE evaluation = ?1 AND key = ?2 ORDER BY at, step, value";
     let mut statement = connection.prepare_cached(sql).map_err(store)?;
-    let rows = statement.query_map((evaluation, n), point_of).map_err(store)?;
+    let rows = statement.query_map((evaluation.n, n), point_of).map_err(store)?;
     rows.map(|row| {
         let (fields, stored) = row.map_err(store)?;
         if point_checksum(fields) != stored {
-            let what = format!("point of step {} of evaluation {evaluation}", fields[3]);
+            let what = format!("point of step {} of evaluation {}", fields[3], evaluation.id);
             return Err(corrupt(what, "its checksum does not fit"));
         }
         let value = f64::from_bits(sortable(fields[4]) as u64);
@@ -147,8 +147,12 @@ pub(super) fn table() -> Checked {
         sql: "SELECT * FROM point".to_owned(),
         sum: |_, row| {
             let (fields, _) = point_of(row)?;
-            let name = format!("of step {} of evaluation {}", fields[3], fields[0]);
-            Ok((name, point_checksum(fields)))
+            Ok(point_checksum(fields))
+        },
+        name: |connection, row| {
+            let (fields, _) = point_of(row)?;
+            let evaluation = rows::name(connection, fields[0])?;
+            Ok(format!("of step {} of evaluation {evaluation}", fields[3]))
         },
     }
 }

@@ -6,6 +6,7 @@ use mlp_core::StoreError;
 use mlp_eval::{Keys, SeriesKey, SeriesSummary};
 use rusqlite::Connection;
 
+use super::rows::EvaluationRow;
 use super::{keys, scores, summary};
 use crate::cards::Scores;
 
@@ -30,7 +31,7 @@ impl Summaries {
     pub(super) fn of(
         &mut self,
         connection: &Connection,
-        evaluation: i64,
+        evaluation: &EvaluationRow,
     ) -> Result<Vec<SeriesSummary>, StoreError> {
         if self.only_known && self.known.is_empty() {
             return Ok(Vec::new());

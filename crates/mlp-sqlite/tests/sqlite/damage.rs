@@ -398,6 +398,36 @@ fn damage_of_an_old_file_is_found_after_it_was_migrated_as_it_was_before() {
 }
 
 #[test]
+fn damage_of_an_evaluation_is_reported_with_its_id_unless_it_has_none_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let name = id(5).to_string();
+    for (damage, is_there) in [
+        ("UPDATE point SET value = value + 1 WHERE evaluation = 6", true),
+        ("UPDATE scores SET checksum = checksum + 1 WHERE n = 6", true),
+        ("UPDATE evaluation SET started_at = started_at + 1 WHERE n = 6", true),
+        (
+            "UPDATE scores SET checksum = checksum + 1 WHERE n = 6; DELETE FROM evaluation WHERE n = 6",
+            false,
+        ),
+    ] {
+        let path = folder.path().join("damaged.db");
+        std::fs::copy(folder.path().join("whole.db"), &path).unwrap();
+        rusqlite::Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+        let database = Database::open(&path).unwrap();
+        let report = database.verify().unwrap();
+        let named = if is_there { name.clone() } else { "evaluation number 6".to_owned() };
+        let is_named = report.findings.iter().any(|finding| finding.what.contains(&named));
+        assert!(is_named, "{damage}: {report}");
+        let read = database.series(id(5), &"loss".into()).map(|_| ()).unwrap_err();
+        assert_eq!(matches!(read, StoreError::Corrupt { .. }), is_there, "{damage}: {read:?}");
+        assert!(read.to_string().contains(&name), "{damage}: {read}");
+        drop(database);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
 fn a_card_that_is_noise_is_corrupt_for_filters_and_orders_too() {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path());
