@@ -194,11 +194,13 @@ fn check_name(what: &str, name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether two values are the same bit for bit, so that NaN may be written twice. For backends.
+/// Whether two values are the same: numbers by their bits, so that 0 is not -0, but any NaN is the same as another. For backends.
 #[must_use]
 pub fn same_param(one: &ParamValue, other: &ParamValue) -> bool {
     match (one, other) {
-        (ParamValue::Float(one), ParamValue::Float(other)) => one.to_bits() == other.to_bits(),
+        (ParamValue::Float(one), ParamValue::Float(other)) => {
+            one.to_bits() == other.to_bits() || (one.is_nan() && other.is_nan())
+        }
         (ParamValue::List(one), ParamValue::List(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(a, b)| same_param(a, b))
         }

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::same_param;
 use crate::evaluation::Evaluation;
+use crate::series::SeriesKey;
 
-/// Evaluations as columns: the parameters in which they differ, then their metrics, with the difference from the first column.
+/// Evaluations as columns: the parameters in which they differ, then their metrics, those of a context too, with the difference from the first
+/// column.
 ///
 /// Prints as aligned text, a dash where a value is missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,7 +20,7 @@ pub struct Comparison {
     pub labels: Vec<String>,
     /// The parameters that are not the same everywhere, in alphabetical order; a value for each column, as it prints.
     pub params: Vec<(String, Vec<Option<String>>)>,
-    /// The metrics that any column has, in alphabetical order.
+    /// The series that any column has, in alphabetical order.
     pub metrics: Vec<ComparisonRow>,
 }
 
@@ -26,7 +28,7 @@ pub struct Comparison {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ComparisonRow {
-    /// The metric.
+    /// The metric, with its context as a [`SeriesKey`](crate::SeriesKey) prints it.
     pub metric: String,
     /// Its latest value in each column.
     #[serde(with = "columns")]
@@ -63,11 +65,10 @@ impl Comparison {
     /// Puts evaluations side by side; the first is what the others are compared with.
     #[must_use]
     pub fn of(evaluations: &[Evaluation]) -> Self {
-        let names = |names: fn(&Evaluation) -> Vec<&str>| -> BTreeSet<&str> {
-            evaluations.iter().flat_map(names).collect()
-        };
-        let params = names(|e| e.params.iter().map(|(name, _)| name).collect());
-        let metrics = names(|e| e.metrics.iter().map(|(name, _)| name).collect());
+        let params: BTreeSet<&str> =
+            evaluations.iter().flat_map(|e| e.params.iter().map(|(name, _)| name)).collect();
+        let keys: BTreeSet<&SeriesKey> =
+            evaluations.iter().flat_map(|e| e.series.iter().map(|series| &series.key)).collect();
         Self {
             labels: evaluations.iter().map(Evaluation::label).collect(),
             params: params
@@ -78,14 +79,14 @@ impl Comparison {
                     (name.to_owned(), evaluations.iter().map(print).collect())
                 })
                 .collect(),
-            metrics: metrics
+            metrics: keys
                 .into_iter()
-                .map(|name| {
-                    let values: Vec<_> = evaluations.iter().map(|e| e.metrics.get(name)).collect();
+                .map(|key| {
+                    let values: Vec<_> = evaluations.iter().map(|e| e.value(key)).collect();
                     let baseline = values.first().copied().flatten();
                     let delta = |value: &Option<f64>| Some((*value)? - baseline?);
                     let deltas = values.iter().map(delta).collect();
-                    ComparisonRow { metric: name.to_owned(), values, deltas }
+                    ComparisonRow { metric: key.to_string(), values, deltas }
                 })
                 .collect(),
         }

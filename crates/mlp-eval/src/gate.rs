@@ -23,9 +23,10 @@ pub enum GateRule {
     /// The metric is worse than the baseline's by at most this share of the baseline's absolute value.
     MaxRelativeRegression(SeriesKey, Direction, #[serde(with = "exact")] f64),
     /// The mean over folds is at least this with this confidence (a one-sided t bound, corrected for folds that share training rows). The
-    /// folds are the points of the series: [`Gate::judge_with`] reads them.
+    /// folds are the points of the series: [`Gate::judge_with`] reads them. The confidence is 0.5 or more and less than 1; with any other the rule
+    /// fails.
     ConfidentlyAtLeast(SeriesKey, #[serde(with = "exact")] f64, f64),
-    /// The mean over folds is at most this with this confidence.
+    /// The mean over folds is at most this with this confidence, as above.
     ConfidentlyAtMost(SeriesKey, #[serde(with = "exact")] f64, f64),
 }
 
@@ -152,41 +153,49 @@ impl GateRule {
                 })
             }
             Self::ConfidentlyAtLeast(_, bound, confidence) => {
-                let low = confidence_bound(folds, -*confidence);
+                let low = confidence_bound(folds, *confidence, -1.0);
                 let holds = low.is_some_and(|low| low >= *bound);
-                (holds, fold_words(folds, low))
+                (holds, fold_words(folds, low, *confidence))
             }
             Self::ConfidentlyAtMost(_, bound, confidence) => {
-                let high = confidence_bound(folds, *confidence);
+                let high = confidence_bound(folds, *confidence, 1.0);
                 let holds = high.is_some_and(|high| high <= *bound);
-                (holds, fold_words(folds, high))
+                (holds, fold_words(folds, high, *confidence))
             }
         };
         RuleOutcome { rule: self.to_string(), holds, because }
     }
 }
 
-/// The one-sided bound of the mean over folds: below it for a negative confidence. None of fewer than two folds, of a value that is not
+/// What a confidence may be.
+const CONFIDENCES: std::ops::Range<f64> = 0.5..1.0;
+
+/// The one-sided bound of the mean over folds: above it, or below it on the side -1. None of fewer than two folds, of a value that is not
 /// finite, or for a confidence out of range.
 ///
 /// The variance is that of Nadeau and Bengio (2003) for k folds, 1/k + 1/(k − 1) times the sample's, since folds share training rows.
-fn confidence_bound(folds: &[f64], confidence: f64) -> Option<f64> {
+fn confidence_bound(folds: &[f64], confidence: f64, side: f64) -> Option<f64> {
     let k = folds.len() as f64;
     if folds.len() < 2 || folds.iter().any(|score| !score.is_finite()) {
         return None;
     }
-    if !(0.5..1.0).contains(&confidence.abs()) {
+    if !CONFIDENCES.contains(&confidence) {
         return None;
     }
     let mean = folds.iter().sum::<f64>() / k;
     let variance = folds.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / (k - 1.0);
     let error = (variance * (1.0 / k + 1.0 / (k - 1.0))).sqrt();
-    let t = mlp_stats::student_t_quantile(confidence.abs(), k - 1.0);
-    Some(mean + confidence.signum() * t * error)
+    let t = mlp_stats::student_t_quantile(confidence, k - 1.0);
+    Some(mean + side * t * error)
 }
 
-fn fold_words(folds: &[f64], bound: Option<f64>) -> String {
+fn fold_words(folds: &[f64], bound: Option<f64>, confidence: f64) -> String {
     match bound {
+        _ if !CONFIDENCES.contains(&confidence) => {
+            format!(
+                "a confidence of {confidence} gives no bound: it is 0.5 or more and less than 1"
+            )
+        }
         Some(bound) => format!("the bound from {} folds is {bound}", folds.len()),
         None => format!("{} folds give no bound: two or more finite ones are needed", folds.len()),
     }
@@ -249,8 +258,18 @@ impl GateReport {
     }
 }
 
+/// A text as the value of an attribute. Characters that XML 1.0 has no way to write become U+FFFD.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let escaped = text.chars().map(|letter| match letter {
+        '&' => "&amp;".to_owned(),
+        '<' => "&lt;".to_owned(),
+        '>' => "&gt;".to_owned(),
+        '"' => "&quot;".to_owned(),
+        '\t' | '\n' | '\r' => format!("&#{};", u32::from(letter)),
+        '\0'..' ' | '\u{FFFE}' | '\u{FFFF}' => "\u{FFFD}".to_owned(),
+        _ => letter.to_string(),
+    });
+    escaped.collect()
 }
 
 impl fmt::Display for GateReport {

@@ -10,7 +10,8 @@ use crate::query::{MAX_ORDER, Order};
 use crate::series::SeriesKey;
 use tokens::{Token, tokens};
 use words::{
-    attribute, dataset, is_no_text, is_pattern, metric, name, number, operator_orders, time, word,
+    ATTRIBUTES, STATISTICS, attribute, dataset, is_no_text, is_pattern, metric, name, number,
+    operator_orders, statistic, time, word,
 };
 
 /// The most bytes of a text that is parsed: 64 KiB.
@@ -368,8 +369,10 @@ impl Parser {
                 number(column, &word)
             }
             (field, Token::Text(text)) => {
-                // Patterns are matched with the words as they are written.
-                if is_pattern(operator) {
+                // Patterns are matched with the words as they are written, and a status is written small.
+                if is_pattern(operator) && matches!(field, Field::Status) {
+                    Ok(Value::Text(text.to_ascii_lowercase()))
+                } else if is_pattern(operator) {
                     Ok(Value::Text(text))
                 } else {
                     word(column, field, text, self.is_context)
@@ -387,14 +390,11 @@ impl Parser {
 
     fn field(&mut self) -> Result<Field, ParseFilterError> {
         let column = self.column();
-        let Some(Token::Plain(path)) = self.peek().cloned() else {
-            return self.unexpected("a key such as metrics.acc");
-        };
-        self.at += 1;
+        let path = self.path()?;
         self.is_context = false;
         let Some((entity, rest)) = path.split_once('.') else {
             return attribute(column, &path)?.map_or_else(
-                || fail(column, format!("{path:?} is unknown: metrics., params., tags., dataset. or an attribute such as status is expected")),
+                || fail(column, format!("{path:?} is unknown: metrics., params., tags., dataset. or one of {ATTRIBUTES} is expected")),
                 Ok,
             );
         };
@@ -407,33 +407,66 @@ impl Parser {
         if key.is_empty() {
             return fail(column, format!("{entity:?} is followed by no key"));
         }
-        let bracket = self.column();
-        let context = if self.symbol("[") { self.context()? } else { Labels::new() };
-        // Behind quotes or a context the key is whole, and the statistic follows them.
-        let is_whole = is_quoted || !context.is_empty();
-        let behind = match self.peek() {
-            Some(Token::Plain(text)) if is_whole => text.strip_prefix('.').map(str::to_owned),
-            _ => None,
-        };
-        self.at += usize::from(behind.is_some());
         let entity = entity.to_ascii_lowercase();
-        if !context.is_empty() && !entity.starts_with("metric") {
-            return fail(bracket, "only the series of a metric have a context");
-        }
-        let field = match entity.as_str() {
-            "metric" | "metrics" => {
-                metric(SeriesKey { metric: key, context }, is_whole, behind.as_deref())
+        let unknown = |expected: &str| {
+            fail(column, format!("{entity}.{key:?} is unknown: {expected} is expected"))
+        };
+        match entity.as_str() {
+            "metric" | "metrics" => self.metric(key, is_quoted),
+            _ if matches!(self.peek(), Some(Token::Symbol("["))) => {
+                fail(self.column(), "only the series of a metric have a context")
             }
-            "param" | "params" | "parameter" | "parameters" => Some(Field::Param(key)),
-            "tag" | "tags" => Some(Field::Tag(key)),
-            "attribute" | "attributes" | "attr" | "run" => attribute(column, &key)?,
+            "param" | "params" | "parameter" | "parameters" => Ok(Field::Param(key)),
+            "tag" | "tags" => Ok(Field::Tag(key)),
+            "attribute" | "attributes" | "attr" | "run" => attribute(column, &key)?
+                .map_or_else(|| unknown(&format!("one of {ATTRIBUTES}")), Ok),
             "dataset" | "datasets" => {
                 self.is_context = key.eq_ignore_ascii_case("context");
-                dataset(&key)
+                dataset(&key).map_or_else(|| unknown("name, version, digest or context"), Ok)
             }
+            _ => unknown("metrics., params., tags., attributes. or dataset."),
+        }
+    }
+
+    /// A word, which MLflow lets stand in quotes up to the dot, or whole if it is an attribute.
+    fn path(&mut self) -> Result<String, ParseFilterError> {
+        let path = match self.peek() {
+            Some(Token::Plain(path)) => path.clone(),
+            Some(Token::QuotedKey(entity)) => match self.tokens.get(self.at + 1) {
+                Some((_, Token::Plain(rest))) if rest.starts_with('.') => {
+                    let path = format!("{entity}{rest}");
+                    self.at += 1;
+                    path
+                }
+                _ => entity.clone(),
+            },
+            _ => return self.unexpected("a key such as metrics.acc"),
+        };
+        self.at += 1;
+        Ok(path)
+    }
+
+    /// What follows the key of a metric: a context, and a statistic where the key is whole, in quotes or before a context.
+    fn metric(&mut self, key: String, is_quoted: bool) -> Result<Field, ParseFilterError> {
+        let context = if self.symbol("[") { self.context()? } else { Labels::new() };
+        let is_whole = is_quoted || !context.is_empty();
+        let key = SeriesKey { metric: key, context };
+        if !is_whole {
+            return Ok(metric(key));
+        }
+        let behind = match self.peek() {
+            Some(Token::Plain(text)) => text.strip_prefix('.').map(str::to_owned),
             _ => None,
         };
-        field.map_or_else(|| fail(column, format!("{path:?} is unknown")), Ok)
+        let Some(word) = behind else { return Ok(Field::metric(key)) };
+        let Some(statistic) = statistic(&word) else {
+            return fail(
+                self.column(),
+                format!("{word:?} is no statistic: {STATISTICS} is expected"),
+            );
+        };
+        self.at += 1;
+        Ok(Field::Metric(key, statistic))
     }
 
     /// What follows the bracket that opens a context: labels, and the bracket that closes it.

@@ -48,6 +48,10 @@ impl EvalStore for InMemoryEvalStore {
     fn create_with(&self, new: &NewEvaluation, first: &Batch) -> Result<(), StoreError> {
         new.check()?;
         first.check()?;
+        let mut state = self.state.write();
+        if state.evaluations.contains_key(&new.id) {
+            return Err(StoreError::conflict(KIND, new.id, "the id is taken"));
+        }
         let mut entry = Entry {
             evaluation: Evaluation::from_new(new),
             follows_experiment: false,
@@ -58,10 +62,6 @@ impl EvalStore for InMemoryEvalStore {
         }
         entry.check(first)?;
         entry.apply(first);
-        let mut state = self.state.write();
-        if state.evaluations.contains_key(&new.id) {
-            return Err(StoreError::conflict(KIND, new.id, "the id is taken"));
-        }
         if state.experiments.get(&new.experiment) == Some(&Lifecycle::Deleted) {
             return Err(in_bin(&new.experiment));
         }
@@ -242,12 +242,14 @@ impl Entry {
             }
         }
         self.check_removed(batch)?;
-        let mut added: BTreeMap<&SeriesKey, usize> = BTreeMap::new();
-        for (key, _) in &batch.points {
-            *added.entry(key).or_default() += 1;
+        let mut added: BTreeMap<&SeriesKey, BTreeSet<MetricPoint>> = BTreeMap::new();
+        for (key, point) in &batch.points {
+            if !self.points.get(key).is_some_and(|known| known.contains(point)) {
+                added.entry(key).or_default().insert(*point);
+            }
         }
         for (key, added) in added {
-            let given = self.points.get(key).map_or(0, BTreeSet::len) + added;
+            let given = self.points.get(key).map_or(0, BTreeSet::len) + added.len();
             if given > MAX_POINTS {
                 let (given, limit) = (given as u64, MAX_POINTS as u64);
                 return Err(StoreError::LimitExceeded { what: "points of a series", given, limit });

@@ -257,7 +257,8 @@ impl Query {
     /// Checks the query by itself, for backends.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] or [`StoreError::LimitExceeded`], naming the part; also if the token belongs to a query with another order.
+    /// [`StoreError::Invalid`] or [`StoreError::LimitExceeded`], naming the part; also if the token belongs to a query with another order, filter
+    /// or view.
     pub fn check(&self) -> Result<(), StoreError> {
         if !(1..=MAX_PAGE).contains(&self.limit) {
             let reason = format!("it is {}, allowed are 1 to {MAX_PAGE}", self.limit);
@@ -267,10 +268,24 @@ impl Query {
             let (given, limit) = (self.order.len() as u64, MAX_ORDER as u64);
             return Err(StoreError::LimitExceeded { what: "keys of an order", given, limit });
         }
-        if self.after.as_ref().is_some_and(|token| token.0.order != self.order) {
-            return Err(StoreError::invalid("page token", "it belongs to another order"));
+        self.filter.check()?;
+        match &self.after {
+            Some(token) if token.0.order != self.order => {
+                Err(StoreError::invalid("page token", "it belongs to another order"))
+            }
+            Some(token) if token.0.of != self.found() => {
+                Err(StoreError::invalid("page token", "it belongs to another filter or view"))
+            }
+            _ => Ok(()),
         }
-        self.filter.check()
+    }
+
+    /// Tells what is found from what another filter or view finds: their FNV-1a hash.
+    fn found(&self) -> u64 {
+        // Neither can fail to be written: they are texts and numbers under names.
+        let text = serde_json::to_string(&(&self.filter, self.view)).unwrap_or_default();
+        let add = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, add)
     }
 
     /// Where an evaluation stands in the order.
@@ -347,6 +362,8 @@ pub struct PageToken(Box<Cursor>);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cursor {
+    /// What the query finds.
+    of: u64,
     order: Vec<Order>,
     last: Position,
 }
@@ -355,7 +372,8 @@ impl PageToken {
     /// The token of a page of this query that ends with this evaluation. For backends.
     #[must_use]
     pub fn new(query: &Query, last: &Evaluation) -> Self {
-        Self(Box::new(Cursor { order: query.order.clone(), last: query.position(last) }))
+        let (of, order) = (query.found(), query.order.clone());
+        Self(Box::new(Cursor { of, order, last: query.position(last) }))
     }
 
     /// The position after which the next page begins. For backends.

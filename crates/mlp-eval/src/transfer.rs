@@ -35,7 +35,8 @@ pub struct Imported {
 
 /// Writes every evaluation that a query finds as one line of JSON, with all its points: a copy that [`import_json_lines`] reads back exactly
 /// but for the last digits of a sum, which depend on the order in which points were written. The projection and the limit of the query are
-/// not used; experiments without evaluations, and whether an experiment is in the bin, are not part of it. Returns how many there are.
+/// not used; experiments without evaluations, and whether an experiment is in the bin, are not part of it. A NaN is written as `NaN`, whatever its
+/// sign and payload are. Returns how many there are.
 ///
 /// # Errors
 /// If the storage or the output fails; [`StoreError::LimitExceeded`] for an evaluation whose line would have more than 1 GiB, which could not
@@ -235,7 +236,8 @@ fn start_of(evaluation: &Evaluation) -> NewEvaluation {
 }
 
 /// Writes a table of the evaluations that a query finds: what identifies each, then its parameters, metrics and tags, a column for each key
-/// that occurs. A missing value is an empty cell, NaN is `NaN`. Fields are quoted as in RFC 4180. Returns how many rows there are.
+/// that occurs, and for each context of a metric. A missing value is an empty cell, NaN is `NaN`. Fields are quoted as in RFC 4180. Returns how many
+/// rows there are. All pages of the query are written, whatever its limit is.
 ///
 /// The evaluations are read twice, first for their keys, so memory does not grow with their number.
 ///
@@ -246,10 +248,11 @@ pub fn export_csv(
     query: &Query,
     mut out: impl Write,
 ) -> Result<u64, StoreError> {
-    let [mut params, mut metrics, mut tags] = [const { BTreeSet::<String>::new() }; 3];
+    let [mut params, mut tags] = [const { BTreeSet::<String>::new() }; 2];
+    let mut metrics = BTreeSet::<SeriesKey>::new();
     for_each(store, query, &mut |evaluation| {
         params.extend(evaluation.params.iter().map(|(name, _)| name.to_owned()));
-        metrics.extend(evaluation.metrics.iter().map(|(name, _)| name.to_owned()));
+        metrics.extend(evaluation.series.into_iter().map(|series| series.key));
         tags.extend(evaluation.tags.into_keys());
         Ok(())
     })?;
@@ -268,7 +271,7 @@ pub fn export_csv(
         .iter()
         .map(ToString::to_string)
         .chain(params.iter().map(|name| format!("params.{name}")))
-        .chain(metrics.iter().map(|name| format!("metrics.{name}")))
+        .chain(metrics.iter().map(|key| format!("metrics.{}", column(key))))
         .chain(tags.iter().map(|name| format!("tags.{name}")));
     write_row(&mut out, header)?;
     let mut count = 0;
@@ -288,15 +291,25 @@ pub fn export_csv(
         ];
         let params =
             params.iter().map(|name| text(evaluation.params.get(name).map(|value| value as _)));
-        let metrics = metrics.iter().map(|name| {
-            evaluation.metrics.get(name).map(|value| value.to_string()).unwrap_or_default()
-        });
+        let metrics = metrics
+            .iter()
+            .map(|key| evaluation.value(key).map(|value| value.to_string()).unwrap_or_default());
         let tags = tags.iter().map(|name| evaluation.tags.get(name).cloned().unwrap_or_default());
         count += 1;
         write_row(&mut out, fixed.into_iter().chain(params).chain(metrics).chain(tags))
     })?;
     out.flush().map_err(StoreError::backend)?;
     Ok(count)
+}
+
+/// A series as filters name it.
+fn column(key: &SeriesKey) -> String {
+    let context: Vec<_> =
+        key.context.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    match context.is_empty() {
+        true => key.metric.clone(),
+        false => format!("{}[{}]", key.metric, context.join(",")),
+    }
 }
 
 fn write_row(out: &mut impl Write, cells: impl Iterator<Item = String>) -> Result<(), StoreError> {

@@ -58,7 +58,21 @@ fn what_mlflow_takes_is_taken_and_means_the_same() {
             Filter::In(Field::Stage, vec!["validation".into(), "Mine".into()]),
         ),
         ("status = 'SCHEDULED'", Filter::compare(Field::Status, Operator::Equal, "scheduled")),
-        ("status LIKE 'F%'", Filter::compare(Field::Status, Operator::Like, "F%")),
+        ("status LIKE 'F%'", Filter::compare(Field::Status, Operator::Like, "f%")),
+        ("`metric`.a >= 0.1", Filter::metric("a", Operator::AtLeast, 0.1)),
+        (
+            "`metrics`.\"a b\".min < 1",
+            Filter::compare(Field::Metric("a b".into(), Statistic::Min), Operator::Less, 1.0),
+        ),
+        ("`tags`.source_name = 'a notebook'", Filter::tag("source_name", "a notebook")),
+        ("`run name` = 'x'", Filter::tag("mlflow.runName", "x")),
+        ("attributes.`Run name` = 'x'", Filter::tag("mlflow.runName", "x")),
+        ("`status` = 'FAILED'", Filter::compare(Field::Status, Operator::Equal, "failed")),
+        ("param.lr = '1'", Filter::compare(param("lr"), Operator::Equal, "1")),
+        ("parameters.lr = '1'", Filter::compare(param("lr"), Operator::Equal, "1")),
+        ("attr.status = 'failed'", Filter::compare(Field::Status, Operator::Equal, "failed")),
+        ("attribute.status = 'failed'", Filter::compare(Field::Status, Operator::Equal, "failed")),
+        ("run.status = 'failed'", Filter::compare(Field::Status, Operator::Equal, "failed")),
         (
             "metrics.loss.MIN < 0.2",
             Filter::compare(Field::Metric("loss".into(), Statistic::Min), Operator::Less, 0.2),
@@ -127,7 +141,8 @@ fn a_context_names_one_series_of_a_metric() {
         ("metrics.loss[a=1, a=2] < 1", 19),
         ("params.loss[a=1] = '1'", 12),
         ("status[a=1] = '1'", 7),
-        ("metrics.loss[a=1].median < 1", 1),
+        ("metrics.loss[a=1].median < 1", 18),
+        ("tags.`loss`[a=1] = '1'", 12),
     ] {
         assert_eq!(column_of(text), column, "{text}");
     }
@@ -158,9 +173,22 @@ fn an_error_points_at_its_column() {
         ("status = 'LATE'", 10),
         ("metrics.a > 1 AND attributes.artifact_uri = 'x'", 19),
         ("stage IN ('test', 'tests')", 19),
+        ("params.\"lr\".max = '0.1'", 12),
+        ("tags.\"mlflow\".user = 'x'", 14),
+        ("attributes.\"status\".foo = 'finished'", 20),
+        ("metrics.\"a\".median < 1", 12),
+        ("attributes.\"foo\" = 'x'", 1),
+        ("`foo` = 'x'", 1),
+        ("`metrics` > 1", 1),
     ] {
         assert_eq!(column_of(text), column, "{text}: {:?}", Filter::parse(text));
     }
+    let said = |text: &str| Filter::parse(text).unwrap_err().message;
+    assert!(said("metrics.\"a\".median < 1").contains("\"median\" is no statistic: last, min"));
+    assert!(
+        said("attributes.\"foo\" = 'x'").contains("attributes.\"foo\" is unknown: one of run_id")
+    );
+    assert!(said("dataset.size = 1").contains("name, version, digest or context"));
     let deep = format!("{}metrics.a > 1{}", "(".repeat(40), ")".repeat(40));
     assert!(Filter::parse(&deep).is_err());
     assert!(Filter::parse(&" ".repeat(MAX_FILTER_TEXT)).is_ok());

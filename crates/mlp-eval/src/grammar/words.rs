@@ -21,14 +21,12 @@ pub(super) fn is_no_text(field: &Field) -> bool {
     matches!(field, Field::Metric(..) | Field::ModelVersion | Field::StartedAt | Field::EndedAt)
 }
 
-pub(super) fn metric(key: SeriesKey, is_whole: bool, behind: Option<&str>) -> Option<Field> {
-    if let Some(word) = behind {
-        return Some(Field::Metric(key, statistic(word)?));
-    }
-    let split = key.metric.rsplit_once('.').filter(|(metric, _)| !is_whole && !metric.is_empty());
+/// A metric whose key stands alone: its last part may be a statistic.
+pub(super) fn metric(key: SeriesKey) -> Field {
+    let split = key.metric.rsplit_once('.').filter(|(metric, _)| !metric.is_empty());
     match split.and_then(|(metric, word)| Some((metric, statistic(word)?))) {
-        Some((metric, statistic)) => Some(Field::Metric(metric.into(), statistic)),
-        None => Some(Field::metric(key)),
+        Some((metric, statistic)) => Field::Metric(metric.into(), statistic),
+        None => Field::metric(key),
     }
 }
 
@@ -72,6 +70,8 @@ pub(super) fn word(
     }
 }
 
+pub(super) const STATISTICS: &str = "last, min, max, mean, count, step_of_min or step_of_max";
+
 pub(super) fn statistic(word: &str) -> Option<Statistic> {
     Some(match word.to_ascii_lowercase().as_str() {
         "last" => Statistic::Last,
@@ -85,6 +85,8 @@ pub(super) fn statistic(word: &str) -> Option<Statistic> {
     })
 }
 
+pub(super) const ATTRIBUTES: &str = "run_id, run_name, user_id, experiment, model, model_version, stage, status, start_time, end_time";
+
 pub(super) fn attribute(column: usize, word: &str) -> Result<Option<Field>, ParseFilterError> {
     Ok(Some(match word.to_ascii_lowercase().as_str() {
         "run_id" | "id" => Field::Id,
@@ -96,7 +98,7 @@ pub(super) fn attribute(column: usize, word: &str) -> Result<Option<Field>, Pars
         "start_time" | "started_at" | "created" => Field::StartedAt,
         "end_time" | "ended_at" => Field::EndedAt,
         // Attributes of a run in MLflow, which keeps them as tags.
-        "run_name" => Field::Tag("mlflow.runName".to_owned()),
+        "run_name" | "run name" => Field::Tag("mlflow.runName".to_owned()),
         "user_id" => Field::Tag("mlflow.user".to_owned()),
         "artifact_uri" => {
             return fail(

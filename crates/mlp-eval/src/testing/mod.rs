@@ -42,6 +42,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("a_comparison_never_matches_a_missing_key", a_comparison_never_matches_a_missing_key),
     ("a_filter_asks_for_the_latest_value_or_a_statistic", a_filter_asks_for_a_statistic),
     ("patterns_match_whole_texts", patterns_match_whole_texts),
+    ("conditions_on_a_dataset_are_about_one_dataset", conditions_on_a_dataset),
+    ("a_clock_that_goes_backwards_changes_no_latest_value_and_no_page", a_clock_goes_backwards),
     ("pages_neither_skip_nor_repeat", pages_neither_skip_nor_repeat),
     ("a_wrong_page_size_or_token_is_refused", a_wrong_page_size_or_token_is_refused),
     ("bad_keys_and_too_large_batches_are_refused", bad_keys_and_too_large_batches_are_refused),
@@ -161,6 +163,9 @@ fn an_id_is_taken_once(store: &dyn EvalStore) {
     store.create(&evaluation).unwrap();
     let again = store.create(&evaluation.clone().with_metric("m", 2.0));
     assert!(matches!(again, Err(StoreError::Conflict { .. })));
+    // Whoever tries again hears that, whatever else is wrong.
+    let again = store.create_with(&evaluation, &Batch::new().without_tag("missing"));
+    assert!(matches!(again, Err(StoreError::Conflict { .. })), "{again:?}");
     assert_eq!(store.get(evaluation.id).unwrap().metrics.get("m"), Some(1.0));
 }
 
@@ -212,6 +217,7 @@ fn a_failing_batch_writes_nothing(store: &dyn EvalStore) {
 fn a_parameter_is_written_once(store: &dyn EvalStore) {
     let id = create(store, new(0).with_param("a", 1).with_param("n", f64::NAN));
     store.write(id, &Batch::new().with_param("a", 1).with_param("n", f64::NAN)).unwrap();
+    store.write(id, &Batch::new().with_param("n", -f64::NAN)).unwrap();
     for other in [Batch::new().with_param("a", 2), Batch::new().with_param("a", "1")] {
         assert!(matches!(store.write(id, &other), Err(StoreError::Conflict { .. })));
     }

@@ -1,6 +1,8 @@
 //! Checks of what is asked: filters, orders, pages, the best.
 
-use mlp_core::{ContentHash, DatasetRef, Direction, ParamValue, StoreError, VersionNumber};
+use mlp_core::{
+    ContentHash, DatasetRef, Direction, EvaluationId, ParamValue, StoreError, VersionNumber,
+};
 
 use super::{at, create, new};
 use crate::batch::Batch;
@@ -162,6 +164,58 @@ pub(super) fn pages_neither_skip_nor_repeat(store: &dyn EvalStore) {
     assert_eq!((exact.evaluations.len(), exact.next), (7, None));
 }
 
+pub(super) fn conditions_on_a_dataset(store: &dyn EvalStore) {
+    let on = |k: u8, stage: Stage| {
+        let dataset = DatasetRef {
+            name: format!("name{k}"),
+            version: k.to_string(),
+            fingerprint: ContentHash::from_bytes([k; 32]),
+        };
+        create(store, NewEvaluation::new("wine", stage, at(1)).with_dataset(dataset))
+    };
+    let ids = [on(1, Stage::Training), on(2, Stage::Test)];
+    create(store, new(1));
+    let found = |text: &str| -> Vec<EvaluationId> {
+        let page = store.query(&Query::new(Filter::parse(text).unwrap())).unwrap();
+        page.evaluations.iter().map(|e| e.id).collect()
+    };
+    let digest = |k: u8| ContentHash::from_bytes([k; 32]);
+    for (name, by, expected) in [(1, 1, vec![ids[0]]), (2, 2, vec![ids[1]]), (1, 2, vec![])] {
+        let text = format!("dataset.name = 'name{name}' AND dataset.digest = '{}'", digest(by));
+        assert_eq!(found(&text), expected, "{text}");
+    }
+    assert_eq!(found("datasets.name LIKE 'name%' AND dataset.context = 'train'"), [ids[0]]);
+    assert_eq!(found("dataset.name = 'name1' AND dataset.context = 'test'"), []);
+}
+
+pub(super) fn a_clock_goes_backwards(store: &dyn EvalStore) {
+    // Each evaluation starts before the one that was logged before it, and so does each point of its series.
+    let ids: Vec<_> = (0..6).map(|k| create(store, new(100 - k))).collect();
+    for id in &ids {
+        for step in 0..4 {
+            let batch = Batch::new().with_point("m", step, at(50 - step), step as f64);
+            store.write(*id, &batch).unwrap();
+        }
+        let finish = Batch::new().finished(Status::Finished, at(10));
+        store.write(*id, &finish).unwrap();
+    }
+    let mut query = Query::default().with_limit(2);
+    let mut seen = Vec::new();
+    loop {
+        let page = store.query(&query).unwrap();
+        for evaluation in &page.evaluations {
+            assert_eq!(evaluation.metrics.get("m"), Some(3.0), "the greatest step is the latest");
+            assert_eq!(evaluation.ended_at, Some(at(10)));
+            seen.push(evaluation.id);
+        }
+        query.after = page.next;
+        if query.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ids, "the latest start comes first");
+}
+
 pub(super) fn a_wrong_page_size_or_token_is_refused(store: &dyn EvalStore) {
     for limit in [0, 50_001, usize::MAX] {
         assert!(matches!(
@@ -175,8 +229,15 @@ pub(super) fn a_wrong_page_size_or_token_is_refused(store: &dyn EvalStore) {
     create(store, new(0));
     create(store, new(1));
     let token = store.query(&Query::default().with_limit(1)).unwrap().next;
-    let other = Query::default().with_order(Order::ascending(Field::Id)).with_after(token);
-    assert!(store.query(&other).is_err(), "a token of another order");
+    let of = |query: Query| store.query(&query.with_after(token.clone()));
+    assert!(of(Query::default().with_limit(5)).is_ok(), "its own");
+    for other in [
+        Query::default().with_order(Order::ascending(Field::Id)),
+        Query::default().with_view(View::All),
+        Query::new(Filter::tag("team", "red")),
+    ] {
+        assert!(matches!(of(other), Err(StoreError::Invalid { .. })));
+    }
 }
 
 pub(super) fn what_a_projection_leaves_out_is_not_there(store: &dyn EvalStore) {

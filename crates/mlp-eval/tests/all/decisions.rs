@@ -41,6 +41,21 @@ fn a_comparison_shows_what_differs_and_by_how_much() {
 }
 
 #[test]
+fn a_comparison_has_a_row_for_each_context_of_a_metric() {
+    let store = InMemoryEvalStore::new();
+    let ids = [0.5, 0.25].map(|loss| {
+        let run = new("wine");
+        let train = SeriesKey::new("loss").with_context("subset", "train");
+        let batch = Batch::new().with_point(train, 0, Timestamp::UNIX_EPOCH, loss);
+        store.create_with(&run, &batch).unwrap();
+        run.id
+    });
+    let comparison = store.compare(&ids).unwrap();
+    assert_eq!(comparison.metrics[0].metric, "loss subset=train");
+    assert_eq!(comparison.metrics[0].deltas, [Some(0.0), Some(-0.25)]);
+}
+
+#[test]
 fn experiments_are_compared_by_their_best_evaluation() {
     let store = InMemoryEvalStore::new();
     for (experiment, rmse) in [("a", 2.0), ("a", 1.0), ("b", f64::NAN), ("c", 3.0)] {
@@ -102,6 +117,9 @@ fn a_gate_report_is_text_json_and_junit() {
     assert!(junit.contains("<failure message=\"it is 0.5\"/>"), "{junit}");
     let hostile = Gate::new([GateRule::AtLeast("<f1 & \"x\">".into(), 0.7)]);
     assert!(hostile.judge(&candidate, None).to_junit().contains("&lt;f1 &amp; &quot;x&quot;&gt;"));
+    let labelled = SeriesKey::new("f1").with_context("by", "a\n\u{1}\u{FFFF}b");
+    let hostile = Gate::new([GateRule::AtLeast(labelled, 0.7)]).judge(&candidate, None).to_junit();
+    assert!(hostile.contains("by=a&#10;\u{FFFD}\u{FFFD}b"), "{hostile}");
 }
 
 #[test]
@@ -123,7 +141,12 @@ fn a_confidence_bound_from_folds_passes_only_what_the_folds_support() {
     assert!(judged(GateRule::ConfidentlyAtMost(key(), 0.8227, 0.95)));
     assert!(!judged(GateRule::ConfidentlyAtMost(key(), 0.8225, 0.95)));
     assert!(!judged(GateRule::ConfidentlyAtLeast("f1".into(), 0.1, 0.95)), "one point is no fold");
-    assert!(!judged(GateRule::ConfidentlyAtLeast(key(), 0.1, 1.5)), "no such confidence");
+    for confidence in [95.0, 1.0, 0.4, -0.95, f64::NAN] {
+        let rule = GateRule::ConfidentlyAtLeast(key(), 0.1, confidence);
+        let report = Gate::new([rule]).judge_with(&store, run.id, None).unwrap();
+        let because = &report.rules[0].because;
+        assert!(!report.passed() && because.contains("0.5 or more and less than 1"), "{because}");
+    }
     let rule = GateRule::ConfidentlyAtLeast(key(), 0.1, 0.95);
     let evaluation = store.get(run.id).unwrap();
     assert!(!Gate::new([rule]).judge(&evaluation, None).passed(), "no folds were read");

@@ -117,6 +117,22 @@ fn a_table_has_a_column_for_every_key_and_quotes_what_needs_it() {
 }
 
 #[test]
+fn a_table_has_a_column_for_each_context_and_all_pages_of_its_query() {
+    let store = InMemoryEvalStore::new();
+    for second in 0..3 {
+        let key = SeriesKey::new("loss").with_context("subset", "train").with_context("fold", "1");
+        let batch = Batch::new().with_point(key, 0, at(1), second as f64);
+        store.create_with(&new(second, 0.5), &batch).unwrap();
+    }
+    let mut text = Vec::new();
+    assert_eq!(export_csv(&store, &Query::default().with_limit(1), &mut text).unwrap(), 3);
+    let text = String::from_utf8(text).unwrap();
+    let header = text.lines().next().unwrap();
+    assert!(header.ends_with(",metrics.f1,\"metrics.loss[fold=1,subset=train]\""), "{header}");
+    assert!(text.ends_with(",0.5,0\n"), "{text}");
+}
+
+#[test]
 fn what_somebody_else_moved_to_the_bin_is_not_counted_and_not_purged() {
     let store = InMemoryEvalStore::new();
     let (mine, theirs) = (ended(&store, new(1, 0.5)), ended(&store, new(2, 0.5)));
@@ -207,4 +223,21 @@ fn an_import_that_is_interrupted_anywhere_is_completed_by_the_next() {
         assert_eq!(all(&copy), all(&store), "after {writes} writes");
     }
     assert_eq!(interrupted, 5, "three batches, a creation and a deletion");
+}
+
+#[test]
+fn a_full_series_takes_what_it_has_again_and_nothing_new() {
+    let store = InMemoryEvalStore::new();
+    let run = new(1, 0.5);
+    store.create(&run).unwrap();
+    let points = |steps: std::ops::Range<i64>| {
+        steps.fold(Batch::new(), |batch, step| batch.with_point("loss", step, at(step), 1.0))
+    };
+    let most = mlp_eval::MAX_POINTS as i64;
+    for first in (0..most).step_by(1_000) {
+        store.write(run.id, &points(first..first + 1_000)).unwrap();
+    }
+    store.write(run.id, &points(most - 1_000..most)).unwrap();
+    let refused = store.write(run.id, &points(most - 1..most + 1));
+    assert!(matches!(refused, Err(mlp_core::StoreError::LimitExceeded { .. })), "{refused:?}");
 }

@@ -49,7 +49,7 @@ impl About {
         let mut new = BTreeMap::new();
         for (name, value) in &batch.params {
             let value = json(value)?;
-            // The exact JSON of two values is the same if and only if they are.
+            // The exact JSON of two values is the same if and only if they are, as any NaN is the same as another.
             match self.params.get(name) {
                 Some(known) if *known == value => {}
                 Some(known) => {

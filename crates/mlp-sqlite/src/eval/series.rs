@@ -55,11 +55,6 @@ fn take_in(
     key: &SeriesKey,
     points: &[MetricPoint],
 ) -> Result<SeriesSummary, StoreError> {
-    let given = known.as_ref().map_or(0, |summary| summary.count) + points.len() as u64;
-    if given > MAX_POINTS as u64 {
-        let limit = MAX_POINTS as u64;
-        return Err(StoreError::LimitExceeded { what: "points of a series", given, limit });
-    }
     let mut summary = known.unwrap_or_else(|| SeriesSummary::first(key.clone(), points[0]));
     for point in points {
         // The only point of a series is its summary; it gets a record when a second one comes.
@@ -72,6 +67,10 @@ fn take_in(
         if insert_point(session, series, point)? {
             summary.add(*point);
         }
+    }
+    let (given, limit) = (summary.count, MAX_POINTS as u64);
+    if given > limit {
+        return Err(StoreError::LimitExceeded { what: "points of a series", given, limit });
     }
     Ok(summary)
 }
