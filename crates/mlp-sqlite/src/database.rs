@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::checkpoint::{Checkpointer, Checkpoints, log_pages};
 use crate::error::store;
 use crate::gather;
+use crate::identity::Identity;
 use crate::network;
 use crate::readers::Readers;
 use crate::room::Room;
@@ -19,7 +20,7 @@ use crate::session::Session;
 use crate::turns::Turns;
 use crate::verify::{Report, verify};
 use crate::version::check_version;
-use crate::writer::Writer;
+use crate::writer::{Beside, Writer};
 
 /// What a write that returned has survived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub struct Options {
     /// What a write that returned has survived. Default: everything.
     pub durability: Durability,
     /// How long a write waits for other processes that write, from when it was asked for. Default 10 s: more than any of our own writes
-    /// takes.
+    /// takes; at most 24 days, which is what SQLite counts to.
     pub busy_timeout: Duration,
     /// Whether a file on a network file system is opened all the same. Default: no, locks cannot be trusted there.
     pub network_files: bool,
@@ -114,25 +115,29 @@ impl Database {
     /// As [`open`](Self::open).
     pub fn open_with(path: impl Into<PathBuf>, options: &Options) -> Result<Self, StoreError> {
         check_version(rusqlite::version_number())?;
-        let path = plain(path.into());
+        let path = absolute(&path.into())?;
         let place = network::place(&path);
         if !options.network_files {
             network::refuse(&place)?;
         }
-        let writing = {
-            let (path, options) = (path.clone(), options.clone());
-            move || writing(&path, &options)
-        };
+        let mut options = options.clone();
+        options.busy_timeout = options.busy_timeout.min(LONGEST_TIMEOUT);
+        let first = writing(&path, &options, OpenFlags::SQLITE_OPEN_CREATE)?;
+        let file = Identity::of(&path, !options.network_files)?;
+        let patience = options.busy_timeout;
         let reading = {
-            let (path, timeout) = (path.clone(), options.busy_timeout);
-            move || reading(&path, timeout)
+            let (path, file) = (path.clone(), file.clone());
+            move || file.check().and_then(|()| reading(&path, patience))
+        };
+        let again = {
+            let (path, file) = (path.clone(), file.clone());
+            move || file.check().and_then(|()| writing(&path, &options, OpenFlags::empty()))
         };
         let checkpoints = Checkpoints::default();
-        let checkpointer = Checkpointer::start(writing()?, &place, checkpoints.clone())?;
-        let (turns, room) = (Turns::open(&place)?, Room::new(&place));
-        let patience = options.busy_timeout;
-        let writer =
-            Writer::start(writing()?, Box::new(writing), checkpointer, turns, room, patience)?;
+        let checkpointer = Checkpointer::start(again()?, &place, checkpoints.clone())?;
+        let beside =
+            Beside { checkpointer, turns: Turns::open(&place)?, room: Room::new(&place), file };
+        let writer = Writer::start(first, Box::new(again), beside, patience)?;
         Ok(Self {
             inner: Arc::new(Inner { path, readers: Readers::new(reading), writer, checkpoints }),
         })
@@ -187,10 +192,17 @@ impl Database {
     }
 }
 
-/// A path that SQLite does not take for a URI.
-fn plain(path: PathBuf) -> PathBuf {
-    let is_uri = path.as_os_str().as_encoded_bytes().starts_with(b"file:");
-    if is_uri { Path::new(".").join(path) } else { path }
+/// As long as SQLite waits at most, but for a day: it counts milliseconds in 32 bits.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 24 * 60 * 60);
+
+/// A path that stays the same when the folder of the process changes, and that SQLite does not take for a URI.
+fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
+    // SQLite's names for what is in memory, and for what is deleted when it is closed.
+    if path == Path::new(":memory:") || path.as_os_str().is_empty() {
+        let reason = format!("{path:?} names none; `mlp_eval::InMemoryEvalStore` is in memory");
+        return Err(StoreError::invalid("the database file", reason));
+    }
+    std::path::absolute(path).map_err(StoreError::backend)
 }
 
 /// The bytes of a page in a new file; one that is there keeps its own. Of what an evaluation changes, each short record is in another page,
@@ -200,10 +212,9 @@ const PAGE_SIZE: i64 = 2_048;
 /// The pages that a connection that writes keeps, in KiB as SQLite wants it told: the values of a group belong all over their index.
 const CACHE: i64 = -16 * 1_024;
 
-fn writing(path: &Path, options: &Options) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+/// Opens a file to write to; one that is not there comes to be only if `create` says so.
+fn writing(path: &Path, options: &Options, create: OpenFlags) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
     // What is gathered is written when a commit is synced, so that each has to be.
     let gather = match options.durability {
         Durability::Full => gather::vfs(),
@@ -229,6 +240,10 @@ fn writing(path: &Path, options: &Options) -> Result<Connection, StoreError> {
         Durability::Normal => "NORMAL",
     };
     connection.pragma_update(None, "synchronous", synchronous).map_err(store)?;
+    // On Apple's systems a sync that leaves the cache of the drive alone is none; elsewhere these change nothing.
+    let is_full = options.durability == Durability::Full;
+    connection.pragma_update(None, "fullfsync", is_full).map_err(store)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", is_full).map_err(store)?;
     connection.pragma_update(None, "cache_size", CACHE).map_err(store)?;
     // The writer itself copies what the checkpointer has left for too long.
     let long = log_pages(&connection).map_err(store)?;
@@ -284,13 +299,83 @@ mod tests {
 
     #[test]
     fn a_path_that_begins_like_a_uri_is_a_path() {
-        for (given, taken) in [("file:x.db?psow=0", "./file:x.db?psow=0"), ("x.db", "x.db")] {
-            assert_eq!(plain(PathBuf::from(given)), PathBuf::from(taken));
+        let here = std::env::current_dir().unwrap();
+        for given in ["file:x.db?psow=0", "x.db"] {
+            assert_eq!(absolute(Path::new(given)).unwrap(), here.join(given));
+        }
+        for none in ["", ":memory:"] {
+            assert!(matches!(Database::open(none), Err(StoreError::Invalid { .. })), "{none:?}");
         }
         let folder = tempfile::tempdir().unwrap();
         let absolute = folder.path().join("file:y.db?mode=memory");
         drop(Database::open(&absolute).unwrap());
         assert!(absolute.exists());
+    }
+
+    #[test]
+    fn a_timeout_without_end_is_as_long_as_sqlite_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new().with_busy_timeout(Duration::MAX);
+        let database = Database::open_with(folder.path().join("mlp.db"), &options).unwrap();
+        assert_eq!(database.write(|_| Ok(7)).unwrap(), 7);
+    }
+
+    #[test]
+    fn a_file_that_was_analysed_is_sound() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("mlp.db")).unwrap();
+        let analyse =
+            |session: &Session<'_>| session.connection.execute_batch("ANALYZE").map_err(store);
+        database.write(analyse).unwrap();
+        database.optimize().unwrap();
+        let report = database.verify().unwrap();
+        assert!(report.is_sound(), "{report}");
+    }
+
+    /// What an error says.
+    fn said<T>(result: Result<T, StoreError>) -> String {
+        let error = result.err().expect("an error");
+        format!("{error} {:?}", std::error::Error::source(&error))
+    }
+
+    #[test]
+    fn a_file_that_is_gone_takes_no_writes_and_none_comes_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mlp.db");
+        let database = Database::open(&path).unwrap();
+        database.write(|_| Ok(())).unwrap();
+        for suffix in ["", "-wal", "-shm"] {
+            std::fs::remove_file(format!("{}{suffix}", path.display())).unwrap();
+        }
+        // The first is written to what has no name any more; it is not acknowledged, and neither is any other.
+        for _ in 0..2 {
+            let change = |session: &Session<'_>| {
+                session.connection.execute_batch("CREATE TABLE mark (a)").map_err(store)
+            };
+            let told = said(database.write(change));
+            assert!(told.contains("cannot be found any more"), "{told}");
+        }
+        assert!(!path.exists(), "another file was begun");
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_one_that_was_opened_is_neither_read_nor_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, one, other] =
+            ["mlp.db", "one.db", "other.db"].map(|name| folder.path().join(name));
+        drop((Database::open(&one).unwrap(), Database::open(&other).unwrap()));
+        std::os::unix::fs::symlink(&one, &path).unwrap();
+        let database = Database::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let told = said(database.read(|_| Ok(())));
+        assert!(told.contains("another is in its place"), "{told}");
+        let told = said(database.write(|_| Ok(())));
+        assert!(told.contains("another is in its place"), "{told}");
+        // The control: the first is itself again.
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&one, &path).unwrap();
+        assert!(database.read(|_| Ok(())).is_ok() && database.write(|_| Ok(())).is_ok());
     }
 
     #[test]

@@ -70,6 +70,7 @@ mod checksum;
 mod database;
 mod error;
 mod gather;
+mod identity;
 mod network;
 mod pack;
 mod readers;

@@ -1,7 +1,7 @@
 //! The schema, version by version.
 
 use mlp_core::StoreError;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::error::{corrupt, store};
 use crate::pack;
@@ -28,7 +28,16 @@ enum Step {
 impl Step {
     fn take(&self, connection: &Connection) -> Result<(), StoreError> {
         match self {
-            Self::Sql(sql) => connection.execute_batch(sql).map_err(store),
+            Self::Sql(sql) => connection.execute_batch(sql).map_err(|error| {
+                // SQLite's word for a table that is missing, or is there already.
+                match error.sqlite_error_code() {
+                    Some(ErrorCode::Unknown) => {
+                        let reason = format!("it has not the tables of its version: {error}");
+                        corrupt("the database file", reason)
+                    }
+                    _ => store(error),
+                }
+            }),
             Self::Code(code) => code(connection),
         }
     }
@@ -83,8 +92,10 @@ pub(crate) fn version(connection: &Connection) -> Result<i64, StoreError> {
 pub(crate) fn listing(
     connection: &Connection,
 ) -> Result<Vec<(String, Option<String>)>, StoreError> {
-    let mut statement =
-        connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").map_err(store)?;
+    // What `ANALYZE` counted is nobody's.
+    let sql =
+        "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name";
+    let mut statement = connection.prepare(sql).map_err(store)?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(store)?;
     rows.collect::<Result<_, _>>().map_err(store)
 }

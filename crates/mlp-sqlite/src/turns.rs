@@ -5,6 +5,8 @@
 //! holds the turn meanwhile, and the one that has just written has to wait for it.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -26,7 +28,10 @@ impl Turns {
     pub(crate) fn open(database: &Path) -> Result<Self, StoreError> {
         let mut path = database.as_os_str().to_owned();
         path.push("-turns");
-        let file = OpenOptions::new().create(true).append(true).open(path);
+        let file = begin(Path::new(&path), database).or_else(|error| match error.kind() {
+            ErrorKind::AlreadyExists => take_part(Path::new(&path)),
+            _ => Err(error),
+        });
         file.map(Self).map_err(StoreError::backend)
     }
 
@@ -48,9 +53,52 @@ impl Turns {
     }
 }
 
+/// Begins the file for whoever may use the database, as SQLite does with its own.
+fn begin(path: &Path, database: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().create_new(true).append(true).open(path)?;
+    let of = std::fs::metadata(database)?;
+    // Only the administrator can give a file away, and nobody else needs to.
+    let _ = fchown(&file, Some(of.uid()), Some(of.gid()));
+    file.set_permissions(of.permissions())?;
+    Ok(file)
+}
+
+/// Opens a file that somebody else began: to lock it, reading is enough.
+fn take_part(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).open(path).or_else(|error| match error.kind() {
+        ErrorKind::PermissionDenied => File::open(path),
+        _ => Err(error),
+    })
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // A lock that cannot be given back goes with the file, at the latest with the process.
         let _ = self.0.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_file_of_turns_is_for_whoever_may_use_the_database_and_can_be_read_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("mlp.db");
+        File::create(&database).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        std::fs::set_permissions(&database, PermissionsExt::from_mode(0o664)).unwrap();
+        let first = Turns::open(&database).unwrap();
+        let path = folder.path().join("mlp.db-turns");
+        assert_eq!(mode(&path), 0o664);
+        // Whoever can only read it takes turns all the same.
+        let reader = Turns(File::open(&path).unwrap());
+        let turn = reader.take(Instant::now()).unwrap();
+        assert!(first.take(Instant::now()).is_err());
+        drop(turn);
+        assert!(first.take(Instant::now()).is_ok());
     }
 }

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use crate::checkpoint::Checkpointer;
 use crate::error::{Sql, copy, is_broken, is_disk_fault, store};
+use crate::identity::Identity;
 use crate::room::Room;
 use crate::session::{Known, Session};
 use crate::turns::Turns;
@@ -75,6 +76,8 @@ type Open = Box<dyn Fn() -> Result<Connection, StoreError> + Send>;
 enum Fault {
     /// Before any work was done.
     Begin(StoreError),
+    /// What was committed went to a file that the path does not lead to any more.
+    Lost(StoreError),
     Sql(rusqlite::Error),
     /// SQLite did not know why it could not write, but it was for want of room.
     NoRoom,
@@ -83,7 +86,7 @@ enum Fault {
 impl Fault {
     fn to_error(&self) -> StoreError {
         match self {
-            Self::Begin(error) => copy(error),
+            Self::Begin(error) | Self::Lost(error) => copy(error),
             Self::NoRoom => StoreError::StorageFull,
             // The error itself cannot be copied; its code decides what it is, its text says why.
             Self::Sql(rusqlite::Error::SqliteFailure(code, text)) => {
@@ -108,9 +111,17 @@ impl Fault {
         match self {
             Self::Begin(_) => !self.is_busy(),
             Self::Sql(error) => is_disk_fault(error),
-            Self::NoRoom => true,
+            Self::NoRoom | Self::Lost(_) => true,
         }
     }
+}
+
+/// What the writer has beside its connection.
+pub(crate) struct Beside {
+    pub(crate) checkpointer: Checkpointer,
+    pub(crate) turns: Turns,
+    pub(crate) room: Room,
+    pub(crate) file: Identity,
 }
 
 #[derive(Debug)]
@@ -124,9 +135,7 @@ impl Writer {
     pub(crate) fn start(
         connection: Connection,
         open: Open,
-        checkpointer: Checkpointer,
-        turns: Turns,
-        room: Room,
+        beside: Beside,
         patience: Duration,
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = bounded(QUEUE);
@@ -138,9 +147,7 @@ impl Writer {
                     open,
                     queue,
                     known: Known::default(),
-                    checkpointer,
-                    turns,
-                    room,
+                    beside,
                     patience,
                     last: (0, Duration::ZERO),
                 }
@@ -185,12 +192,10 @@ struct Work {
     open: Open,
     queue: Receiver<Job>,
     known: Known,
-    checkpointer: Checkpointer,
-    turns: Turns,
-    room: Room,
+    beside: Beside,
     /// How long other processes that write are waited for.
     patience: Duration,
-    /// How many writes the last group had, and how long its commit took: as many are waited for, a quarter as long.
+    /// How many writes the last group had, and how long its commit took: as many are waited for, a quarter as long, while the group has time.
     last: (usize, Duration),
 }
 
@@ -246,12 +251,11 @@ impl Work {
                 return Ok(false);
             }
             let settled = session.settle().and_then(|()| execute(&connection, "COMMIT"));
-            settled.map(|()| true).map_err(|error| {
-                match is_disk_fault(&error) && self.room.is_out() {
-                    true => Fault::NoRoom,
-                    false => Fault::Sql(error),
-                }
-            })
+            settled.map_err(|error| match is_disk_fault(&error) && self.beside.room.is_out() {
+                true => Fault::NoRoom,
+                false => Fault::Sql(error),
+            })?;
+            self.beside.file.check().map(|()| true).map_err(Fault::Lost)
         });
         if !connection.is_autocommit() {
             // A connection that cannot even do this is closed, which does it too.
@@ -260,7 +264,7 @@ impl Work {
         if !matches!(result, Ok(true)) {
             self.known.forget();
         }
-        self.checkpointer.changed(connection.total_changes());
+        self.beside.checkpointer.changed(connection.total_changes());
         let is_broken = session.is_broken.get() || result.as_ref().is_err_and(Fault::closes);
         if connection.is_autocommit() && !is_broken {
             self.connection = Some(connection);
@@ -271,7 +275,7 @@ impl Work {
     /// Begins a transaction when it is this process's turn; tries at least once.
     fn begin(&self, connection: &Connection, asked: Instant) -> Result<(), StoreError> {
         let deadline = asked + self.patience;
-        let _turn = self.turns.take(deadline)?;
+        let _turn = self.beside.turns.take(deadline)?;
         // Nobody else waits for the lock now: it is looked at often.
         connection.busy_timeout(LOOK).map_err(store)?;
         let begun = loop {
@@ -293,7 +297,7 @@ impl Work {
             let (began, mut at) = (Instant::now(), 0);
             while let Some(job) = group.get_mut(at) {
                 let (before, counted) = (session.connection.total_changes(), session.changes());
-                let failed = !job.run(session, &this.room);
+                let failed = !job.run(session, &this.beside.room);
                 let is_clean = session.connection.total_changes() == before
                     && !session.connection.is_autocommit();
                 if failed {
@@ -315,7 +319,7 @@ impl Work {
     }
 
     fn alone(&mut self, job: &mut Job) -> Result<bool, Fault> {
-        self.transaction(job.asked(), |this, session| job.run(session, &this.room))
+        self.transaction(job.asked(), |this, session| job.run(session, &this.beside.room))
     }
 
     /// The next write of the group: one that waits, or one that is likely to come soon.
@@ -325,7 +329,7 @@ impl Work {
             return None;
         }
         let (expected, took) = self.last;
-        let patience = (took / 4).saturating_sub(elapsed);
+        let patience = (took / 4).min(GROUP_TIME).saturating_sub(elapsed);
         if so_far < expected && !patience.is_zero() {
             return self.queue.recv_timeout(patience).ok();
         }

@@ -309,9 +309,12 @@ pub(super) fn table() -> Checked {
             "SELECT {COLUMNS}, about, (checksum | about_checksum) - (checksum & about_checksum) FROM evaluation"
         ),
         sum: |_, row| {
-            let (read, _) = EvaluationRow::read(row)?;
+            let (read, stored) = EvaluationRow::read(row)?;
             let about = cards::about_checksum(read.n, row.get_ref(15)?.as_blob()?);
-            Ok(read.checksum() ^ about)
+            let is_whole = read.checksum() == stored && about == read.about_checksum;
+            // Where both are changed alike, their exclusive or does not tell.
+            let written = stored ^ read.about_checksum;
+            Ok(if is_whole { written } else { !written })
         },
         name: |_, row| EvaluationRow::read(row).map(|(read, _)| read.id.to_string()),
     }

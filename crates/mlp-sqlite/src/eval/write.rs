@@ -117,6 +117,7 @@ mod tests {
     use mlp_core::Timestamp;
     use mlp_eval::{EvalStore, Stage};
 
+    use super::super::{keys, summary};
     use super::*;
     use crate::Database;
 
@@ -142,5 +143,57 @@ mod tests {
                 .unwrap();
             assert_eq!((done, changed > 0), (is_fine, is_fine), "{changed} records changed");
         }
+    }
+
+    #[test]
+    fn both_checksums_of_an_evaluation_changed_alike_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("mlp.db")).unwrap();
+        let new = NewEvaluation::new("wine", Stage::Test, Timestamp::from_micros(1));
+        database.create(&new).unwrap();
+        for change in [
+            "checksum = about_checksum, about_checksum = checksum",
+            "checksum = ~checksum, about_checksum = ~about_checksum",
+            "checksum = ~checksum",
+        ] {
+            let sql = format!("UPDATE evaluation SET {change}");
+            let back = sql.clone();
+            database
+                .write(move |session| session.connection.execute_batch(&sql).map_err(store))
+                .unwrap();
+            let report = database.verify().unwrap();
+            assert!(report.to_string().contains(&new.id.to_string()), "{change}: {report}");
+            database
+                .write(move |session| session.connection.execute_batch(&back).map_err(store))
+                .unwrap();
+            assert!(database.verify().unwrap().is_sound(), "{change}: it is as it was");
+        }
+    }
+
+    #[test]
+    fn a_full_series_takes_what_it_has_again_and_nothing_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("mlp.db")).unwrap();
+        let at = Timestamp::from_micros(1);
+        let new = NewEvaluation::new("wine", Stage::Test, at);
+        database.create(&new).unwrap();
+        let points = |steps: std::ops::Range<i64>| {
+            steps.fold(Batch::new(), |batch, step| batch.with_point("m", step, at, 1.0))
+        };
+        EvalStore::write(&database, new.id, &points(0..1_000)).unwrap();
+        // As if it had all that it may have.
+        let fill = move |session: &Session<'_>| {
+            let row = rows::by_id(session.connection, new.id)?;
+            let mut card = scores::ScoreCard::read(session.connection, &row)?;
+            let key = keys::number(session.connection, &"m".into())?.unwrap();
+            let mut summary = summary::decode("m".into(), card.get(key).unwrap());
+            summary.count = mlp_eval::MAX_POINTS as u64;
+            card.put(session, key, summary::encode(&summary))?;
+            card.save(session)
+        };
+        database.write(fill).unwrap();
+        EvalStore::write(&database, new.id, &points(0..1_000)).unwrap();
+        let refused = EvalStore::write(&database, new.id, &points(999..1_001));
+        assert!(matches!(refused, Err(StoreError::LimitExceeded { .. })), "{refused:?}");
     }
 }
