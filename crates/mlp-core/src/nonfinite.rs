@@ -4,7 +4,7 @@
 ///
 /// For use as `#[serde(with = "mlp_core::exact")]` on a field of type `f64`.
 pub mod exact {
-    use serde::de::{Error, Unexpected, Visitor};
+    use serde::de::{Error, MapAccess, Unexpected, Visitor};
     use serde::{Deserializer, Serializer};
 
     /// The text that stands for a double that is not finite.
@@ -30,6 +30,12 @@ pub mod exact {
         }
     }
 
+    /// The double that a number stands for where the feature `arbitrary_precision` of serde_json is on, as any crate of a build may ask for: an object
+    /// with this key and the text of the number.
+    pub(crate) fn number(key: &str, text: &str) -> Option<f64> {
+        text.parse().ok().filter(|_| key == "$serde_json::private::Number")
+    }
+
     /// Writes a double.
     ///
     /// # Errors
@@ -51,7 +57,7 @@ pub mod exact {
 
     struct ExactVisitor;
 
-    impl Visitor<'_> for ExactVisitor {
+    impl<'de> Visitor<'de> for ExactVisitor {
         type Value = f64;
 
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,6 +86,13 @@ pub mod exact {
 
         fn visit_str<E: Error>(self, given: &str) -> Result<f64, E> {
             value(given).ok_or_else(|| E::invalid_value(Unexpected::Str(given), &self))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<f64, A::Error> {
+            let entry: Option<(String, String)> = map.next_entry()?;
+            entry
+                .and_then(|(key, text)| number(&key, &text))
+                .ok_or_else(|| A::Error::invalid_type(Unexpected::Map, &self))
         }
     }
 }

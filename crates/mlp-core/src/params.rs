@@ -202,7 +202,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
             )
         };
         let (key, text): (String, String) = map.next_entry()?.ok_or_else(wrong)?;
-        let value = exact::value(&text).filter(|_| key == "float").ok_or_else(wrong)?;
+        let value = exact::value(&text).filter(|_| key == "float");
+        let value = value.or_else(|| exact::number(&key, &text)).ok_or_else(wrong)?;
         Ok(ParamValue::Float(value))
     }
 }
@@ -432,6 +433,23 @@ pub enum ParamIssue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_as_serde_json_gives_them_with_arbitrary_precision_are_numbers() {
+        use serde::de::value::{Error, MapDeserializer};
+
+        let given = |key: &'static str, text: &'static str| {
+            MapDeserializer::<_, Error>::new([(key, text)].into_iter())
+        };
+        let key = "$serde_json::private::Number";
+        let param = ParamValue::deserialize(given(key, "-1.5e-3")).unwrap();
+        assert_eq!(param, ParamValue::Float(-1.5e-3));
+        assert_eq!(exact::deserialize(given(key, "0.1")).unwrap().to_bits(), 0.1_f64.to_bits());
+        for (key, text) in [(key, "one"), ("number", "0.1")] {
+            assert!(ParamValue::deserialize(given(key, text)).is_err(), "{key} {text}");
+            assert!(exact::deserialize(given(key, text)).is_err(), "{key} {text}");
+        }
+    }
 
     #[test]
     fn a_value_keeps_its_type_and_bits_through_json() {
