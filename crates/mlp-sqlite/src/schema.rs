@@ -28,16 +28,7 @@ enum Step {
 impl Step {
     fn take(&self, connection: &Connection) -> Result<(), StoreError> {
         match self {
-            Self::Sql(sql) => connection.execute_batch(sql).map_err(|error| {
-                // SQLite's word for a table that is missing, or is there already.
-                match error.sqlite_error_code() {
-                    Some(ErrorCode::Unknown) => {
-                        let reason = format!("it has not the tables of its version: {error}");
-                        corrupt("the database file", reason)
-                    }
-                    _ => store(error),
-                }
-            }),
+            Self::Sql(sql) => connection.execute_batch(sql).map_err(store),
             Self::Code(code) => code(connection),
         }
     }
@@ -56,11 +47,27 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     // Somebody else may have been faster.
     let from = version(&transaction)?;
     for step in VERSIONS.iter().skip(usize::try_from(from).unwrap_or(0)) {
-        step.take(&transaction)?;
+        step.take(&transaction).map_err(of_tables)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(store)?;
     transaction.pragma_update(None, "user_version", LATEST).map_err(store)?;
     transaction.commit().map_err(store)
+}
+
+/// What a step has met: a table that it would have is missing, or one that it would not is there.
+fn of_tables(error: StoreError) -> StoreError {
+    use rusqlite::Error::{SqlInputError, SqliteFailure};
+
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref());
+    match source {
+        Some(SqlInputError { error: code, msg, .. } | SqliteFailure(code, Some(msg)))
+            if code.code == ErrorCode::Unknown =>
+        {
+            let reason = format!("it has not the tables of its schema: {msg}");
+            corrupt("the database file", reason)
+        }
+        _ => error,
+    }
 }
 
 /// The version of a file, 0 for one that holds nothing yet; refuses one that is not ours or newer.

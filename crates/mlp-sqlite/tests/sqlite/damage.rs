@@ -162,6 +162,21 @@ fn a_file_of_ours_whose_schema_has_no_number_is_corrupt() {
 }
 
 #[test]
+fn a_file_of_ours_whose_schema_has_another_number_than_its_tables_is_corrupt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mlp.db");
+    for number in 1..6 {
+        drop(Database::open(&path).unwrap());
+        set_schema(&path, number);
+        let before = std::fs::read(&path).unwrap();
+        let refused = Database::open(&path).unwrap_err();
+        assert!(matches!(refused, StoreError::Corrupt { .. }), "{number}: {refused:?}");
+        assert!(std::fs::read(&path).unwrap() == before, "{number}: the file was changed");
+        set_schema(&path, 6);
+    }
+}
+
+#[test]
 fn files_of_others_newer_ones_and_garbage_are_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.db");
