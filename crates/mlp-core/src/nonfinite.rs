@@ -33,7 +33,9 @@ pub mod exact {
     /// The double that a number stands for where the feature `arbitrary_precision` of serde_json is on, as any crate of a build may ask for: an object
     /// with this key and the text of the number.
     pub(crate) fn number(key: &str, text: &str) -> Option<f64> {
-        text.parse().ok().filter(|_| key == "$serde_json::private::Number")
+        let value: f64 = text.parse().ok()?;
+        // One out of range is refused, as it is without the feature.
+        (key == "$serde_json::private::Number" && value.is_finite()).then_some(value)
     }
 
     /// Writes a double.

@@ -445,7 +445,7 @@ mod tests {
         let param = ParamValue::deserialize(given(key, "-1.5e-3")).unwrap();
         assert_eq!(param, ParamValue::Float(-1.5e-3));
         assert_eq!(exact::deserialize(given(key, "0.1")).unwrap().to_bits(), 0.1_f64.to_bits());
-        for (key, text) in [(key, "one"), ("number", "0.1")] {
+        for (key, text) in [(key, "one"), (key, "1e999"), (key, "nan"), ("number", "0.1")] {
             assert!(ParamValue::deserialize(given(key, text)).is_err(), "{key} {text}");
             assert!(exact::deserialize(given(key, text)).is_err(), "{key} {text}");
         }

@@ -28,7 +28,7 @@ pub struct Comparison {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ComparisonRow {
-    /// The metric, with its context as a [`SeriesKey`](crate::SeriesKey) prints it.
+    /// The metric, with its context as in a filter: `loss[subset=train]`.
     pub metric: String,
     /// Its latest value in each column.
     #[serde(with = "columns")]
@@ -86,7 +86,7 @@ impl Comparison {
                     let baseline = values.first().copied().flatten();
                     let delta = |value: &Option<f64>| Some((*value)? - baseline?);
                     let deltas = values.iter().map(delta).collect();
-                    ComparisonRow { metric: key.to_string(), values, deltas }
+                    ComparisonRow { metric: key.column(), values, deltas }
                 })
                 .collect(),
         }

@@ -42,10 +42,10 @@ impl Filter {
     /// | `params.lr`, `param.`, `parameter.` | a parameter; as text (`= '0.1'`), or by order as a number (`< 0.2`) |
     /// | `tags.team`, `tag.` | a tag |
     /// | `status`, `attributes.status`, `attribute.`, `attr.`, `run.` | also `run_id`, `experiment`, `model`, `model_version`, `stage`, `start_time`, `end_time` |
-    /// | `run_name`, `attributes.run_name`, `user_id` | the tags `mlflow.runName` and `mlflow.user`, where MLflow keeps them |
+    /// | `run_name`, `` `run name` ``, `attributes.run_name`, `user_id` | the tags `mlflow.runName` and `mlflow.user`, where MLflow keeps them |
     /// | `dataset.name`, `datasets.`, also `.version`, `.digest`, `.context` | what it was measured on; the context is the stage, and any other text is nobody's |
     ///
-    /// A status is also `'SCHEDULED'`, which MLflow has and no evaluation here. `artifact_uri` is refused: an evaluation has no folder. Whatever
+    /// What stands before the dot may be quoted, too, as in `` `metrics`.acc ``. A status is also `'SCHEDULED'`, which MLflow has and no evaluation here. `artifact_uri` is refused: an evaluation has no folder. Whatever
     /// is read passes [`Filter::check`].
     ///
     /// Times are milliseconds since 1970, or a text such as `'2026-01-31T12:00:00Z'`.
@@ -432,6 +432,12 @@ impl Parser {
     fn path(&mut self) -> Result<String, ParseFilterError> {
         let path = match self.peek() {
             Some(Token::Plain(path)) => path.clone(),
+            Some(Token::QuotedKey(path)) if path.contains('.') => {
+                return fail(
+                    self.column(),
+                    "quotes stand around the key alone, as in params.\"a b\"",
+                );
+            }
             Some(Token::QuotedKey(entity)) => match self.tokens.get(self.at + 1) {
                 Some((_, Token::Plain(rest))) if rest.starts_with('.') => {
                     let path = format!("{entity}{rest}");

@@ -81,6 +81,33 @@ impl From<Written> for SeriesKey {
     }
 }
 
+impl SeriesKey {
+    /// What its column or row is called: the metric, its context as in a filter.
+    pub(crate) fn column(&self) -> String {
+        let metric = match self.metric.contains(['[', '"']) {
+            true => quoted(&self.metric),
+            false => self.metric.clone(),
+        };
+        if self.context.is_empty() {
+            return metric;
+        }
+        let label = |(name, value): (&String, &String)| format!("{}={}", plain(name), plain(value));
+        let context: Vec<_> = self.context.iter().map(label).collect();
+        format!("{metric}[{}]", context.join(","))
+    }
+}
+
+/// A text as it is if it can stand alone in a filter, and otherwise in quotes.
+fn plain(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./".contains(letter);
+    let stands_alone = !text.is_empty() && text.chars().all(is_plain);
+    if stands_alone { text.to_owned() } else { quoted(text) }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
 impl fmt::Display for SeriesKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.metric)?;
@@ -204,6 +231,20 @@ impl SeriesSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_series_have_the_same_column() {
+        let key = |labels: &[(&str, &str)]| {
+            labels
+                .iter()
+                .fold(SeriesKey::new("loss"), |key, (name, value)| key.with_context(*name, *value))
+        };
+        assert_eq!(key(&[]).column(), "loss");
+        assert_eq!(key(&[("a", "1"), ("b", "2")]).column(), "loss[a=1,b=2]");
+        assert_eq!(key(&[("a", "1,b=2")]).column(), "loss[a=\"1,b=2\"]");
+        assert_eq!(key(&[("a", "say \"x\"")]).column(), "loss[a=\"say \"\"x\"\"\"]");
+        assert_eq!(SeriesKey::new("loss[a=1,b=2]").column(), "\"loss[a=1,b=2]\"");
+    }
 
     #[test]
     fn a_key_is_written_as_its_metric_if_it_has_no_context() {

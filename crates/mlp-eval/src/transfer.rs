@@ -271,7 +271,7 @@ pub fn export_csv(
         .iter()
         .map(ToString::to_string)
         .chain(params.iter().map(|name| format!("params.{name}")))
-        .chain(metrics.iter().map(|key| format!("metrics.{}", column(key))))
+        .chain(metrics.iter().map(|key| format!("metrics.{}", key.column())))
         .chain(tags.iter().map(|name| format!("tags.{name}")));
     write_row(&mut out, header)?;
     let mut count = 0;
@@ -300,16 +300,6 @@ pub fn export_csv(
     })?;
     out.flush().map_err(StoreError::backend)?;
     Ok(count)
-}
-
-/// A series as filters name it.
-fn column(key: &SeriesKey) -> String {
-    let context: Vec<_> =
-        key.context.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    match context.is_empty() {
-        true => key.metric.clone(),
-        false => format!("{}[{}]", key.metric, context.join(",")),
-    }
 }
 
 fn write_row(out: &mut impl Write, cells: impl Iterator<Item = String>) -> Result<(), StoreError> {

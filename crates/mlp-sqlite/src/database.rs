@@ -41,7 +41,8 @@ pub struct Options {
     /// How long a write waits for other processes that write, from when it was asked for. Default 10 s: more than any of our own writes
     /// takes; at most 24 days, which is what SQLite counts to.
     pub busy_timeout: Duration,
-    /// Whether a file on a network file system is opened all the same. Default: no, locks cannot be trusted there.
+    /// Whether a file on a network file system is opened all the same. Default: no, locks cannot be trusted there, and neither can the numbers
+    /// of files, so that a file that was replaced is not noticed.
     pub network_files: bool,
 }
 
@@ -84,7 +85,8 @@ impl Options {
     }
 }
 
-/// An open database file. Cloning it shares it; the last clone to be dropped waits for the writes that were asked for and closes the file.
+/// An open database file. It is that file for good: if its path leads to another one or to none, reads and writes are errors until it is back.
+/// Cloning it shares it; the last clone to be dropped waits for the writes that were asked for and closes the file.
 #[derive(Debug, Clone)]
 pub struct Database {
     inner: Arc<Inner>,
@@ -104,7 +106,7 @@ impl Database {
     ///
     /// # Errors
     /// `Corrupt` if the file is damaged or belongs to another program, `NewerSchema` if a later version of the library wrote it, `Invalid`
-    /// on a network file system or with a SQLite before 3.51.3, `Busy` if another process locks it for longer than the timeout.
+    /// on a network file system, for `:memory:`, or with a SQLite before 3.51.3, `Busy` if another process locks it for longer than the timeout.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         Self::open_with(path, &Options::default())
     }
@@ -117,18 +119,21 @@ impl Database {
         check_version(rusqlite::version_number())?;
         let path = absolute(&path.into())?;
         let place = network::place(&path);
+        let is_local = network::refuse(&place);
+        let is_trusted = is_local.is_ok();
         if !options.network_files {
-            network::refuse(&place)?;
+            is_local?;
         }
         let mut options = options.clone();
         options.busy_timeout = options.busy_timeout.min(LONGEST_TIMEOUT);
         let first = writing(&path, &options, OpenFlags::SQLITE_OPEN_CREATE)?;
-        let file = Identity::of(&path, !options.network_files)?;
+        let file = Identity::of(&path, is_trusted)?;
         let patience = options.busy_timeout;
         let reading = {
-            let (path, file) = (path.clone(), file.clone());
-            move || file.check().and_then(|()| reading(&path, patience))
+            let path = path.clone();
+            move || reading(&path, patience)
         };
+        let readers = Readers::new(file.clone(), reading);
         let again = {
             let (path, file) = (path.clone(), file.clone());
             move || file.check().and_then(|()| writing(&path, &options, OpenFlags::empty()))
@@ -138,9 +143,7 @@ impl Database {
         let beside =
             Beside { checkpointer, turns: Turns::open(&place)?, room: Room::new(&place), file };
         let writer = Writer::start(first, Box::new(again), beside, patience)?;
-        Ok(Self {
-            inner: Arc::new(Inner { path, readers: Readers::new(reading), writer, checkpoints }),
-        })
+        Ok(Self { inner: Arc::new(Inner { path, readers, writer, checkpoints }) })
     }
 
     /// Where it is.
@@ -347,7 +350,6 @@ mod tests {
         for suffix in ["", "-wal", "-shm"] {
             std::fs::remove_file(format!("{}{suffix}", path.display())).unwrap();
         }
-        // The first is written to what has no name any more; it is not acknowledged, and neither is any other.
         for _ in 0..2 {
             let change = |session: &Session<'_>| {
                 session.connection.execute_batch("CREATE TABLE mark (a)").map_err(store)
@@ -366,16 +368,26 @@ mod tests {
         drop((Database::open(&one).unwrap(), Database::open(&other).unwrap()));
         std::os::unix::fs::symlink(&one, &path).unwrap();
         let database = Database::open(&path).unwrap();
+        let count = |connection: &Connection| {
+            let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'mark'";
+            connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(store)
+        };
+        let mark = |session: &Session<'_>| {
+            session.connection.execute_batch("CREATE TABLE mark (a)").map_err(store)
+        };
+        assert_eq!(database.read(count).unwrap(), 0);
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
-        let told = said(database.read(|_| Ok(())));
-        assert!(told.contains("another is in its place"), "{told}");
-        let told = said(database.write(|_| Ok(())));
-        assert!(told.contains("another is in its place"), "{told}");
-        // The control: the first is itself again.
+        for _ in 0..2 {
+            let told = [said(database.read(count)), said(database.write(mark))];
+            assert!(told.iter().all(|told| told.contains("another is in its place")), "{told:?}");
+        }
+        // The first is itself again, and what failed has changed nothing.
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&one, &path).unwrap();
-        assert!(database.read(|_| Ok(())).is_ok() && database.write(|_| Ok(())).is_ok());
+        assert_eq!(database.read(count).unwrap(), 0);
+        database.write(mark).unwrap();
+        assert_eq!(database.read(count).unwrap(), 1);
     }
 
     #[test]

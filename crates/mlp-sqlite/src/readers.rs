@@ -5,20 +5,23 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::error::store;
+use crate::identity::Identity;
 
 /// How many idle connections are kept; more are opened while more threads read, and closed afterwards.
 const KEPT: usize = 8;
 
 pub(crate) struct Readers {
     idle: Mutex<Vec<Connection>>,
+    file: Identity,
     open: Box<dyn Fn() -> Result<Connection, StoreError> + Send + Sync>,
 }
 
 impl Readers {
     pub(crate) fn new(
+        file: Identity,
         open: impl Fn() -> Result<Connection, StoreError> + Send + Sync + 'static,
     ) -> Self {
-        Self { idle: Mutex::default(), open: Box::new(open) }
+        Self { idle: Mutex::default(), file, open: Box::new(open) }
     }
 
     /// Reads within one transaction: all of it sees one state.
@@ -26,6 +29,7 @@ impl Readers {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.file.check()?;
         let idle = self.idle.lock().pop();
         let connection = match idle {
             Some(connection) => connection,

@@ -15,6 +15,9 @@ use mlp_core::StoreError;
 /// Between two looks at a lock that another process holds: a fraction of a disk sync.
 const PAUSE: Duration = Duration::from_micros(200);
 
+/// How long a file is waited for that somebody else is beginning.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+
 /// The file that turns are taken by: the name of the database with `-turns` behind it. It holds nothing, and may be deleted while nobody
 /// has the database open.
 #[derive(Debug)]
@@ -28,11 +31,20 @@ impl Turns {
     pub(crate) fn open(database: &Path) -> Result<Self, StoreError> {
         let mut path = database.as_os_str().to_owned();
         path.push("-turns");
-        let file = begin(Path::new(&path), database).or_else(|error| match error.kind() {
-            ErrorKind::AlreadyExists => take_part(Path::new(&path)),
-            _ => Err(error),
-        });
-        file.map(Self).map_err(StoreError::backend)
+        let began = Instant::now();
+        loop {
+            let file = begin(Path::new(&path), database).or_else(|error| match error.kind() {
+                ErrorKind::AlreadyExists => take_part(Path::new(&path)),
+                _ => Err(error),
+            });
+            match file {
+                // Whoever begins it just now has not given it to others yet.
+                Err(error) if is_passing(&error) && began.elapsed() < FIRST_WAIT => {
+                    std::thread::sleep(PAUSE);
+                }
+                file => return file.map(Self).map_err(StoreError::backend),
+            }
+        }
     }
 
     /// Waits for the turn until a deadline.
@@ -57,10 +69,14 @@ impl Turns {
 fn begin(path: &Path, database: &Path) -> io::Result<File> {
     let file = OpenOptions::new().create_new(true).append(true).open(path)?;
     let of = std::fs::metadata(database)?;
-    // Only the administrator can give a file away, and nobody else needs to.
+    // Not every file system has them, and only the administrator can give a file away.
+    let _ = file.set_permissions(of.permissions());
     let _ = fchown(&file, Some(of.uid()), Some(of.gid()));
-    file.set_permissions(of.permissions())?;
     Ok(file)
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound)
 }
 
 /// Opens a file that somebody else began: to lock it, reading is enough.

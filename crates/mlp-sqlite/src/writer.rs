@@ -76,7 +76,7 @@ type Open = Box<dyn Fn() -> Result<Connection, StoreError> + Send>;
 enum Fault {
     /// Before any work was done.
     Begin(StoreError),
-    /// What was committed went to a file that the path does not lead to any more.
+    /// The path does not lead to the file any more that the work was done in.
     Lost(StoreError),
     Sql(rusqlite::Error),
     /// SQLite did not know why it could not write, but it was for want of room.
@@ -101,9 +101,9 @@ impl Fault {
         matches!(self, Self::Begin(StoreError::Busy { .. }))
     }
 
-    /// Whether no work was done at all, so that this is the answer to all.
+    /// Whether no work was done at all, or in the wrong file, so that this is the answer to all.
     fn comes_first(&self) -> bool {
-        matches!(self, Self::Begin(_))
+        matches!(self, Self::Begin(_) | Self::Lost(_))
     }
 
     /// Whether the connection must not be used any more.
@@ -250,12 +250,14 @@ impl Work {
             if !work(self, &session) {
                 return Ok(false);
             }
+            let is_there = || self.beside.file.check().map_err(Fault::Lost);
+            is_there()?;
             let settled = session.settle().and_then(|()| execute(&connection, "COMMIT"));
             settled.map_err(|error| match is_disk_fault(&error) && self.beside.room.is_out() {
                 true => Fault::NoRoom,
                 false => Fault::Sql(error),
             })?;
-            self.beside.file.check().map(|()| true).map_err(Fault::Lost)
+            is_there().map(|()| true)
         });
         if !connection.is_autocommit() {
             // A connection that cannot even do this is closed, which does it too.

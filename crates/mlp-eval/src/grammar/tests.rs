@@ -180,6 +180,9 @@ fn an_error_points_at_its_column() {
         ("attributes.\"foo\" = 'x'", 1),
         ("`foo` = 'x'", 1),
         ("`metrics` > 1", 1),
+        ("`params.lr`.max = '0.1'", 1),
+        ("\"metrics.f1.min\" > 0.5", 1),
+        ("`metrics.` \"a b\" > 1", 1),
     ] {
         assert_eq!(column_of(text), column, "{text}: {:?}", Filter::parse(text));
     }

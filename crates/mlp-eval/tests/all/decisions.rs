@@ -51,7 +51,7 @@ fn a_comparison_has_a_row_for_each_context_of_a_metric() {
         run.id
     });
     let comparison = store.compare(&ids).unwrap();
-    assert_eq!(comparison.metrics[0].metric, "loss subset=train");
+    assert_eq!(comparison.metrics[0].metric, "loss[subset=train]");
     assert_eq!(comparison.metrics[0].deltas, [Some(0.0), Some(-0.25)]);
 }
 
