@@ -45,8 +45,8 @@ impl Filter {
     /// | `run_name`, `` `run name` ``, `attributes.run_name`, `user_id` | the tags `mlflow.runName` and `mlflow.user`, where MLflow keeps them |
     /// | `dataset.name`, `datasets.`, also `.version`, `.digest`, `.context` | what it was measured on; the context is the stage, and any other text is nobody's |
     ///
-    /// What stands before the dot may be quoted, too, as in `` `metrics`.acc ``. A status is also `'SCHEDULED'`, which MLflow has and no evaluation here. `artifact_uri` is refused: an evaluation has no folder. Whatever
-    /// is read passes [`Filter::check`].
+    /// What stands before the dot may be quoted, too, as in `` `metrics`.acc ``. A status is also `'SCHEDULED'`, which MLflow has and no evaluation
+    /// here. `artifact_uri` is refused: an evaluation has no folder. Whatever is read passes [`Filter::check`].
     ///
     /// Times are milliseconds since 1970, or a text such as `'2026-01-31T12:00:00Z'`.
     ///
