@@ -17,8 +17,11 @@ use crate::turns::Turns;
 
 /// How many writes may wait; more wait for a place.
 const QUEUE: usize = 1_024;
-/// A group is committed once it has been worked on for so long, so that nobody waits much longer than for one disk sync.
-const GROUP_TIME: Duration = Duration::from_millis(5);
+/// A group is committed once it has been worked on for so long. It is the time of a hundred evaluations and more: of as many callers, those
+/// that find no place in a group wait for two.
+const GROUP_TIME: Duration = Duration::from_millis(15);
+/// How long a group waits at most for writes that are likely to come.
+const LONGEST_WAIT: Duration = Duration::from_millis(5);
 
 /// How long SQLite itself waits for the write lock before it is asked again; its pauses grow with the time it has.
 const LOOK: Duration = Duration::from_millis(2);
@@ -205,7 +208,12 @@ impl Work {
         while let Some(first) = held.take().or_else(|| self.queue.recv().ok()) {
             let mut group = vec![first];
             match self.together(&mut group) {
-                Ok(true) => reply_all(group, None),
+                Ok(true) => {
+                    reply_all(group, None);
+                    if let Some(connection) = &self.connection {
+                        self.beside.checkpointer.committed(connection);
+                    }
+                }
                 Err(fault) => {
                     reply_all(group, Some(&fault));
                     if fault.is_busy() {
@@ -266,7 +274,6 @@ impl Work {
         if !matches!(result, Ok(true)) {
             self.known.forget();
         }
-        self.beside.checkpointer.changed(connection.total_changes());
         let is_broken = session.is_broken.get() || result.as_ref().is_err_and(Fault::closes);
         if connection.is_autocommit() && !is_broken {
             self.connection = Some(connection);
@@ -331,7 +338,7 @@ impl Work {
             return None;
         }
         let (expected, took) = self.last;
-        let patience = (took / 4).min(GROUP_TIME).saturating_sub(elapsed);
+        let patience = (took / 4).min(LONGEST_WAIT).saturating_sub(elapsed);
         if so_far < expected && !patience.is_zero() {
             return self.queue.recv_timeout(patience).ok();
         }

@@ -9,6 +9,8 @@ use crate::script::{
 };
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Writes until the disk is full and on, reads all the while, and goes on when there is room again.
 fn write_through_a_full_disk(path: &std::path::Path, mut after: impl FnMut(u64)) -> Vec<u64> {
@@ -228,6 +230,67 @@ fn a_log_that_cannot_be_copied_for_a_while_loses_nothing_and_is_copied_later() {
         assert!(run.threads.contains(&"checkpointer"), "{calls} {what}: hit {:?}", run.threads);
         let done = acknowledged(&path);
         assert_eq!(check(&path, &done), done.len() as u64);
+    }
+}
+
+#[test]
+#[ignore = "run under strace, in a process of its own"]
+fn child_whose_writers_never_pause() {
+    let Some(path) = place() else { return };
+    let database = open(&path).unwrap();
+    let (was_told, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (database, is_over) = (&database, &is_over);
+            let file = acknowledgement_file(&path);
+            scope.spawn(move || {
+                for k in thread * 10_000..thread * 10_000 + 2_000 {
+                    if is_over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    evaluate_with(database, k, 16 << 10).unwrap();
+                    acknowledge(&file, k);
+                }
+            });
+        }
+        // The error is told for as long as it takes until the next copy.
+        scope.spawn(|| {
+            let until = Instant::now() + Duration::from_secs(60);
+            while !is_over.load(Ordering::Relaxed) && Instant::now() < until {
+                let is_told = database.checkpoint_error().is_some();
+                is_over.store(!is_told && was_told.load(Ordering::Relaxed), Ordering::Relaxed);
+                was_told.fetch_or(is_told, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+    });
+    assert!(is_over.into_inner(), "an error was told: {was_told:?}, and is over: never");
+}
+
+#[test]
+fn a_log_that_is_begun_anew_between_two_commits_loses_nothing_when_the_disk_fails_or_the_process_dies()
+ {
+    let _turn = TURNS.lock();
+    if !can_trace() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (number, what) in ["error=EIO:when=1", "signal=KILL:when=1"].into_iter().enumerate() {
+        let path = folder.path().join(format!("{number}.db"));
+        // The tables are made before, by copies that do not fail.
+        drop(open(&path).unwrap());
+        let name = "disk::child_whose_writers_never_pause";
+        let run = inject_into(&[""], name, &path, "fsync,fdatasync", what);
+        let text = String::from_utf8_lossy(&run.output.stderr);
+        let was_killed = run.output.status.signal() == Some(9);
+        assert!(
+            was_killed == (number == 1) && (was_killed || run.output.status.success()),
+            "{what}: {text}"
+        );
+        assert!(run.threads.contains(&"writer"), "{what}: hit {:?}", run.threads);
+        let done = acknowledged(&path);
+        assert!(done.len() > 1_000, "{} were acknowledged", done.len());
+        assert!(check(&path, &done) >= done.len() as u64);
     }
 }
 
