@@ -23,6 +23,9 @@ const LOG: i64 = 64 << 20;
 /// How long it waits for those that read in the log. Readers that take longer keep it growing.
 const RESTART_WAIT: Duration = Duration::from_millis(200);
 
+/// After how many commits the log is looked at.
+const LOOK: u64 = 8;
+
 /// How the last copy went.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Checkpoints(Arc<Mutex<Option<String>>>);
@@ -103,6 +106,10 @@ impl Checkpointer {
 
     /// Looks after the log when a group has been committed, and nobody waits for it any more.
     pub(crate) fn committed(&mut self, connection: &Connection) {
+        self.seen.commits += 1;
+        if !self.seen.commits.is_multiple_of(LOOK) && !self.seen.is_due {
+            return;
+        }
         if let Err(error) = self.look(connection) {
             self.checkpoints.note::<()>(Err(error));
         }
@@ -114,7 +121,7 @@ impl Checkpointer {
             self.seen = Seen::default();
         }
         let seen = &mut self.seen;
-        (seen.pages, seen.commits) = (pages, seen.commits + 1);
+        seen.pages = pages;
         if seen.is_due {
             return self.begin_anew(connection);
         }

@@ -41,29 +41,6 @@ impl LatestValue {
         Self { bin, ..self }
     }
 
-    pub(super) fn insert(&self, session: &Session<'_>) -> Result<(), StoreError> {
-        self.execute(
-            session,
-            "INSERT INTO latest_value VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
-        )
-    }
-
-    pub(super) fn remove(&self, session: &Session<'_>) -> Result<(), StoreError> {
-        self.execute(session, &format!("DELETE FROM latest_value WHERE {IS_THIS}"))
-    }
-
-    fn execute(&self, session: &Session<'_>, sql: &str) -> Result<(), StoreError> {
-        let mut statement = session.connection.prepare_cached(sql).map_err(store)?;
-        match statement.execute(self.values()).map_err(store)? {
-            1 => Ok(()),
-            _ => {
-                let name = rows::name(session.connection, self.evaluation).map_err(store)?;
-                let reason = "the index of latest values does not agree with it";
-                Err(corrupt(format!("evaluation {name}"), reason))
-            }
-        }
-    }
-
     fn is_there(&self, connection: &Connection) -> Result<bool, StoreError> {
         let sql = format!("SELECT 1 FROM latest_value WHERE {IS_THIS}");
         let found = connection.prepare_cached(&sql).and_then(|mut it| it.exists(self.values()));
@@ -81,6 +58,31 @@ impl LatestValue {
             self.evaluation,
         )
     }
+}
+
+pub(super) fn insert(session: &Session<'_>, values: &[LatestValue]) -> Result<(), StoreError> {
+    let sql = "INSERT INTO latest_value VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+    execute(session, sql, values)
+}
+
+pub(super) fn remove(session: &Session<'_>, values: &[LatestValue]) -> Result<(), StoreError> {
+    execute(session, &format!("DELETE FROM latest_value WHERE {IS_THIS}"), values)
+}
+
+/// Executes a statement that changes one row for each of the values.
+fn execute(session: &Session<'_>, sql: &str, values: &[LatestValue]) -> Result<(), StoreError> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let mut statement = session.connection.prepare_cached(sql).map_err(store)?;
+    for value in values {
+        if statement.execute(value.values()).map_err(store)? != 1 {
+            let name = rows::name(session.connection, value.evaluation).map_err(store)?;
+            let reason = "the index of latest values does not agree with it";
+            return Err(corrupt(format!("evaluation {name}"), reason));
+        }
+    }
+    Ok(())
 }
 
 const IS_THIS: &str = "key = ?1 AND experiment = ?2 AND bin = ?3 AND is_nan = ?4 AND last = ?5 \

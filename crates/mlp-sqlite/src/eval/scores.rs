@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mlp_core::StoreError;
 use rusqlite::Connection;
 
-use super::latest::LatestValue;
+use super::latest::{self, LatestValue};
 use super::rows::{self, Bin, EvaluationRow};
 use super::{count_record, optional};
 use crate::cards::{self, Scores, Words};
@@ -40,12 +40,22 @@ pub(super) struct ScoreCard<'a> {
     /// The checksum of the card that is there.
     stored: Option<i64>,
     is_changed: bool,
+    /// Where series stand no more, and where they stand instead.
+    gone: Vec<LatestValue>,
+    new: Vec<LatestValue>,
 }
 
 impl<'a> ScoreCard<'a> {
     /// Those of an evaluation that has none yet.
     pub(super) fn none(evaluation: &'a EvaluationRow) -> Self {
-        Self { evaluation, by_key: BTreeMap::new(), stored: None, is_changed: false }
+        Self {
+            evaluation,
+            by_key: BTreeMap::new(),
+            stored: None,
+            is_changed: false,
+            gone: Vec::new(),
+            new: Vec::new(),
+        }
     }
 
     pub(super) fn read(
@@ -56,39 +66,32 @@ impl<'a> ScoreCard<'a> {
             return Ok(Self::none(evaluation));
         };
         let by_key = Scores::read(&card).collect::<Result<_, _>>()?;
-        Ok(Self { evaluation, by_key, stored: Some(stored), is_changed: false })
+        Ok(Self { by_key, stored: Some(stored), ..Self::none(evaluation) })
     }
 
     pub(super) fn get(&self, key: i64) -> Option<&Words> {
         self.by_key.get(&key)
     }
 
-    /// Sets the summary of a series, and where it stands.
-    pub(super) fn put(
-        &mut self,
-        session: &Session<'_>,
-        key: i64,
-        words: Words,
-    ) -> Result<(), StoreError> {
+    /// Sets the summary of a series.
+    pub(super) fn put(&mut self, key: i64, words: Words) {
         let known = self.by_key.insert(key, words);
-        if known == Some(words) {
-            return Ok(());
+        self.is_changed |= known != Some(words);
+        let value = |words| LatestValue::of(self.evaluation, key, words);
+        let (before, after) = (known.as_ref().map(value), value(&words));
+        if before != Some(after) {
+            self.gone.extend(before);
+            self.new.push(after);
         }
-        self.is_changed = true;
-        let after = LatestValue::of(self.evaluation, key, &words);
-        let before = known.map(|known| LatestValue::of(self.evaluation, key, &known));
-        if before == Some(after) {
-            return Ok(());
-        }
-        before.map_or(Ok(()), |before| before.remove(session))?;
-        after.insert(session)
     }
 
-    /// Writes the card.
+    /// Writes the card, and where its series stand.
     pub(super) fn save(self, session: &Session<'_>) -> Result<(), StoreError> {
         if !self.is_changed {
             return Ok(());
         }
+        latest::remove(session, &self.gone)?;
+        latest::insert(session, &self.new)?;
         let card = cards::scores(self.by_key.into_iter());
         let checksum = cards::scores_checksum(self.evaluation.n, &card);
         let sql = match self.stored {
@@ -104,8 +107,9 @@ impl<'a> ScoreCard<'a> {
         Ok(())
     }
 
-    fn latest_values(&self) -> impl Iterator<Item = LatestValue> {
-        self.by_key.iter().map(|(key, words)| LatestValue::of(self.evaluation, *key, words))
+    fn latest_values(&self) -> Vec<LatestValue> {
+        let value = |(key, words): (&i64, _)| LatestValue::of(self.evaluation, *key, words);
+        self.by_key.iter().map(value).collect()
     }
 }
 
@@ -115,19 +119,16 @@ pub(super) fn follow(
     evaluation: &EvaluationRow,
     from: Bin,
 ) -> Result<(), StoreError> {
-    for value in ScoreCard::read(session.connection, evaluation)?.latest_values() {
-        value.within(from).remove(session)?;
-        value.insert(session)?;
-    }
-    Ok(())
+    let values = ScoreCard::read(session.connection, evaluation)?.latest_values();
+    let before: Vec<_> = values.iter().map(|value| value.within(from)).collect();
+    latest::remove(session, &before)?;
+    latest::insert(session, &values)
 }
 
 /// Removes the card and the values.
 pub(super) fn remove(session: &Session<'_>, evaluation: &EvaluationRow) -> Result<(), StoreError> {
     let card = ScoreCard::read(session.connection, evaluation)?;
-    for value in card.latest_values() {
-        value.remove(session)?;
-    }
+    latest::remove(session, &card.latest_values())?;
     if let Some(stored) = card.stored {
         let sql = "DELETE FROM scores WHERE n = ?1";
         let mut statement = session.connection.prepare_cached(sql).map_err(store)?;

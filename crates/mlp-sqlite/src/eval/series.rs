@@ -42,7 +42,7 @@ pub(super) fn add(
         let n = keys::for_writing(session, key)?;
         let known = card.get(n).map(|words| summary::decode(key.clone(), words));
         let summary = take_in(session, (evaluation.n, n), known, key, &points)?;
-        card.put(session, n, summary::encode(&summary))?;
+        card.put(n, summary::encode(&summary));
     }
     card.save(session)
 }

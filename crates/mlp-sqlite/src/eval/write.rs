@@ -188,7 +188,7 @@ mod tests {
             let key = keys::number(session.connection, &"m".into())?.unwrap();
             let mut summary = summary::decode("m".into(), card.get(key).unwrap());
             summary.count = mlp_eval::MAX_POINTS as u64;
-            card.put(session, key, summary::encode(&summary))?;
+            card.put(key, summary::encode(&summary));
             card.save(session)
         };
         database.write(fill).unwrap();
