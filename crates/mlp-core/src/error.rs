@@ -1,5 +1,6 @@
 //! What can go wrong in a store, whichever backend stands behind it.
 
+use std::borrow::Cow;
 use std::error::Error;
 
 /// A store refused or could not do what was asked. No driver's type is public: every backend answers with these.
@@ -42,7 +43,7 @@ pub enum StoreError {
     #[error("{what} is over its limit: {given} of at most {limit}")]
     LimitExceeded {
         /// What is bounded.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// How much was given.
         given: u64,
         /// How much is allowed.
@@ -90,6 +91,11 @@ impl StoreError {
     /// The write contradicts what is there.
     pub fn conflict(what: &'static str, id: impl ToString, reason: impl Into<String>) -> Self {
         Self::Conflict { what, id: id.to_string(), reason: reason.into() }
+    }
+
+    /// A documented bound was reached.
+    pub fn limit_exceeded(what: impl Into<Cow<'static, str>>, given: u64, limit: u64) -> Self {
+        Self::LimitExceeded { what: what.into(), given, limit }
     }
 
     /// The request makes no sense.

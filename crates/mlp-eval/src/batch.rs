@@ -278,7 +278,7 @@ fn check_key(what: &str, key: &str) -> Result<(), StoreError> {
 
 fn limit(what: &'static str, given: usize, limit: usize) -> Result<(), StoreError> {
     if given > limit {
-        return Err(StoreError::LimitExceeded { what, given: given as u64, limit: limit as u64 });
+        return Err(StoreError::limit_exceeded(what, given as u64, limit as u64));
     }
     Ok(())
 }

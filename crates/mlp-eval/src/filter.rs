@@ -377,7 +377,7 @@ impl Filter {
         let limit = |what, given: usize, limit: usize| {
             if given > limit {
                 let (given, limit) = (given as u64, limit as u64);
-                return Err(StoreError::LimitExceeded { what, given, limit });
+                return Err(StoreError::limit_exceeded(what, given, limit));
             }
             Ok(())
         };

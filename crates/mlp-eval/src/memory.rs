@@ -252,7 +252,8 @@ impl Entry {
             let given = self.points.get(key).map_or(0, BTreeSet::len) + added.len();
             if given > MAX_POINTS {
                 let (given, limit) = (given as u64, MAX_POINTS as u64);
-                return Err(StoreError::LimitExceeded { what: "points of a series", given, limit });
+                let what = format!("points of the series {key}");
+                return Err(StoreError::limit_exceeded(what, given, limit));
             }
         }
         Ok(())

@@ -266,7 +266,7 @@ impl Query {
         }
         if self.order.len() > MAX_ORDER {
             let (given, limit) = (self.order.len() as u64, MAX_ORDER as u64);
-            return Err(StoreError::LimitExceeded { what: "keys of an order", given, limit });
+            return Err(StoreError::limit_exceeded("keys of an order", given, limit));
         }
         self.filter.check()?;
         match &self.after {

@@ -96,11 +96,7 @@ fn export_within(
         written.map_err(|error| match error.kind() {
             std::io::ErrorKind::FileTooLarge => {
                 // It was not written to its end: it has so many at least.
-                StoreError::LimitExceeded {
-                    what: "bytes of a line",
-                    given: limit,
-                    limit: limit - 1,
-                }
+                StoreError::limit_exceeded("bytes of a line", limit, limit - 1)
             }
             _ => StoreError::backend(error),
         })?;

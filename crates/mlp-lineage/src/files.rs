@@ -118,7 +118,7 @@ impl FileArtifactStore {
         let artifact = copy_hashed(&mut limited, &mut file)?;
         if artifact.size > self.max_size {
             let (given, limit) = (artifact.size, self.max_size);
-            return Err(StoreError::LimitExceeded { what: "bytes of an artifact", given, limit });
+            return Err(StoreError::limit_exceeded("bytes of an artifact", given, limit));
         }
         file.flush().and_then(|()| file.sync_all()).map_err(storage_error)?;
         Ok(artifact)

@@ -177,7 +177,7 @@ impl ModelVersion {
         };
         if self.tags.len() >= MAX_VERSION_TAGS && !self.tags.contains_key(name) {
             let (given, limit) = (self.tags.len() as u64 + 1, MAX_VERSION_TAGS as u64);
-            return Err(StoreError::LimitExceeded { what: "tags of a version", given, limit });
+            return Err(StoreError::limit_exceeded("tags of a version", given, limit));
         }
         self.tags.insert(name.to_owned(), value.to_owned());
         Ok(())

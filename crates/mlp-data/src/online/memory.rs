@@ -117,10 +117,8 @@ impl MemoryOnlineStore {
         self.entities
             .fetch_update(Relaxed, Relaxed, |count| (count < limit).then_some(count + 1))
             .map(|_| ())
-            .map_err(|count| StoreError::LimitExceeded {
-                what: "the number of entities",
-                given: count as u64 + 1,
-                limit: limit as u64,
+            .map_err(|count| {
+                StoreError::limit_exceeded("the number of entities", count as u64 + 1, limit as u64)
             })
     }
 }

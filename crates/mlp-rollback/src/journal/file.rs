@@ -102,11 +102,7 @@ impl Journal for FileJournal {
         let text = format!("{} {} {}\n", line.sequence, line.hash, line.text);
         if text.len() > MAX_LINE_BYTES {
             let (given, limit) = (text.len() as u64, MAX_LINE_BYTES as u64);
-            return Err(StoreError::LimitExceeded {
-                what: "bytes of a journal line",
-                given,
-                limit,
-            });
+            return Err(StoreError::limit_exceeded("bytes of a journal line", given, limit));
         }
         if text[..text.len() - 1].contains('\n') {
             return Err(StoreError::invalid("journal line", "it holds a line break"));

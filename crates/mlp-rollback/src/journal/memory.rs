@@ -25,7 +25,7 @@ impl Journal for MemoryJournal {
         let mut lines = self.0.lock();
         if lines.len() >= LIMIT {
             let (given, limit) = (LIMIT as u64 + 1, LIMIT as u64);
-            return Err(StoreError::LimitExceeded { what: "journal lines", given, limit });
+            return Err(StoreError::limit_exceeded("journal lines", given, limit));
         }
         if line.sequence != lines.len() as u64 {
             let reason = format!("the next line is {}", lines.len());

@@ -74,7 +74,7 @@ impl About {
         if card.len() > MOST_BYTES.max(self.bytes) {
             let (given, limit) = (card.len() as u64, MOST_BYTES as u64);
             let what = "bytes of the parameters and tags of an evaluation";
-            return Err(StoreError::LimitExceeded { what, given, limit });
+            return Err(StoreError::limit_exceeded(what, given, limit));
         }
         Ok(card)
     }

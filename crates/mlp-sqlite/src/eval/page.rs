@@ -8,12 +8,12 @@ use mlp_eval::{
     Statistic, Value, View,
 };
 use rusqlite::types::Value as Bound;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, Row};
 
 use super::filter::{Condition, condition};
 use super::rows::{self, Bin, id_from};
 use super::{experiments, keys, load, sorted};
-use crate::error::{Sql, corrupt, store};
+use crate::error::{Sql, corrupt};
 
 /// An evaluation on a page: its number, and where it stands.
 pub(super) type Found = (i64, Position);
@@ -21,10 +21,8 @@ pub(super) type Found = (i64, Position);
 pub(super) fn count(connection: &Connection, filter: &Filter) -> Result<u64, StoreError> {
     let Some(scope) = scope(connection, filter)? else { return Ok(0) };
     let statement = count_statement(scope, filter);
-    let mut prepared = connection.prepare_cached(&statement.sql).map_err(store)?;
-    let count: i64 =
-        prepared.query_row(params_from_iter(statement.bound), |row| row.get(0)).map_err(store)?;
-    Ok(count.unsigned_abs())
+    let counts = statement.rows(connection, |row| row.get::<_, i64>(0))?;
+    Ok(counts.into_iter().map(i64::unsigned_abs).sum())
 }
 
 fn count_statement(scope: Scope, filter: &Filter) -> Condition {
@@ -149,11 +147,7 @@ fn rows_of(
     statement: Condition,
     keys: impl Fn(&Row<'_>) -> Sql<Vec<Option<Value>>>,
 ) -> Result<Vec<Found>, StoreError> {
-    let mut prepared = connection.prepare_cached(&statement.sql).map_err(store)?;
-    let rows = prepared
-        .query_map(params_from_iter(statement.bound), |row| found_of(row, keys(row)?))
-        .map_err(store)?;
-    rows.collect::<Sql<_>>().map_err(store)
+    statement.rows(connection, |row| found_of(row, keys(row)?))
 }
 
 pub(super) fn found_of(row: &Row<'_>, keys: Vec<Option<Value>>) -> Sql<Found> {
@@ -323,12 +317,9 @@ impl<'a> Walk<'a> {
             return Ok(vec![(only, None)]);
         }
         let Some(statement) = self.firsts_statement(bin, from) else { return Ok(Vec::new()) };
-        let mut prepared = self.connection.prepare_cached(&statement.sql).map_err(store)?;
-        let firsts = prepared
-            .query_map(params_from_iter(statement.bound), |row| Ok((row.get(0)?, row.get(1)?)))
-            .map_err(store)?;
-        let firsts: Vec<(i64, Option<f64>)> = firsts.collect::<Sql<_>>().map_err(store)?;
-        let mut firsts: Vec<_> = firsts.into_iter().filter(|(_, it)| it.is_some()).collect();
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<f64>>(1)?));
+        let mut firsts = statement.rows(self.connection, read)?;
+        firsts.retain(|(_, first)| first.is_some());
         firsts.sort_by(|(_, one), (_, other)| match self.sorting {
             Sorting::Ascending => one.partial_cmp(other).unwrap_or(Ordering::Equal),
             Sorting::Descending => other.partial_cmp(one).unwrap_or(Ordering::Equal),

@@ -4,6 +4,7 @@ use super::*;
 use crate::database::Database;
 use mlp_core::Direction;
 use mlp_eval::{EvalStore, Keys, NewEvaluation, Projection, Stage};
+use rusqlite::params_from_iter;
 
 /// A database with enough in it that the planner has a choice.
 fn filled() -> (tempfile::TempDir, Database) {

@@ -70,7 +70,8 @@ fn take_in(
     }
     let (given, limit) = (summary.count, MAX_POINTS as u64);
     if given > limit {
-        return Err(StoreError::LimitExceeded { what: "points of a series", given, limit });
+        let what = format!("points of the series {key}");
+        return Err(StoreError::limit_exceeded(what, given, limit));
     }
     Ok(summary)
 }

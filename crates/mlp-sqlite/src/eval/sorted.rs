@@ -5,26 +5,21 @@
 use mlp_core::{StoreError, Timestamp};
 use mlp_eval::{Field, Position, Query, Sorting, Value};
 use rusqlite::types::Value as Bound;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, Row};
 
 use super::filter::{Card, Condition, Read, condition, read as read_of};
 use super::functions::{NAN, NUMBER, TEXT};
 use super::page::{Found, Scope, bins, direction, found_of, limit, scope};
-use crate::error::{Sql, store};
+use crate::error::Sql;
 
 /// SQLite sorts as much as a page holds, on disk if it must.
 pub(super) fn read(connection: &Connection, query: &Query) -> Result<Vec<Found>, StoreError> {
     let Some(scope) = scope(connection, &query.filter)? else { return Ok(Vec::new()) };
-    let statement = statement(query, scope);
-    let mut prepared = connection.prepare_cached(&statement.sql).map_err(store)?;
-    let mut rows = prepared.query(params_from_iter(statement.bound)).map_err(store)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(store)? {
+    statement(query, scope).rows(connection, |row| {
         let fields = query.order.iter().enumerate();
         let keys: Sql<Vec<_>> = fields.map(|(k, o)| key_of(row, 3 + 4 * k, &o.field)).collect();
-        found.push(keys.and_then(|keys| found_of(row, keys)).map_err(store)?);
-    }
-    Ok(found)
+        found_of(row, keys?)
+    })
 }
 
 /// The four columns of a key: whether it is there, whether it is NaN or else a text, its number or time, its text.

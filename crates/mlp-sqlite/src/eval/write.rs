@@ -194,6 +194,7 @@ mod tests {
         database.write(fill).unwrap();
         EvalStore::write(&database, new.id, &points(0..1_000)).unwrap();
         let refused = EvalStore::write(&database, new.id, &points(999..1_001));
-        assert!(matches!(refused, Err(StoreError::LimitExceeded { .. })), "{refused:?}");
+        let named = "points of the series m is over its limit: 1000001 of at most 1000000";
+        assert_eq!(refused.unwrap_err().to_string(), named);
     }
 }
