@@ -29,9 +29,10 @@
 //!   that wait at the same time are committed and synced as a group, by one thread. The pages of a commit go to the log by one call: a layer
 //!   under SQLite gathers them, the one place of the crate with unsafe code, which says why that is safe.
 //! * A write is there as a whole or not at all, for every reader.
-//! * Readers have connections of their own and wait for nobody. The write-ahead log is copied into the file by a thread of its own, and
-//!   begun anew when writers pause. Where they never do, a write waits for that (some 50 to 100 ms), of 250 commits one at most, unless they are so large
-//!   that the log would have more than 256 MiB. Readers that never pause are waited for, up to 0.2 s; reads that take longer than that and overlap let the log grow.
+//! * Readers have connections of their own and wait for nobody. The write-ahead log is copied into the file by a thread of its own whenever
+//!   it has grown by 32 MiB and 250 commits, and begun anew if writers pause then. Where they do not, the writer begins it anew between two commits once it has 64
+//!   MiB: the next writes wait for one sync of the file (50 to 100 ms on the machine of `benches/README.md`). Large commits copy it from 256 MiB on
+//!   however few they are. Readers that never pause are waited for, up to 0.2 s; reads that take longer than that and overlap let the log grow.
 //! * Every record carries a checksum of its content, verified when it is read; every table has a count and a digest that
 //!   [`Database::verify`] compares, and so does what is derived from the chain of lineage. SQLite alone does not notice a flipped bit. What a
 //!   query finds is verified, and so is its place in the order; what a filter passes over, and the edges that walks over the graph of lineage

@@ -208,12 +208,7 @@ impl Work {
         while let Some(first) = held.take().or_else(|| self.queue.recv().ok()) {
             let mut group = vec![first];
             match self.together(&mut group) {
-                Ok(true) => {
-                    reply_all(group, None);
-                    if let Some(connection) = &self.connection {
-                        self.beside.checkpointer.committed(connection);
-                    }
-                }
+                Ok(true) => reply_all(group, None),
                 Err(fault) => {
                     reply_all(group, Some(&fault));
                     if fault.is_busy() {
@@ -228,6 +223,9 @@ impl Work {
                         reply_all(alone, fault.as_ref());
                     }
                 }
+            }
+            if let Some(connection) = &self.connection {
+                self.beside.checkpointer.look_after(connection);
             }
         }
     }
@@ -271,8 +269,9 @@ impl Work {
             // A connection that cannot even do this is closed, which does it too.
             let _ = execute(&connection, "ROLLBACK");
         }
-        if !matches!(result, Ok(true)) {
-            self.known.forget();
+        match result {
+            Ok(true) => self.beside.checkpointer.committed(),
+            _ => self.known.forget(),
         }
         let is_broken = session.is_broken.get() || result.as_ref().is_err_and(Fault::closes);
         if connection.is_autocommit() && !is_broken {

@@ -73,7 +73,7 @@ impl<'a> ScoreCard<'a> {
         self.by_key.get(&key)
     }
 
-    /// Sets the summary of a series.
+    /// Sets the summary of a series, once before it is saved.
     pub(super) fn put(&mut self, key: i64, words: Words) {
         let known = self.by_key.insert(key, words);
         self.is_changed |= known != Some(words);

@@ -26,7 +26,8 @@
 //! * If what is held cannot be written, the call that needed it fails with that code. SQLite may have been told before that it was written:
 //!   so every later write and sync, and every read of it, fails too, until the transaction has been rolled back and the lock given back.
 //!   Without that, a later commit would count frames that are not there.
-//! * The checkpointer's connection copies from the log and cuts it, all of which it does when nothing is held.
+//! * The checkpointer's connection copies from the log, and so does the writer's between two transactions, which cuts it, too: all when nothing is
+//!   held.
 
 mod held;
 mod shim;
