@@ -207,10 +207,10 @@ fn child_whose_log_is_not_copied() {
             acknowledge(&file, next);
             next += 1;
             assert_eq!(database.count(&Filter::everything()).unwrap(), next);
-            // Only a log that nobody adds to meanwhile is copied to its end, upon which the file is synced.
-            // Of those the thread is woken by the 256th, the first to be looked after with 250 and 32 MiB.
-            if what == TOLD && next.is_multiple_of(256) {
-                std::thread::sleep(Duration::from_millis(1_500));
+            // The 256th wakes the thread. Only a log that nobody adds to meanwhile is copied to its end, upon which the file is synced.
+            let until = Instant::now() + Duration::from_secs(10);
+            while what == TOLD && next == 256 && !is_so() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
             }
         }
     };
@@ -251,7 +251,7 @@ fn child_whose_writers_never_pause() {
             let (database, is_over) = (&database, &is_over);
             let file = acknowledgement_file(&path);
             scope.spawn(move || {
-                for k in thread * 10_000..thread * 10_000 + 2_000 {
+                for k in thread * 10_000..thread * 10_000 + 4_000 {
                     if is_over.load(Ordering::Relaxed) {
                         return;
                     }
@@ -276,7 +276,7 @@ fn child_whose_writers_never_pause() {
         }
         // The error is told for as long as it takes until the next copy.
         scope.spawn(|| {
-            let until = Instant::now() + Duration::from_secs(60);
+            let until = Instant::now() + Duration::from_secs(120);
             while !is_over.load(Ordering::Relaxed) && Instant::now() < until {
                 let is_told = database.checkpoint_error().is_some();
                 is_over.store(!is_told && was_told.load(Ordering::Relaxed), Ordering::Relaxed);
