@@ -5,7 +5,7 @@ use mlp_eval::{EvalStore, Filter};
 
 use crate::script::{
     LARGE, TURNS, acknowledge, acknowledged, acknowledgement_file, can_trace, check, child,
-    evaluate, evaluate_with, id, inject, inject_into, open, place,
+    evaluate, evaluate_with, id, inject, inject_into, open, place, read_in_turn,
 };
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -252,6 +252,8 @@ fn child_whose_writers_never_pause() {
     let Some(path) = place() else { return };
     let database = open(&path).unwrap();
     let (was_told, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let until = Instant::now() + Duration::from_secs(120);
+    let has_ended = || is_over.load(Ordering::Relaxed) || Instant::now() > until;
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let (database, is_over) = (&database, &is_over);
@@ -266,24 +268,15 @@ fn child_whose_writers_never_pause() {
                 }
             });
         }
-        // One of them reads at any moment, so that the log is cut.
+        // Where somebody always reads, the log is cut.
         let with_readers = path.ends_with("read.db");
         for number in 0..if with_readers { 3 } else { 0 } {
-            let (path, is_over) = (&path, &is_over);
-            scope.spawn(move || {
-                let connection = rusqlite::Connection::open(path).unwrap();
-                std::thread::sleep(Duration::from_millis(number * 20));
-                while !is_over.load(Ordering::Relaxed) {
-                    connection.execute_batch("BEGIN; SELECT count(*) FROM evaluation").unwrap();
-                    std::thread::sleep(Duration::from_millis(60));
-                    connection.execute_batch("COMMIT").unwrap();
-                }
-            });
+            let (path, has_ended) = (&path, &has_ended);
+            scope.spawn(move || read_in_turn(path, number, has_ended));
         }
         // The error is told for as long as it takes until the next copy.
         scope.spawn(|| {
-            let until = Instant::now() + Duration::from_secs(120);
-            while !is_over.load(Ordering::Relaxed) && Instant::now() < until {
+            while !has_ended() {
                 let is_told = database.checkpoint_error().is_some();
                 is_over.store(!is_told && was_told.load(Ordering::Relaxed), Ordering::Relaxed);
                 was_told.fetch_or(is_told, Ordering::Relaxed);

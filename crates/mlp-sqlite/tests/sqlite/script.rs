@@ -150,6 +150,17 @@ pub(crate) fn acknowledged(path: &Path) -> Vec<u64> {
     whole.lines().map(|line| line.parse().unwrap()).collect()
 }
 
+/// One of three that read for 60 ms at a time and take turns in beginning, so that one of them reads at any moment.
+pub(crate) fn read_in_turn(path: &Path, number: u64, is_over: impl Fn() -> bool) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    std::thread::sleep(Duration::from_millis(number * 20));
+    while !is_over() {
+        connection.execute_batch("BEGIN; SELECT count(*) FROM evaluation").unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        connection.execute_batch("COMMIT").unwrap();
+    }
+}
+
 /// This test binary, told to be one of the children.
 pub(crate) fn child(mut command: Command, name: &str, path: &Path) -> Command {
     command
