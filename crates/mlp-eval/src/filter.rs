@@ -328,6 +328,20 @@ impl Filter {
         }
     }
 
+    /// The fields that are compared, as often as they are. For backends.
+    #[must_use]
+    pub fn fields(&self) -> Vec<&Field> {
+        match self {
+            Self::All(filters) | Self::Any(filters) => {
+                filters.iter().flat_map(Self::fields).collect()
+            }
+            Self::Compare(field, ..)
+            | Self::In(field, _)
+            | Self::Present(field)
+            | Self::Absent(field) => vec![field],
+        }
+    }
+
     /// Whether the evaluation is meant.
     #[must_use]
     pub fn matches(&self, evaluation: &Evaluation) -> bool {

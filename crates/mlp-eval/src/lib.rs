@@ -89,4 +89,4 @@ pub use ranking::{Leaderboard, Standing, Trend, TrendPoint};
 pub use retention::{LEGAL_HOLD, PIN, Retention, RetentionPlan, Verdict, hold_of};
 pub use series::{MAX_POINTS, MetricPoint, SeriesKey, SeriesSummary};
 pub use store::{EvalStore, EvalStoreExt};
-pub use transfer::{Imported, export_csv, export_json_lines, import_json_lines};
+pub use transfer::{IMPORTING, Imported, export_csv, export_json_lines, import_json_lines};

@@ -372,6 +372,7 @@ impl Writer {
                 Err(StoreError::backend(std::io::Error::other(panicked.message)))
             });
             if !matches!(result, Err(StoreError::Busy { .. })) {
+                self.busy_at = None;
                 return result;
             }
             self.busy_at = Some(Instant::now());

@@ -161,12 +161,12 @@ impl Projection {
         evaluation.series.retain(|summary| self.metrics.has(&summary.key.metric));
     }
 
-    /// As much of this projection and what an order needs. For backends.
+    /// As much of this projection, and what these fields are read from. For backends.
     #[must_use]
-    pub fn with_order(&self, order: &[Order]) -> Self {
+    pub fn with_fields<'a>(&self, fields: impl IntoIterator<Item = &'a Field>) -> Self {
         let mut wider = self.clone();
-        for key in order {
-            let (keys, name) = match &key.field {
+        for field in fields {
+            let (keys, name) = match field {
                 Field::Param(name) => (&mut wider.params, name),
                 Field::Tag(name) => (&mut wider.tags, name),
                 Field::Metric(key, _) => (&mut wider.metrics, &key.metric),
@@ -286,6 +286,14 @@ impl Query {
         let text = serde_json::to_string(&(&self.filter, self.view)).unwrap_or_default();
         let add = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         text.bytes().fold(0xcbf2_9ce4_8422_2325, add)
+    }
+
+    /// The fields that decide what is found and in which order. For backends.
+    #[must_use]
+    pub fn fields(&self) -> Vec<&Field> {
+        let mut fields = self.filter.fields();
+        fields.extend(self.order.iter().map(|order| &order.field));
+        fields
     }
 
     /// Where an evaluation stands in the order.

@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::batch::{Batch, MAX_METRICS, MAX_PARAMS, MAX_TAGS};
 use crate::evaluation::{Evaluation, Lifecycle, NewEvaluation, Status};
 use crate::query::{Projection, Query};
-use crate::series::{MetricPoint, SeriesKey, SeriesSummary};
+use crate::series::{MetricPoint, SeriesKey};
 use crate::store::{EvalStore, for_each};
+
+/// The tag of an evaluation that is imported in several batches, until the last of them.
+pub const IMPORTING: &str = "mlp.importing";
 
 /// The longest line that is written and read: an evaluation with ten million points.
 const MAX_LINE: u64 = 1 << 30;
@@ -27,7 +30,7 @@ struct Line {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Imported {
-    /// Evaluations that are new.
+    /// Evaluations that are new, were completed, or were put into the bin.
     pub added: u64,
     /// Evaluations that were there already, and were left as they are.
     pub skipped: u64,
@@ -108,8 +111,8 @@ fn export_within(
     Ok(count)
 }
 
-/// Reads what [`export_json_lines`] wrote. An evaluation that is there already is skipped; one that an interrupted import left in part is
-/// completed, so an import can be begun anew.
+/// Reads what [`export_json_lines`] wrote. An evaluation that is there already is left as it is, but for two: what an interrupted import left in
+/// part, which has the tag [`IMPORTING`], is completed, so that an import can be begun anew; and what the copy has in the bin is put there.
 ///
 /// # Errors
 /// [`StoreError::Invalid`] naming the line that cannot be read; what came before it is there.
@@ -149,14 +152,16 @@ fn import_within(
 }
 
 fn add(store: &dyn EvalStore, line: Line) -> Result<bool, StoreError> {
-    let Line { evaluation, points } = line;
+    let Line { mut evaluation, points } = line;
+    // The copy may have been made while it was imported itself.
+    evaluation.tags.remove(IMPORTING);
     let known = match store.get(evaluation.id) {
         Ok(known) => Some(known),
         Err(StoreError::NotFound { .. }) => None,
         Err(error) => return Err(error),
     };
     let mut changed = false;
-    if known.as_ref().is_none_or(|known| is_part(known, &evaluation)) {
+    if known.as_ref().is_none_or(is_part) {
         changed = true;
         let mut batches = batches(&evaluation, points);
         if known.is_none() {
@@ -172,20 +177,13 @@ fn add(store: &dyn EvalStore, line: Line) -> Result<bool, StoreError> {
     Ok(changed)
 }
 
-/// Whether what is there is what an interrupted import left: still running, and without something that the copy has.
-fn is_part(known: &Evaluation, whole: &Evaluation) -> bool {
-    let has_points = |summary: &SeriesSummary| {
-        known.series.iter().any(|s| s.key == summary.key && s.count >= summary.count)
-    };
-    known.status == Status::Running
-        && known.lifecycle == Lifecycle::Active
-        && (whole.status != Status::Running
-            || known.params.len() < whole.params.len()
-            || known.tags.len() < whole.tags.len()
-            || !whole.series.iter().all(has_points))
+/// Whether what is there is what an interrupted import left.
+fn is_part(known: &Evaluation) -> bool {
+    known.lifecycle == Lifecycle::Active && known.tags.contains_key(IMPORTING)
 }
 
-/// Everything that an evaluation has, in batches that are small enough; the last one ends it.
+/// Everything that an evaluation has, in batches that are small enough; the last one ends it. If there are several, the first marks it as not whole
+/// yet, and the last takes the mark away.
 fn batches(
     evaluation: &Evaluation,
     points: Vec<(SeriesKey, Vec<MetricPoint>)>,
@@ -202,17 +200,23 @@ fn batches(
         .into_iter()
         .flat_map(|(key, points)| points.into_iter().map(move |point| (key.clone(), point)))
         .peekable();
-    let mut is_over = false;
+    let (mut is_first, mut is_over) = (true, false);
     std::iter::from_fn(move || {
-        if std::mem::replace(&mut is_over, true) {
+        if is_over {
             return None;
         }
         let mut batch = Batch::new();
         batch.params = params.by_ref().take(MAX_PARAMS).collect();
-        batch.tags = tags.by_ref().take(MAX_TAGS).collect();
+        // One place is the mark's.
+        batch.tags = tags.by_ref().take(MAX_TAGS - 1).collect();
         batch.points = points.by_ref().take(MAX_METRICS).collect();
         is_over = params.peek().is_none() && tags.peek().is_none() && points.peek().is_none();
         batch.finish = end.filter(|_| is_over);
+        match (std::mem::take(&mut is_first), is_over) {
+            (true, false) => batch.tags.push((IMPORTING.to_owned(), String::new())),
+            (false, true) => batch.removed_tags.push(IMPORTING.to_owned()),
+            _ => {}
+        }
         Some(batch)
     })
 }

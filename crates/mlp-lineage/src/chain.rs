@@ -6,6 +6,7 @@ use std::fmt;
 use mlp_core::{ContentHash, RecordId, StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::canonical;
 use crate::record::Record;
 
 /// A model went somewhere.
@@ -116,7 +117,7 @@ fn hash(
     let mut hasher = blake3::Hasher::new_derive_key("mlp-lineage 2026 chain entry v1");
     hasher.update(&sequence.to_le_bytes());
     hasher.update(previous.map_or([0; 32], |hash| *hash.as_bytes()).as_slice());
-    serde_json::to_writer(&mut hasher, event).map_err(StoreError::backend)?;
+    canonical::write(&mut hasher, event).map_err(StoreError::backend)?;
     Ok(ContentHash::from_bytes(*hasher.finalize().as_bytes()))
 }
 

@@ -55,6 +55,7 @@ mod code;
 mod environment;
 mod record;
 
+mod canonical;
 mod chain;
 mod memory;
 mod store;

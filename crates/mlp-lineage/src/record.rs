@@ -8,6 +8,7 @@ use mlp_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::canonical;
 use crate::code::Code;
 use crate::environment::Environment;
 
@@ -232,7 +233,7 @@ impl Record {
     /// # Errors
     /// None that is known of; serialisation is fallible by type.
     pub fn to_json(&self) -> Result<String, StoreError> {
-        serde_json::to_string(self).map_err(StoreError::backend)
+        canonical::text(self).map_err(StoreError::backend)
     }
 
     /// Reads a record from JSON.

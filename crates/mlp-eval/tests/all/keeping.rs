@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use mlp_core::{Direction, StoreError, Timestamp};
 use mlp_eval::{
-    Batch, EvalStore, EvalStoreExt, Filter, InMemoryEvalStore, LEGAL_HOLD, NewEvaluation, PIN,
-    Query, Retention, SeriesKey, Stage, Status, View, export_csv, export_json_lines,
-    import_json_lines,
+    Batch, EvalStore, EvalStoreExt, Filter, IMPORTING, InMemoryEvalStore, LEGAL_HOLD,
+    NewEvaluation, PIN, Query, Retention, SeriesKey, Stage, Status, View, export_csv,
+    export_json_lines, import_json_lines,
 };
 
 use crate::contract::Wrapper;
@@ -223,6 +223,48 @@ fn an_import_that_is_interrupted_anywhere_is_completed_by_the_next() {
         assert_eq!(all(&copy), all(&store), "after {writes} writes");
     }
     assert_eq!(interrupted, 5, "three batches, a creation and a deletion");
+}
+
+#[test]
+fn an_import_changes_nothing_of_an_evaluation_that_went_on_since_the_copy() {
+    let store = InMemoryEvalStore::new();
+    let run = new(1, 0.5).with_tag("owner", "ada").with_tag("draft", "yes");
+    store.create(&run).unwrap();
+    let mut text = Vec::new();
+    export_json_lines(&store, &Query::default(), &mut text).unwrap();
+    store.write(run.id, &Batch::new().with_tag("owner", "grace").without_tag("draft")).unwrap();
+    let now = store.get(run.id).unwrap();
+    let imported = import_json_lines(&store, &text[..]).unwrap();
+    assert_eq!((imported.added, imported.skipped), (0, 1));
+    assert_eq!(store.get(run.id).unwrap(), now);
+}
+
+#[test]
+fn what_is_imported_in_part_is_marked_until_it_is_whole() {
+    let store = InMemoryEvalStore::new();
+    let run = new(1, 0.5);
+    store.create(&run).unwrap();
+    for from in (0..2_000).step_by(1_000) {
+        let points =
+            (from..from + 1_000).fold(Batch::new(), |b, k| b.with_point("loss", k, at(k), 1.0));
+        store.write(run.id, &points).unwrap();
+    }
+    let copied = |store: &InMemoryEvalStore| {
+        let mut text = Vec::new();
+        export_json_lines(store, &Query::default(), &mut text).unwrap();
+        text
+    };
+    let part = Arc::new(InMemoryEvalStore::new());
+    let full = |call: usize| (call >= 1).then_some(StoreError::StorageFull);
+    let failing = Wrapper::failing(part.clone(), 0, full);
+    assert!(import_json_lines(&failing, &copied(&store)[..]).is_err());
+    assert!(part.get(run.id).unwrap().tags.contains_key(IMPORTING));
+    // A copy of the part is whole as a copy: the mark is not taken over.
+    let other = InMemoryEvalStore::new();
+    import_json_lines(&other, &copied(&part)[..]).unwrap();
+    assert!(other.get(run.id).unwrap().tags.is_empty());
+    import_json_lines(part.as_ref(), &copied(&store)[..]).unwrap();
+    assert_eq!(part.get(run.id).unwrap(), store.get(run.id).unwrap());
 }
 
 #[test]

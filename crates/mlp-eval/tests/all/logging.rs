@@ -158,6 +158,27 @@ fn a_store_that_stays_busy_is_given_up_for_everything_that_waits_as_long() {
 }
 
 #[test]
+fn a_store_that_is_free_again_takes_everything_however_long_it_has_waited() {
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let store = Arc::new(InMemoryEvalStore::new());
+    let runs: Vec<_> = (0..20).map(|_| running(store.as_ref())).collect();
+    // The first batch is asked for twice, and is written when all have waited for as long as they may.
+    let busy = Wrapper::failing(store.clone(), 0, |call| match call {
+        0 => Some(StoreError::Busy { reason: "another writes".to_owned() }),
+        1 => {
+            std::thread::sleep(PATIENCE);
+            None
+        }
+        _ => None,
+    });
+    let options = LoggerOptions::default().with_patience(PATIENCE);
+    let logger = EvalLogger::start(Arc::new(busy), options).unwrap();
+    runs.iter().for_each(|run| logger.log(*run, "m", 0, at(0), 1.0).unwrap());
+    logger.flush().unwrap();
+    assert_eq!(logger.lost(), 0);
+}
+
+#[test]
 fn a_point_that_the_store_refuses_is_counted_and_told_and_takes_no_other_with_it() {
     let store = Arc::new(InMemoryEvalStore::new());
     let (good, ended) = (running(store.as_ref()), running(store.as_ref()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mlp_core::{EvaluationId, ParamValue, StoreError};
-use mlp_eval::{Batch, Keys, NewEvaluation};
+use mlp_eval::{Batch, Keys, NewEvaluation, same_param};
 use rusqlite::Connection;
 
 use super::rows::EvaluationRow;
@@ -48,15 +48,14 @@ impl About {
     pub(super) fn apply(&mut self, batch: &Batch, id: EvaluationId) -> Result<(), StoreError> {
         let mut new = BTreeMap::new();
         for (name, value) in &batch.params {
-            let value = json(value)?;
-            // The exact JSON of two values is the same if and only if they are, as any NaN is the same as another.
+            let text = json(value)?;
             match self.params.get(name) {
-                Some(known) if *known == value => {}
+                Some(known) if *known == text || is_same(known, value) => {}
                 Some(known) => {
-                    let reason = format!("parameter {name:?} is {known}, not {value}");
+                    let reason = format!("parameter {name:?} is {known}, not {text}");
                     return Err(StoreError::conflict(KIND, id, reason));
                 }
-                None => _ = new.insert(name.clone(), value),
+                None => _ = new.insert(name.clone(), text),
             }
         }
         if let Some(name) = batch.removed_tags.iter().find(|name| !self.tags.contains_key(*name)) {
@@ -82,6 +81,11 @@ impl About {
 
 fn json(value: &ParamValue) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(StoreError::backend)
+}
+
+/// Whether a text stands for a value: another version of this library may have written the same value in other words.
+fn is_same(known: &str, value: &ParamValue) -> bool {
+    serde_json::from_str(known).is_ok_and(|known| same_param(&known, value))
 }
 
 /// The card of an evaluation, compared with its checksum.
@@ -115,4 +119,19 @@ pub(super) fn chosen(
     };
     choose().map_err(|_: Broken| row.broken(&"its parameters and tags cannot be read"))?;
     Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_the_same_however_its_number_was_written() {
+        let known = [("clip".to_owned(), "1e20".to_owned())];
+        let mut about = About { params: known.into(), ..About::default() };
+        let id = EvaluationId::generate();
+        about.apply(&Batch::new().with_param("clip", 1e20), id).unwrap();
+        let other = about.apply(&Batch::new().with_param("clip", 1e21), id);
+        assert!(matches!(other, Err(StoreError::Conflict { .. })), "{other:?}");
+    }
 }

@@ -89,14 +89,15 @@ pub(super) fn checked(
     Ok((n, SeriesKey { metric, context }))
 }
 
-/// The keys of a metric in any context, by their numbers.
+/// The keys of a metric in any context, by their numbers, but no more than so many.
 pub(super) fn of_metric(
     connection: &Connection,
     metric: &str,
+    most: i64,
 ) -> Result<Vec<(i64, SeriesKey)>, StoreError> {
-    let sql = "SELECT * FROM series_key WHERE metric = ?1";
+    let sql = "SELECT * FROM series_key WHERE metric = ?1 LIMIT ?2";
     let mut statement = connection.prepare_cached(sql).map_err(store)?;
-    let rows = statement.query_map([metric], key_of).map_err(store)?;
+    let rows = statement.query_map((metric, most), key_of).map_err(store)?;
     rows.map(|row| checked(row.map_err(store)?)).collect()
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Loader<'a> {
     connection: &'a Connection,
     projection: &'a Projection,
     experiments: HashMap<i64, String>,
-    summaries: Summaries,
+    summaries: Summaries<'a>,
 }
 
 impl<'a> Loader<'a> {

@@ -48,8 +48,8 @@ pub(super) fn read(connection: &Connection, query: &Query) -> Result<Page, Store
     };
     let more = found.len() > query.limit;
     found.truncate(query.limit);
-    // What the order reads is needed for the token, and taken out again.
-    let wider = query.projection.with_order(&query.order);
+    // What the order reads is needed for the token, what the filter reads to verify it; both are taken out again.
+    let wider = query.projection.with_fields(query.fields());
     let mut loader = load::Loader::new(connection, &wider)?;
     let mut evaluations = Vec::with_capacity(found.len());
     for (n, position) in &found {
@@ -64,6 +64,10 @@ pub(super) fn read(connection: &Connection, query: &Query) -> Result<Page, Store
         if !is_in_scope || query.compare(&query.position(&evaluation), position).is_ne() {
             let what = format!("evaluation {}", evaluation.id);
             return Err(corrupt(what, "an index names another place"));
+        }
+        if !query.filter.matches(&evaluation) {
+            let what = format!("evaluation {}", evaluation.id);
+            return Err(corrupt(what, "an index finds it for what it is not"));
         }
         evaluations.push(evaluation);
     }

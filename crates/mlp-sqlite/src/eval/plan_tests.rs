@@ -3,7 +3,7 @@
 use super::*;
 use crate::database::Database;
 use mlp_core::Direction;
-use mlp_eval::{EvalStore, Keys, NewEvaluation, Projection, Stage};
+use mlp_eval::{Batch, EvalStore, Keys, NewEvaluation, Projection, Stage};
 use rusqlite::params_from_iter;
 
 /// A database with enough in it that the planner has a choice.
@@ -293,6 +293,36 @@ fn a_projection_reads_only_the_records_that_hold_what_is_asked_for() {
     assert_eq!(read(Projection::nothing().with_metrics(one("absent"))), (0, [0; 4]));
     // All of them, and each key once.
     assert_eq!(read(Projection::default()), (5 * 2 + 100, [100; 4]));
+}
+
+#[test]
+fn a_metric_with_many_series_elsewhere_is_read_by_the_keys_that_are_met() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("mlp.db")).unwrap();
+    let run = |k: i64| NewEvaluation::new(format!("e{k}"), Stage::Test, Timestamp::from_micros(k));
+    let window = |k: i64| SeriesKey::new("latency").with_context("window", k.to_string());
+    let read = |experiment: &str| {
+        let of_latency = Projection::nothing().with_metrics(Keys::only(["latency"]));
+        let query = Query::new(Filter::experiment(experiment)).with_projection(of_latency);
+        let before = super::super::RECORDS.with(std::cell::Cell::get);
+        let page = database.query(&query).unwrap();
+        let read = super::super::RECORDS.with(std::cell::Cell::get) - before;
+        (read, page.evaluations[0].series.iter().map(|it| it.key.clone()).collect::<Vec<_>>())
+    };
+    let write = |k: i64, keys: &[SeriesKey]| {
+        let run = run(k).with_metric("other", 0.5);
+        let batch = keys.iter().fold(Batch::new(), |batch, key| {
+            batch.with_point(key.clone(), 0, Timestamp::from_micros(0), 0.5)
+        });
+        database.create_with(&run, &batch).unwrap();
+    };
+    write(0, &[window(0)]);
+    // The card of scores, and the only key.
+    assert_eq!(read("e0"), (2, vec![window(0)]));
+    write(1, &(1..500).map(window).collect::<Vec<_>>());
+    // As many keys as tell that there are many, the card, and the two keys that are met.
+    assert_eq!(read("e0"), (65 + 3, vec![window(0)]));
+    assert_eq!(read("e1").1.len(), 499);
 }
 
 #[test]

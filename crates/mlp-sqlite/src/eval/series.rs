@@ -112,13 +112,14 @@ pub(super) fn points(
     let Some(n) = keys::number(connection, key)? else { return Ok(Vec::new()) };
     let Some((card, _)) = scores::card(connection, evaluation)? else { return Ok(Vec::new()) };
     let Some(words) = Scores::read(&card).find(n)? else { return Ok(Vec::new()) };
-    if summary::count(&words) == 1 {
+    let count = summary::count(&words);
+    if count == 1 {
         return Ok(vec![summary::decode(key.clone(), &words).last]);
     }
     let sql = "SELECT * FROM point WHERE evaluation = ?1 AND key = ?2 ORDER BY at, step, value";
     let mut statement = connection.prepare_cached(sql).map_err(store)?;
     let rows = statement.query_map((evaluation.n, n), point_of).map_err(store)?;
-    rows.map(|row| {
+    let points = rows.map(|row| {
         let (fields, stored) = row.map_err(store)?;
         if point_checksum(fields) != stored {
             let what = format!("point of step {} of evaluation {}", fields[3], evaluation.id);
@@ -126,8 +127,14 @@ pub(super) fn points(
         }
         let value = f64::from_bits(sortable(fields[4]) as u64);
         Ok(MetricPoint::new(fields[3], Timestamp::from_micros(fields[2]), value))
-    })
-    .collect()
+    });
+    let points = points.collect::<Result<Vec<_>, StoreError>>()?;
+    if points.len() as i64 == count {
+        return Ok(points);
+    }
+    // A record whose key is damaged is not found.
+    let reason = format!("{} of its {count} points are there", points.len());
+    Err(corrupt(format!("series {key} of evaluation {}", evaluation.id), reason))
 }
 
 /// Removes all points of an evaluation.

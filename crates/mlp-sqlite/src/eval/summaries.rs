@@ -1,6 +1,7 @@
 //! The summaries of an evaluation's series, as far as they are asked for.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use mlp_core::StoreError;
 use mlp_eval::{Keys, SeriesKey, SeriesSummary};
@@ -10,21 +11,32 @@ use super::rows::EvaluationRow;
 use super::{keys, scores, summary};
 use crate::cards::Scores;
 
+/// The keys of a metric that are looked up before any evaluation is read. One that has more, such as a series for each hour, has most of them
+/// in other evaluations: then it is asked for each key that is met whether it is meant.
+const FEW: i64 = 64;
+
 /// Reads the summaries of evaluations, as far as their metrics are asked for; what keys mean is looked up once.
-pub(super) struct Summaries {
-    known: HashMap<i64, SeriesKey>,
-    /// Whether only the known keys are asked for.
+pub(super) struct Summaries<'a> {
+    metrics: &'a Keys,
+    /// None for a key that is not asked for.
+    known: HashMap<i64, Option<SeriesKey>>,
+    /// Whether the known keys are all that are asked for.
     only_known: bool,
 }
 
-impl Summaries {
-    pub(super) fn new(connection: &Connection, metrics: &Keys) -> Result<Self, StoreError> {
-        let mut known = HashMap::new();
-        let Keys::Only(metrics) = metrics else { return Ok(Self { known, only_known: false }) };
-        for metric in metrics {
-            known.extend(keys::of_metric(connection, metric)?);
+impl<'a> Summaries<'a> {
+    pub(super) fn new(connection: &Connection, metrics: &'a Keys) -> Result<Self, StoreError> {
+        let mut summaries = Self { metrics, known: HashMap::new(), only_known: false };
+        let Keys::Only(names) = metrics else { return Ok(summaries) };
+        for metric in names {
+            let found = keys::of_metric(connection, metric, FEW + 1)?;
+            if found.len() as i64 > FEW {
+                return Ok(summaries);
+            }
+            summaries.known.extend(found.into_iter().map(|(n, key)| (n, Some(key))));
         }
-        Ok(Self { known, only_known: true })
+        summaries.only_known = true;
+        Ok(summaries)
     }
 
     /// The summaries of an evaluation by key.
@@ -40,18 +52,24 @@ impl Summaries {
         let mut summaries = Vec::new();
         for entry in Scores::read(&card) {
             let (n, words) = entry?;
-            let key = match self.known.get(&n) {
-                Some(key) => key.clone(),
-                None if self.only_known => continue,
-                None => {
-                    let key = keys::by_number(connection, n)?;
-                    self.known.insert(n, key.clone());
-                    key
-                }
-            };
-            summaries.push(summary::decode(key, &words));
+            if let Some(key) = self.key(connection, n)? {
+                summaries.push(summary::decode(key, &words));
+            }
         }
         summaries.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(summaries)
+    }
+
+    /// What a number stands for, if that is asked for.
+    fn key(&mut self, connection: &Connection, n: i64) -> Result<Option<SeriesKey>, StoreError> {
+        match self.known.entry(n) {
+            Entry::Occupied(known) => Ok(known.get().clone()),
+            Entry::Vacant(_) if self.only_known => Ok(None),
+            Entry::Vacant(place) => {
+                let key = keys::by_number(connection, n)?;
+                let asked_for = self.metrics.has(&key.metric).then_some(key);
+                Ok(place.insert(asked_for).clone())
+            }
+        }
     }
 }

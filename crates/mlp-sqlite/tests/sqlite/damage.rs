@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use mlp_core::{Direction, StoreError};
+use mlp_core::{Direction, StoreError, Timestamp};
 use mlp_eval::{
-    EvalStore, EvalStoreExt, Field, Filter, Operator, Order, Projection, Query, Statistic, View,
+    Batch, EvalStore, EvalStoreExt, Field, Filter, NewEvaluation, Operator, Order, Projection,
+    Query, Stage, Statistic, View,
 };
 use mlp_lineage::{LineageStore, LineageStoreExt, ModelRegistry, Node};
 use mlp_monitor::AlertStore;
@@ -474,6 +475,64 @@ fn a_card_that_is_noise_is_corrupt_for_filters_and_orders_too() {
         assert!(matches!(found, Err(StoreError::Corrupt { .. })), "{damage}: {found:?}");
         drop(database);
         std::fs::remove_file(&path).unwrap();
+    }
+}
+
+/// A file with this damage, which changes so many records.
+fn damaged(whole: &Path, damage: &str, records: usize) -> Database {
+    let path = whole.with_file_name("damaged.db");
+    std::fs::copy(whole, &path).unwrap();
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    assert_eq!(raw.execute(damage, []).unwrap(), records, "{damage}");
+    drop(raw);
+    Database::open(&path).unwrap()
+}
+
+#[test]
+fn a_series_that_lacks_a_point_is_corrupt_and_not_shorter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("whole.db");
+    let run = NewEvaluation::new("e", Stage::Training, Timestamp::from_micros(0));
+    let database = Database::open(&path).unwrap();
+    database.create(&run).unwrap();
+    let points = (0..100).fold(Batch::new(), |batch, step| {
+        batch.with_point("loss", step, Timestamp::from_micros(step), 0.5)
+    });
+    database.write(run.id, &points).unwrap();
+    drop(database);
+    for (damage, records) in
+        [("UPDATE point SET key = key + 64 WHERE step = 40", 1), ("DELETE FROM point", 100)]
+    {
+        let read = damaged(&path, damage, records).series(run.id, &"loss".into());
+        assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{damage}: {read:?}");
+    }
+    let control = damaged(&path, "UPDATE point SET key = key WHERE step = 40", 1);
+    assert_eq!(control.series(run.id, &"loss".into()).unwrap().len(), 100);
+}
+
+#[test]
+fn what_a_filter_reads_is_verified_though_the_projection_leaves_it_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("whole.db");
+    let run = NewEvaluation::new("e", Stage::Test, Timestamp::from_micros(0));
+    let run = run.with_param("depth", 1).with_tag("k", "1");
+    let database = Database::open(&path).unwrap();
+    database.create(&run).unwrap();
+    drop(database);
+    let card = |digit: &str| format!("x'0105646570746801{digit}01016b01{digit}'");
+    let find = |digit: &str, filter: Filter| {
+        let query = Query::new(filter).with_projection(Projection::nothing());
+        let damage = format!("UPDATE evaluation SET about = {}", card(digit));
+        damaged(&path, &damage, 1).query(&query).map(|page| page.evaluations.len())
+    };
+    let depth = |value: f64| Filter::compare(Field::Param("depth".into()), Operator::Equal, value);
+    for (sound, flipped) in
+        [(depth(1.0), depth(9.0)), (Filter::tag("k", "1"), Filter::tag("k", "9"))]
+    {
+        assert_eq!(find("31", sound).unwrap(), 1, "the control");
+        // A flipped bit in each: 9 for 1.
+        let found = find("39", flipped);
+        assert!(matches!(found, Err(StoreError::Corrupt { .. })), "{found:?}");
     }
 }
 
