@@ -11,6 +11,7 @@ use mlp_select::{
     Candidate, Cost, CrossValidation, KFold, Ladder, MissingFilter, PermutationRanked, Rfe, RfeCv,
     Rule, Score, SelectError, SelectKBest, ShadowTest, ShadowVerdict, Split, Statistic, Step,
     StratifiedGroupKFold, StratifiedKFold, Suspicion, mutual_information, standard_ladder,
+    suspicions,
 };
 use ndarray::{Array2, Axis, array, concatenate};
 
@@ -378,6 +379,71 @@ fn suspicious_data_are_named_before_anyone_believes_the_scores() {
 
     let constant = climb(&features, &vec![1; 569]);
     assert!(matches!(constant, Err(SelectError::ConstantTarget)), "{constant:?}");
+}
+
+/// The features that are suspected of giving the target away.
+fn leaks(samples: &Samples<'_>) -> Vec<String> {
+    let leak = |suspicion| match suspicion {
+        Suspicion::Leak { feature, .. } => Some(feature),
+        _ => None,
+    };
+    suspicions(samples, &[]).into_iter().filter_map(leak).collect()
+}
+
+fn leaks_of(column: &[f64], target: Target<'_>) -> usize {
+    let features = Array2::from_shape_vec((column.len(), 1), column.to_vec()).unwrap();
+    leaks(&Samples::new(features.view(), &["x".to_owned()], target).unwrap()).len()
+}
+
+#[test]
+fn a_column_made_from_the_label_is_suspicious_whatever_the_number_of_classes() {
+    for n in [2, 3, 7] {
+        let classes: Vec<String> = (0..n).map(|class| class.to_string()).collect();
+        let labels: Vec<usize> = (0..20 * n).map(|row| (row * 5 + row / n) % n).collect();
+        let target = Target::Classes { labels: &labels, names: &classes };
+        let copy: Vec<f64> = labels.iter().map(|&label| label as f64).collect();
+        assert_eq!(leaks_of(&copy, target), 1, "{n} classes");
+        let blurred: Vec<f64> =
+            copy.iter().enumerate().map(|(row, v)| ((v * 3.0) % 7.0) + row as f64 * 1e-3).collect();
+        assert_eq!(leaks_of(&blurred, target), 1, "in another order, {n} classes");
+        // Row numbers tell nothing where the classes are mixed, though no two rows have the same.
+        let row_numbers: Vec<f64> = (0..labels.len()).map(|row| row as f64).collect();
+        assert_eq!(leaks_of(&row_numbers, target), 0, "{n} classes");
+        // All classes but two are told apart.
+        let merged: Vec<f64> = copy.iter().map(|v| v.max(1.0)).collect();
+        assert_eq!(leaks_of(&merged, target), 0, "{n} classes");
+    }
+}
+
+#[test]
+fn missing_values_do_not_hide_a_leak_and_few_known_ones_make_none() {
+    let labels: Vec<usize> = (0..60).map(|row| row % 3).collect();
+    let classes = ["a", "b", "c"].map(str::to_owned);
+    let values: Vec<f64> = (0..60).map(|row| f64::from(row * 7 % 60)).collect();
+    let of_classes = Target::Classes { labels: &labels, names: &classes };
+    let without = |copy: &[f64], known: usize| {
+        copy.iter().enumerate().map(|(i, v)| if i < known { *v } else { f64::NAN }).collect()
+    };
+    let copy: Vec<f64> = labels.iter().map(|&label| label as f64).collect();
+    for (copy, target) in [(&copy, of_classes), (&values, Target::Values(&values))] {
+        let leaks = |known| leaks_of(&without(copy, known) as &Vec<f64>, target);
+        assert_eq!((leaks(59), leaks(31)), (1, 1));
+        assert_eq!((leaks(3), leaks(0)), (0, 0), "what is mostly missing determines nothing");
+    }
+    // No row says how class c looks.
+    let silent: Vec<f64> = copy.iter().map(|&v| if v == 2.0 { f64::NAN } else { v }).collect();
+    assert_eq!(leaks_of(&silent, of_classes), 0);
+    let infinite: Vec<f64> =
+        values.iter().map(|&v| if v == 7.0 { f64::INFINITY } else { v }).collect();
+    assert_eq!(leaks_of(&infinite, Target::Values(&values)), 1);
+}
+
+#[test]
+fn honest_features_are_not_suspicious_however_strong() {
+    for name in ["iris", "wine", "breast_cancer", "friedman1"] {
+        let data = Data::load(name);
+        assert_eq!(leaks(&data.samples()), [""; 0], "{name}");
+    }
 }
 
 #[test]
