@@ -159,7 +159,8 @@ impl MissingFilter {
 /// How strongly one feature alone tells the classes apart.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Association {
-    /// The test statistic; infinite if the feature determines the class, NaN if the feature is constant.
+    /// The test statistic. By [`anova_f`] it is infinite if the feature determines the class, NaN if the feature is constant; by
+    /// [`chi_squared`] it is NaN if the feature is 0 in every row.
     #[serde(with = "mlp_core::exact")]
     pub statistic: f64,
     /// The p-value of the statistic.
@@ -185,6 +186,10 @@ pub fn anova_f(data: &Samples<'_>) -> Result<Vec<Association>, SelectError> {
         });
     }
     let test = |column: ArrayView1<'_, f64>| {
+        if column.iter().all(|value| *value == column[0]) {
+            // The rounded mean of a constant may differ from it, and make the classes seem apart.
+            return Association { statistic: f64::NAN, p_value: f64::NAN };
+        }
         let mean = column.sum() / labels.len() as f64;
         let mut sums = vec![0.0; members.len()];
         labels.iter().zip(column).for_each(|(&label, value)| sums[label] += value - mean);
