@@ -13,7 +13,8 @@ use crate::split::Fold;
 /// Features chosen on some rows look better on those rows than on others, and cross-validating them there is the commonest way to fool
 /// oneself: of 300 columns of pure noise the ten best predict the labels of the rows they were chosen on with an accuracy of 0.975. So
 /// data narrowed by [`ColumnSelection::select_from`](crate::ColumnSelection::select_from) remember which of their rows were seen, and
-/// [`CrossValidation`](crate::CrossValidation) refuses to test those.
+/// [`CrossValidation`](crate::CrossValidation) refuses to test those. The prints are of the values as they were then: a row whose values a
+/// transformer has changed since is not recognised.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct RowPrints(Vec<u64>);
@@ -62,7 +63,7 @@ pub(crate) fn prints(data: &Samples<'_>) -> Vec<u64> {
     features.rows().into_iter().zip(target).map(print).collect()
 }
 
-/// The chosen columns of the data, each row marked if the selection saw it.
+/// The chosen columns of the data, each row marked if this selection saw it, or an earlier one whose mark the data carry.
 pub(crate) fn narrowed(
     data: &Samples<'_>,
     columns: &[usize],
@@ -71,10 +72,12 @@ pub(crate) fn narrowed(
     let names = columns.iter().map(|&column| data.names()[column].clone()).collect();
     let features = choose_columns(data.features().view(), columns);
     let chosen = data.to_owned_samples().with_features(features, names)?;
-    match saw {
-        Some(saw) => chosen.with_seen_by_selection(saw.seen(data)),
-        None => Ok(chosen),
+    let Some(saw) = saw else { return Ok(chosen) };
+    let mut seen = saw.seen(data);
+    if let Some(earlier) = data.seen_by_selection() {
+        seen.iter_mut().zip(&*earlier).for_each(|(seen, earlier)| *seen |= earlier);
     }
+    chosen.with_seen_by_selection(seen)
 }
 
 /// Refuses folds that test rows which the selection of the features saw.

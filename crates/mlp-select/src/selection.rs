@@ -63,7 +63,8 @@ impl ColumnSelection {
 
     /// The chosen columns of some data, which then remember which of their rows the selection saw: cross-validating them on those is the
     /// error [`SelectError::SelectionLeak`](crate::SelectError::SelectionLeak), unless
-    /// [`CrossValidation::allowing_selection_leak`](crate::CrossValidation::allowing_selection_leak) says otherwise.
+    /// [`CrossValidation::allowing_selection_leak`](crate::CrossValidation::allowing_selection_leak) says otherwise. Marks of an earlier
+    /// selection stay. A row is recognised by its values, so data that were scaled or filled after the columns were chosen are not.
     ///
     /// # Errors
     /// If the data have other features than those that were chosen from.
