@@ -1,6 +1,6 @@
 //! What can go wrong in splitting, scoring and selecting.
 
-use mlp_core::{FitError, ModelError, SamplesError};
+use mlp_core::{FitError, ModelError, Panicked, SamplesError};
 use mlp_stats::StatsError;
 
 /// Selection could not be done: which part, and what is allowed.
@@ -111,6 +111,9 @@ pub enum FoldError {
     /// The rows of the fold do not fit the data.
     #[error(transparent)]
     Samples(#[from] SamplesError),
+    /// Other foreign code panicked, such as a model asked for its complexity.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 /// Why a score has no value.
@@ -123,6 +126,23 @@ pub enum ScoreError {
     /// The data do not have the kind of target that the score compares with.
     #[error(transparent)]
     Samples(#[from] SamplesError),
+    /// There is not a prediction of the kind that the score judges: a probability for each class, or a number.
+    #[error("the predictions have {given} columns, {expected} needed")]
+    Columns {
+        /// How many columns the predictions have.
+        given: usize,
+        /// How many are needed.
+        expected: usize,
+    },
+    /// All probabilities of a row are NaN.
+    #[error("row {row} has no most probable class: its probabilities are NaN")]
+    NoClass {
+        /// The row of the predictions, from 0.
+        row: usize,
+    },
+    /// The scorer panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The scorer refused for a reason of its own.
     #[error("{0}")]
     Other(String),

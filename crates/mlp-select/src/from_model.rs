@@ -6,6 +6,7 @@ use mlp_core::{Estimator, FitError, FittedTransformer, Samples, Transformer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{SelectError, setting};
+use crate::guard;
 use crate::selection::ColumnSelection;
 
 /// Keeps the features whose importance to one fitted model reaches a threshold, as scikit-learn's `SelectFromModel`.
@@ -51,11 +52,12 @@ impl SelectFromModel {
     /// # Errors
     /// If the threshold is not finite, the fit fails, the estimator tells no importances, or no feature reaches the threshold.
     pub fn select(&self, data: &Samples<'_>, seed: u64) -> Result<ColumnSelection, SelectError> {
-        let model = self.estimator.fit(data.reborrow(), seed)?;
-        let importances = match model.linear_weights() {
-            Some(functions) => sums(&functions, data.n_features()),
-            None => model.importances().ok_or(SelectError::NoImportances)?,
+        let model = guard::fit(|| self.estimator.fit(data.reborrow(), seed))?;
+        let told = || match model.linear_weights() {
+            Some(functions) => Some(sums(&functions, data.n_features())),
+            None => model.importances(),
         };
+        let importances = guard::importances(told)?.ok_or(SelectError::NoImportances)?;
         if let Some(column) = importances.iter().position(|importance| importance.is_nan()) {
             return Err(SelectError::UndefinedImportance { feature: data.names()[column].clone() });
         }

@@ -107,7 +107,7 @@ impl Ladder {
     /// A rung that fails is reported and excluded; the others are still compared.
     ///
     /// # Errors
-    /// If there is no rung, the rows cannot be split, or no rung has a score.
+    /// If there is no rung, the rows cannot be split, there are too few folds for the rule, or no rung has a score.
     pub fn climb(
         &self,
         data: &Samples<'_>,
@@ -118,6 +118,7 @@ impl Ladder {
             return Err(setting("the number of rungs", 0, "at least 1"));
         }
         let folds = split.split(data)?;
+        self.rule.check_folds(folds.len())?;
         let validation = validation.clone().with_failures(Failures::Stop);
         let climb_one = |(name, kind, estimator): &(String, Kind, Arc<dyn Estimator>)| {
             let validated = match validation.run_folds(&**estimator, data, &folds, &[&*self.scorer])
@@ -152,8 +153,7 @@ impl Ladder {
             self.rungs[rungs.len()..].iter().map(|rung| rung.0.clone()).collect();
         let metric = self.scorer.name().to_owned();
         let candidates: Vec<_> = rungs.iter().map(|rung| rung.candidate(self.rule)).collect();
-        let sizes = folds.first().map_or((0, 0), |fold| (fold.train.len(), fold.test.len()));
-        let choice = self.rule.choose(self.scorer.direction(), &candidates, sizes.0, sizes.1);
+        let choice = self.rule.choose_on(self.scorer.direction(), &candidates, &folds);
         let choice =
             choice.ok_or_else(|| SelectError::NoScores { what: "rung", metric: metric.clone() })?;
         Ok(LadderReport { metric, rule: self.rule, rungs, not_tried, suspicions, choice })
@@ -254,7 +254,7 @@ impl LadderReport {
                 (Rule::Tolerance(_), Some(by)) => format!("no simpler rung is within {by}"),
                 (Rule::CostBenefit { cost, worth }, _) => worth_of(cost, worth),
                 (Rule::CorrectedT(alpha), _) => format!(
-                    "it is significantly better than every simpler rung (corrected t-test, level {alpha})"
+                    "every simpler rung is significantly worse or has no finite scores (corrected t-test, level {alpha})"
                 ),
             };
             return format!(

@@ -40,7 +40,8 @@
 //! # Leakage
 //!
 //! A selection fitted inside the folds, as a step of a pipeline, cannot leak. One made before remembers the rows it saw: data narrowed by
-//! [`ColumnSelection::select_from`] cannot be cross-validated on them, but by name ([`CrossValidation::allowing_selection_leak`]).
+//! [`ColumnSelection::select_from`] cannot be cross-validated on them, but by name ([`CrossValidation::allowing_selection_leak`]). Rows are known by
+//! their values: one that was scaled or filled after the selection is another row, and is not recognised.
 //!
 //! # What it does not do
 //!
@@ -49,6 +50,7 @@
 
 mod error;
 
+mod guard;
 mod scorer;
 mod split;
 mod validate;

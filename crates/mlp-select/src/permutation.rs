@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use mlp_core::{
-    Complexity, Estimator, FitError, FittedModel, Model, ModelError, ModelExt, Samples, SaveError,
-    Saved, Scratch, Signature, random,
+    Complexity, Estimator, FitError, FittedModel, Model, ModelError, Samples, SaveError, Saved,
+    Scratch, Signature, random,
 };
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{FoldError, SelectError, setting};
+use crate::guard;
 use crate::rule::oriented;
 use crate::scorer::Scorer;
 use crate::split::{KFold, Split};
@@ -35,10 +36,8 @@ pub fn permutation_importance(
     }
     let mut features = data.features().into_owned();
     let score = |features: &ndarray::Array2<f64>| -> Result<f64, FoldError> {
-        let predictions = model.predict(features.view())?;
-        let score = scorer.score(data, predictions.view());
-        let score = score
-            .map_err(|source| FoldError::Score { metric: scorer.name().to_owned(), source })?;
+        let predictions = guard::predict(model, features.view())?;
+        let score = guard::score(scorer, data, predictions.view())?;
         Ok(oriented(scorer.direction(), score))
     };
     let baseline = score(&features).map_err(SelectError::Scoring)?;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use mlp_core::{
     EliminationState, Estimator, FitError, FittedModel, FittedTransformer, OwnedSamples, Samples,
-    Transformer, catch_panic,
+    Transformer,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::error::{SelectError, setting};
+use crate::guard;
 use crate::leak::RowPrints;
 use crate::selection::{ColumnSelection, with_columns};
 
@@ -96,30 +97,27 @@ impl Rfe {
         }
         let step = self.step.count(n)?;
         let start = || Walk::start(&*self.estimator, data.reborrow(), seed);
-        let mut walk = guarded(start)?;
+        let mut walk = guard::fit(start).map_err(SelectError::from)?;
         let mut log = Vec::new();
         loop {
-            let model = walk.model().map_err(SelectError::from)?;
+            let model = guard::fit(|| walk.model()).map_err(SelectError::from)?;
             watch(walk.active(), &*model)?;
             if walk.active().len() == self.keep {
                 break;
             }
-            let importances = walk.importances()?;
+            let importances = guard::importances(|| walk.importances())
+                .map_err(SelectError::from)?
+                .ok_or(SelectError::NoImportances)?;
             let drop = step.min(walk.active().len() - self.keep);
             let removed = weakest(walk.active(), &importances, drop, data.names())?;
             let columns: Vec<usize> =
                 removed.removed.iter().map(|feature| feature.column).collect();
             log.push(removed);
-            guarded(|| walk.drop_features(&columns))?;
+            guard::fit(|| walk.drop_features(&columns)).map_err(SelectError::from)?;
         }
         let (names, saw) = (data.names().to_vec(), RowPrints::of(data));
         Ok(Elimination { names, kept: walk.active().to_vec(), log, saw })
     }
-}
-
-/// A panic of the estimator is an error of its fit.
-fn guarded<T>(fit: impl FnOnce() -> Result<T, FitError>) -> Result<T, SelectError> {
-    Ok(catch_panic(fit).unwrap_or_else(|panicked| Err(panicked.into()))?)
 }
 
 impl Transformer for Rfe {
@@ -175,10 +173,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn importances(&self) -> Result<Vec<f64>, SelectError> {
+    fn importances(&self) -> Option<Vec<f64>> {
         match self {
-            Self::Warm(state) => Ok(state.importances()),
-            Self::Cold(cold) => cold.model.importances().ok_or(SelectError::NoImportances),
+            Self::Warm(state) => Some(state.importances()),
+            Self::Cold(cold) => cold.model.importances(),
         }
     }
 

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mlp_core::{Estimator, ModelExt, Samples, choose_columns};
+use mlp_core::{Estimator, Samples, choose_columns};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{FoldError, SelectError, setting};
+use crate::guard;
 use crate::rfe::{Elimination, Rfe, Step};
 use crate::rule::{Candidate, Rule};
 use crate::scorer::Scorer;
@@ -93,7 +94,7 @@ impl RfeCv {
     /// Runs the elimination inside each fold, then on all rows.
     ///
     /// # Errors
-    /// If a setting is out of range, a fold fails, or no size has a score in every fold.
+    /// If a setting is out of range, there are too few folds for the rule, a fold fails, or no size has a score in every fold.
     pub fn run(
         &self,
         data: &Samples<'_>,
@@ -105,6 +106,7 @@ impl RfeCv {
             return Err(setting("the rule", "cost-benefit", "one that needs no cost of a model"));
         }
         let folds = split.split(data)?;
+        self.rule.check_folds(folds.len())?;
         validation.check_leak(data, &folds)?;
         // The elimination on all rows goes down to the fewest features beside the folds, and is cut off at the number chosen.
         let unit = |k: usize| match folds.get(k) {
@@ -129,9 +131,7 @@ impl RfeCv {
                 cost: None,
             })
             .collect();
-        let fold_sizes = folds.first().map_or((0, 0), |fold| (fold.train.len(), fold.test.len()));
-        let choice =
-            self.rule.choose(self.scorer.direction(), &candidates, fold_sizes.0, fold_sizes.1);
+        let choice = self.rule.choose_on(self.scorer.direction(), &candidates, &folds);
         let metric = self.scorer.name().to_owned();
         let choice = choice.ok_or_else(|| SelectError::NoScores {
             what: "number of features",
@@ -167,11 +167,8 @@ impl RfeCv {
         let mut scores = Vec::with_capacity(sizes.len());
         self.rfe(sizes[0]).eliminate_watched(&train, seed, |columns, model| {
             let rows = choose_columns(held_out.view(), columns);
-            let predictions = model.predict(rows.view()).map_err(FoldError::from)?;
-            let score = self.scorer.score(&test, predictions.view()).map_err(|source| {
-                FoldError::Score { metric: self.scorer.name().to_owned(), source }
-            })?;
-            scores.push(score);
+            let predictions = guard::predict(model, rows.view()).map_err(FoldError::from)?;
+            scores.push(guard::score(&*self.scorer, &test, predictions.view())?);
             Ok::<(), SizeError>(())
         })?;
         scores.reverse();

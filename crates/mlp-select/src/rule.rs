@@ -1,8 +1,11 @@
 //! Which of several candidates, ordered from simple to complex, to take.
 
 use mlp_core::Direction;
+use mlp_stats::{corrected_resampled_t, student_t_tail};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{SelectError, setting};
+use crate::split::Fold;
 use crate::validate::Summary;
 
 /// Means closer than this are equal: a difference of rounding decides nothing.
@@ -28,7 +31,8 @@ pub enum Rule {
         /// How much score a unit must bring, above 0.
         worth: f64,
     },
-    /// Unless the best one is significantly better at this level, by the one-sided corrected resampled t-test (Nadeau and Bengio 2003).
+    /// Unless the best one is significantly better at this level, by the one-sided corrected resampled t-test (Nadeau and Bengio 2003). Needs two
+    /// folds.
     CorrectedT(f64),
 }
 
@@ -70,7 +74,10 @@ impl Rule {
     /// Takes the first candidate, in the order given, that is not worse than the best one by this rule.
     ///
     /// A candidate with a missing score or one that is not a number is passed over. `n_train` and `n_test` are the sizes of a fold, which the
-    /// corrected t-test needs. None if every candidate is passed over.
+    /// corrected t-test needs; for folds of different sizes there is [`choose_on`](Self::choose_on). None if every candidate is passed over.
+    ///
+    /// Where the test cannot be computed (a single fold, an infinite score), nothing says that the simpler candidate is good enough: it is not
+    /// taken.
     #[must_use]
     pub fn choose(
         &self,
@@ -78,6 +85,38 @@ impl Rule {
         candidates: &[Candidate<'_>],
         n_train: usize,
         n_test: usize,
+    ) -> Option<Choice> {
+        self.choose_by(direction, candidates, n_test as f64 / n_train as f64)
+    }
+
+    /// As [`choose`](Self::choose), on the folds that gave the scores: the corrected t-test takes the mean of their ratios of tested to trained
+    /// rows.
+    #[must_use]
+    pub fn choose_on(
+        &self,
+        direction: Direction,
+        candidates: &[Candidate<'_>],
+        folds: &[Fold],
+    ) -> Option<Choice> {
+        let ratios = folds.iter().map(|fold| fold.test.len() as f64 / fold.train.len() as f64);
+        self.choose_by(direction, candidates, ratios.sum::<f64>() / folds.len() as f64)
+    }
+
+    /// Refuses fewer folds than the rule can decide by.
+    pub(crate) fn check_folds(&self, folds: usize) -> Result<(), SelectError> {
+        match self {
+            Self::CorrectedT(_) if folds < 2 => {
+                Err(setting("the number of folds for the corrected t-test", folds, "at least 2"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn choose_by(
+        &self,
+        direction: Direction,
+        candidates: &[Candidate<'_>],
+        ratio: f64,
     ) -> Option<Choice> {
         let scores: Vec<Option<Vec<f64>>> =
             candidates.iter().map(|c| c.scores.iter().copied().collect()).collect();
@@ -100,7 +139,7 @@ impl Rule {
         let is_good_enough = |i: usize| match *self {
             Self::CorrectedT(alpha) => {
                 let (Some(best), Some(other)) = (&scores[best], &scores[i]) else { return false };
-                !is_significantly_better(direction, best, other, n_train, n_test, alpha)
+                p_value(direction, best, other, ratio).is_some_and(|p| p >= alpha)
             }
             _ => means[i].is_some_and(|mean| mean >= top - allowed.unwrap_or(0.0) - TIE),
         };
@@ -137,16 +176,14 @@ pub(crate) fn oriented(direction: Direction, score: f64) -> f64 {
     }
 }
 
-fn is_significantly_better(
-    direction: Direction,
-    best: &[f64],
-    other: &[f64],
-    n_train: usize,
-    n_test: usize,
-    alpha: f64,
-) -> bool {
+/// How likely the best one would lead by so much if it were no better, where folds test `ratio` times as many rows as they learn from; none if
+/// that cannot be computed.
+fn p_value(direction: Direction, best: &[f64], other: &[f64], ratio: f64) -> Option<f64> {
     let oriented =
         |scores: &[f64]| scores.iter().map(|&score| oriented(direction, score)).collect::<Vec<_>>();
-    let test = mlp_stats::corrected_resampled_t(&oriented(best), &oriented(other), n_train, n_test);
-    test.is_ok_and(|test| test.greater < alpha)
+    let test = corrected_resampled_t(&oriented(best), &oriented(other), 1, 1).ok()?;
+    // The test takes the sizes of one fold; the ratio, here 1, is a factor of its variance and nothing else.
+    let n = best.len() as f64;
+    let t = test.t * ((1.0 / n + 1.0) / (1.0 / n + ratio)).sqrt();
+    (ratio.is_finite() && ratio > 0.0).then(|| student_t_tail(t, n - 1.0))
 }

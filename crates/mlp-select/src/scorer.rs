@@ -6,7 +6,7 @@ use mlp_core::{Direction, Samples};
 use mlp_stats::{
     Average, BinaryScores, ClassScores, Confusion, LabelScore, OrUndefined, ZeroDivision,
 };
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ScoreError;
@@ -111,7 +111,9 @@ impl Scorer for Score {
     ) -> Result<f64, ScoreError> {
         match self {
             Self::R2 | Self::Rmse | Self::Mse | Self::Mae => {
-                let (truth, predicted) = (truth.values()?, predictions.column(0).to_vec());
+                let first = predictions.columns().into_iter().next();
+                let first = first.ok_or(ScoreError::Columns { given: 0, expected: 1 })?;
+                let (truth, predicted) = (truth.values()?, first.to_vec());
                 Ok(match self {
                     Self::R2 => mlp_stats::r2(&truth, &predicted)?,
                     Self::Rmse => mlp_stats::rmse(&truth, &predicted)?,
@@ -134,28 +136,24 @@ impl Score {
         predictions: ArrayView2<'_, f64>,
         classes: usize,
     ) -> Result<f64, ScoreError> {
-        let predicted = || predictions.rows().into_iter().map(most_probable).collect::<Vec<_>>();
+        if predictions.ncols() != classes {
+            return Err(ScoreError::Columns { given: predictions.ncols(), expected: classes });
+        }
+        let predicted = || most_probable(&predictions);
+        let confusion =
+            || -> Result<_, ScoreError> { Ok(Confusion::of(truth, &predicted()?, classes)?) };
         let probabilities = || predictions.iter().copied().collect::<Vec<_>>();
-        let by_class = |score: LabelScore, average: Average| {
-            Confusion::of(truth, &predicted(), classes)?.average(
-                score,
-                average,
-                ZeroDivision::Value(0.0),
-            )
+        let by_class = |score: LabelScore, average: Average, zero: ZeroDivision| {
+            Ok::<_, ScoreError>(confusion()?.average(score, average, zero)?)
         };
         let of_positive = |score: LabelScore| {
-            Confusion::of(truth, &predicted(), classes)?.score(score, 1).or_if_undefined(0.0)
+            Ok::<_, ScoreError>(confusion()?.score(score, 1).or_if_undefined(0.0)?)
         };
+        let zero = ZeroDivision::Value(0.0);
         Ok(match self {
-            Self::Accuracy => mlp_stats::accuracy(truth, &predicted())?,
-            Self::BalancedAccuracy => {
-                Confusion::of(truth, &predicted(), classes)?.balanced_accuracy()?
-            }
-            Self::F1Macro => Confusion::of(truth, &predicted(), classes)?.average(
-                LabelScore::F1,
-                Average::Macro,
-                ZeroDivision::Skip,
-            )?,
+            Self::Accuracy => mlp_stats::accuracy(truth, &predicted()?)?,
+            Self::BalancedAccuracy => confusion()?.balanced_accuracy()?,
+            Self::F1Macro => by_class(LabelScore::F1, Average::Macro, ZeroDivision::Skip)?,
             Self::RocAuc | Self::AveragePrecision | Self::Brier if classes == 2 => {
                 let positive: Vec<bool> = truth.iter().map(|&label| label == 1).collect();
                 let scores = predictions.column(1).to_vec();
@@ -169,12 +167,10 @@ impl Score {
             Self::AveragePrecision => ClassScores::new(truth, &probabilities(), classes)?
                 .average_precision(Average::Macro)?,
             Self::Brier => ClassScores::new(truth, &probabilities(), classes)?.brier()?,
-            Self::Matthews => {
-                Confusion::of(truth, &predicted(), classes)?.matthews_correlation()?
-            }
-            Self::F1Weighted => by_class(LabelScore::F1, Average::Weighted)?,
-            Self::PrecisionMacro => by_class(LabelScore::Precision, Average::Macro)?,
-            Self::RecallMacro => by_class(LabelScore::Recall, Average::Macro)?,
+            Self::Matthews => confusion()?.matthews_correlation()?,
+            Self::F1Weighted => by_class(LabelScore::F1, Average::Weighted, zero)?,
+            Self::PrecisionMacro => by_class(LabelScore::Precision, Average::Macro, zero)?,
+            Self::RecallMacro => by_class(LabelScore::Recall, Average::Macro, zero)?,
             Self::F1 => of_positive(LabelScore::F1)?,
             Self::Precision => of_positive(LabelScore::Precision)?,
             Self::Recall => of_positive(LabelScore::Recall)?,
@@ -184,9 +180,13 @@ impl Score {
     }
 }
 
-/// The most probable class of a row, the first of equally probable ones.
-fn most_probable(row: ArrayView1<'_, f64>) -> usize {
-    row.iter()
-        .enumerate()
-        .fold(0, |best, (class, probability)| if *probability > row[best] { class } else { best })
+/// The most probable class of each row, the first of equally probable ones: as [`predict_classes`](mlp_core::ModelExt::predict_classes)
+/// decides.
+fn most_probable(predictions: &ArrayView2<'_, f64>) -> Result<Vec<usize>, ScoreError> {
+    let rows = predictions.rows().into_iter().enumerate();
+    rows.map(|(row, values)| {
+        let best = Direction::Maximize.best(values.iter().copied().map(Some));
+        best.map(|(class, _)| class).ok_or(ScoreError::NoClass { row })
+    })
+    .collect()
 }

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mlp_core::{Estimator, Samples, catch_panic, random};
+use mlp_core::{Estimator, Samples, random};
 use mlp_stats::Correction;
 use ndarray::{Array2, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{SelectError, setting};
+use crate::guard;
 use crate::leak::RowPrints;
 use crate::selection::ColumnSelection;
 
@@ -152,9 +153,8 @@ impl ShadowTest {
         let doubled =
             data.to_owned_samples().with_features(doubled, names.chain(copies).collect())?;
         let fit_seed = random::below(&mut generator, u64::MAX);
-        let fit = catch_panic(|| self.estimator.fit(doubled.as_samples(), fit_seed));
-        let model = fit.unwrap_or_else(|panicked| Err(panicked.into()))?;
-        model.importances().ok_or(SelectError::NoImportances)
+        let model = guard::fit(|| self.estimator.fit(doubled.as_samples(), fit_seed))?;
+        guard::importances(|| model.importances())?.ok_or(SelectError::NoImportances)
     }
 }
 

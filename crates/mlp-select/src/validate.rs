@@ -7,12 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mlp_core::{
-    Complexity, Direction, Estimator, FittedModel, Metrics, ModelExt, Samples, catch_panic, random,
+    Complexity, Direction, Estimator, FittedModel, Metrics, Samples, catch_panic, random,
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{FoldError, SelectError, setting};
+use crate::guard;
 use crate::scorer::Scorer;
 use crate::split::{Fold, Split};
 
@@ -139,7 +140,7 @@ impl CrossValidation {
     }
 
     /// Tells after each unit of work (a fold; of an elimination also the one on all rows) how many are done, of how many. Called from the
-    /// threads that work.
+    /// threads that work. A panic of it is caught, and changes nothing.
     #[must_use]
     pub fn with_progress(mut self, told: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
         self.progress = Some(Progress(Arc::new(told)));
@@ -187,8 +188,11 @@ impl CrossValidation {
             return Err(setting("the number of folds", 0, "at least 1"));
         }
         self.check_leak(data, folds)?;
-        let results = self
-            .in_parallel(folds.len(), |k| self.run_fold(estimator, data, &folds[k], k, scorers))?;
+        let run = |k: usize| {
+            catch_panic(|| self.run_fold(estimator, data, &folds[k], k, scorers))
+                .unwrap_or_else(|panicked| Err(panicked.into()))
+        };
+        let results = self.in_parallel(folds.len(), run)?;
         let mut validated = Vec::with_capacity(folds.len());
         for (fold, result) in results.into_iter().enumerate() {
             match result {
@@ -222,7 +226,8 @@ impl CrossValidation {
                 place.get_or_init(|| work(k));
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 if let Some(Progress(told)) = &self.progress {
-                    told(done, n);
+                    // The work is done, whatever becomes of those who are told.
+                    drop(catch_panic(|| told(done, n)));
                 }
             }
         };
@@ -243,8 +248,7 @@ impl CrossValidation {
     ) -> Result<FoldResult, FoldError> {
         let (train, test) = (data.with_rows(&fold.train)?, data.with_rows(&fold.test)?);
         let started = Instant::now();
-        let model = catch_panic(|| estimator.fit(train, fold_seed(self.seed, k)))
-            .unwrap_or_else(|panicked| Err(panicked.into()))?;
+        let model = guard::fit(|| estimator.fit(train, fold_seed(self.seed, k)))?;
         let fit_time = started.elapsed();
         let started = Instant::now();
         let (scores, predictions) = score(&*model, &test, scorers)?;
@@ -279,16 +283,10 @@ fn score(
     scorers: &[&dyn Scorer],
 ) -> Result<(Metrics, Array2<f64>), FoldError> {
     let features = rows.features();
-    let predictions = catch_panic(|| model.predict(features.view()))
-        .unwrap_or_else(|panicked| Err(panicked.into()))?;
+    let predictions = guard::predict(model, features.view())?;
     let mut scores = Metrics::new();
-    for scorer in scorers {
-        let score = scorer.score(rows, predictions.view());
-        scores.insert(
-            scorer.name(),
-            score
-                .map_err(|source| FoldError::Score { metric: scorer.name().to_owned(), source })?,
-        );
+    for &scorer in scorers {
+        scores.insert(scorer.name(), guard::score(scorer, rows, predictions.view())?);
     }
     Ok((scores, predictions))
 }

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod data;
+mod faults;
 mod honesty;
 mod scripted;
 mod vectors;
