@@ -50,6 +50,8 @@ mod parquet;
 mod read;
 mod table;
 
+mod recode;
+
 mod schema;
 
 mod fingerprint;

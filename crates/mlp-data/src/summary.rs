@@ -4,7 +4,7 @@ use mlp_core::exact;
 use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Table, TargetColumn};
+use crate::table::{Table, TargetColumn, code};
 
 /// A column in a few numbers, over its finite values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,8 +80,11 @@ impl ColumnSummary {
             minimum: finite.iter().copied().fold(f64::NAN, f64::min),
             maximum: finite.iter().copied().fold(f64::NAN, f64::max),
             counts: dictionary.map(|texts| {
-                let count = |code: usize| values.iter().filter(|&&v| v == code as f64).count();
-                texts.iter().cloned().enumerate().map(|(code, text)| (text, count(code))).collect()
+                let mut counts: Vec<(String, usize)> =
+                    texts.iter().map(|text| (text.clone(), 0)).collect();
+                let codes = values.iter().filter_map(|&value| code(value, texts.len()));
+                codes.for_each(|code| counts[code].1 += 1);
+                counts
             }),
         }
     }

@@ -124,6 +124,9 @@ impl FeatureSet {
 
     /// The features of a table's rows. Columns are found by name; target, weights, groups and ids stay.
     ///
+    /// The codes of categories go in as they are. Whether they stand for what they stood for when the transforms were fitted is not known here:
+    /// a [`Schema`](crate::Schema) that lists the texts finds codes of another file, and [`Table::recode`] changes them.
+    ///
     /// # Errors
     /// If a raw column is not in the table, or a transform fails.
     pub fn compute(&self, table: &Table) -> Result<Table> {

@@ -130,6 +130,10 @@ impl ReadOptions {
     }
 
     /// Makes a column one of categories, whose texts are learnt from the file.
+    ///
+    /// The codes are those of this file alone: another file that lacks a text, or has one more, gives others to the same texts. To read data of a
+    /// model that exists, give its texts by [`with_dictionary`](Self::with_dictionary), or change the codes by
+    /// [`Table::recode`](crate::Table::recode).
     #[must_use]
     pub fn with_categories(mut self, column: impl Into<String>) -> Self {
         self.categories.insert(column.into(), Vec::new());

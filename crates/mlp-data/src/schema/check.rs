@@ -1,6 +1,6 @@
 //! Checks rows and tables against a schema.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::definition::{
     ColumnKind, ColumnSchema, Comparison, Infinite, Presence, Schema, Unexpected,
@@ -38,12 +38,44 @@ pub struct RowChecker {
 struct BoundColumn {
     position: usize,
     schema: ColumnSchema,
-    /// For each code: its text and the rules it breaks.
-    texts: Option<Vec<(String, Vec<Rule>)>>,
+    /// The text of each code.
+    texts: Option<Vec<BoundText>>,
+}
+
+#[derive(Debug)]
+struct BoundText {
+    text: String,
+    is_unlisted: bool,
+    is_unmatched: bool,
+}
+
+/// A rule that a row breaks, by its place in the checker: the rule itself may hold a long list of texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Breach {
+    Column(usize, Part),
+    Comparison(usize),
+}
+
+/// The rules of one column.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    NotInfinite,
+    Kind,
+    Categories,
+    Pattern,
+    Minimum,
+    Maximum,
+    Allowed,
+    MissingRate,
 }
 
 impl Schema {
     /// Checks every value of a table; a target is checked as the column of its name.
+    ///
+    /// A rule of numbers is broken by a column of categories as a whole, for its codes are no measurements: also by a target that was read as
+    /// classes, even where the classes are called 3, 4 and 5. Where the schema lists texts, the table's codes must be those of the list, as far
+    /// as both go: a model takes the codes, not the texts. [`Table::recode`] makes them so.
     ///
     /// # Errors
     /// If the schema itself makes no sense. Violations are in the report.
@@ -60,19 +92,18 @@ impl Schema {
         for violation in &checker.of_columns {
             groups.add_column(violation);
         }
-        let mut row_values = Vec::with_capacity(names.len());
-        let mut violations = Vec::new();
+        let mut values = Vec::with_capacity(names.len());
         let mut missing = Missing::default();
         for row in 0..table.n_rows() {
-            fill_row(table, row, &mut row_values);
-            violations.clear();
-            checker.check_into(&row_values, &mut violations);
-            missing.note(&checker, &row_values, row);
-            groups.add_row(row, &violations);
+            fill_row(table, row, &mut values);
+            checker.check_into(&values, &mut |breach| {
+                groups.add(row, Key::Breach(breach), || checker.violation(breach, &values));
+            });
+            missing.note(&checker, &values, row);
         }
         missing.report(&checker, table.n_rows(), &mut groups);
-        for columns in &self.unique {
-            add_repeats(columns, &names, &mut groups);
+        for (position, columns) in self.unique.iter().enumerate() {
+            add_repeats(position, columns, &names, &mut groups);
         }
         let bad_rows = groups.bad_rows.iter().filter(|bad| **bad).count();
         Ok(ValidationReport { n_rows: table.n_rows(), bad_rows, rules: groups.rules })
@@ -113,14 +144,10 @@ impl RowChecker {
         for column in &schema.columns {
             match position(&column.name) {
                 Some(position) => {
-                    let bound = BoundColumn::new(position, column, dictionary(position))?;
-                    if column.kind == ColumnKind::Category && bound.texts.is_none() {
-                        let rule = Rule::Kind(ColumnKind::Category);
-                        let value = "a column of numbers".to_owned();
-                        let column = column.name.clone();
-                        checker.of_columns.push(Violation { column, rule, value });
-                    } else {
-                        checker.columns.push(bound);
+                    let texts = dictionary(position);
+                    checker.of_columns.extend(of_dictionary(column, texts));
+                    if (column.kind == ColumnKind::Category) == texts.is_some() {
+                        checker.columns.push(BoundColumn::new(position, column, texts)?);
                     }
                 }
                 None if column.presence == Presence::Required => {
@@ -164,128 +191,182 @@ impl RowChecker {
             return Err(Error::Length { what: "values of the row", given, expected });
         }
         let mut violations = self.of_columns.clone();
-        for column in &self.columns {
+        for (at, column) in self.columns.iter().enumerate() {
             if row[column.position].is_nan() && column.schema.missing_rate == 0.0 {
-                violations.push(column.violation(Rule::MissingRate(0.0), f64::NAN));
+                violations.push(self.violation(Breach::Column(at, Part::MissingRate), row));
             }
         }
-        self.check_into(row, &mut violations);
+        self.check_into(row, &mut |breach| violations.push(self.violation(breach, row)));
         Ok(violations)
     }
 
-    /// Adds the violations of a row's values to a list.
-    fn check_into(&self, row: &[f64], violations: &mut Vec<Violation>) {
-        for column in &self.columns {
-            column.check(row[column.position], violations);
+    /// Tells which rules the values of a row break.
+    fn check_into(&self, row: &[f64], broken: &mut impl FnMut(Breach)) {
+        for (at, column) in self.columns.iter().enumerate() {
+            column.check(row[column.position], &mut |part| broken(Breach::Column(at, part)));
         }
-        for (left, right, rule) in &self.comparisons {
+        for (at, (left, right, rule)) in self.comparisons.iter().enumerate() {
             let (a, b) = (row[*left], row[*right]);
             if !a.is_nan() && !b.is_nan() && !rule.relation.holds(a, b) {
-                violations.push(Violation {
-                    column: rule.left.clone(),
-                    rule: Rule::Comparison(rule.clone()),
-                    value: format!("{a} against {b}"),
-                });
+                broken(Breach::Comparison(at));
             }
         }
+    }
+
+    /// What a row breaks, in full.
+    fn violation(&self, breach: Breach, row: &[f64]) -> Violation {
+        match breach {
+            Breach::Column(at, part) => {
+                let column = &self.columns[at];
+                let value = column.shown(row[column.position]);
+                Violation { column: column.schema.name.clone(), rule: column.rule(part), value }
+            }
+            Breach::Comparison(at) => {
+                let (left, right, rule) = &self.comparisons[at];
+                let value = format!("{} against {}", row[*left], row[*right]);
+                let column = rule.left.clone();
+                Violation { column, rule: Rule::Comparison(rule.clone()), value }
+            }
+        }
+    }
+}
+
+/// What is wrong with a column as a whole, by what its codes stand for.
+fn of_dictionary(column: &ColumnSchema, dictionary: Option<&[String]>) -> Option<Violation> {
+    let violation = |rule, value: String| {
+        let column = column.name.clone();
+        Some(Violation { column, rule, value })
+    };
+    match (column.kind, dictionary) {
+        (ColumnKind::Category, None) => {
+            violation(Rule::Kind(column.kind), "a column of numbers".to_owned())
+        }
+        (ColumnKind::Category, Some(texts)) => {
+            let listed = column.categories.iter().flatten();
+            let (code, (expected, found)) =
+                listed.zip(texts).enumerate().find(|(_, (listed, text))| listed != text)?;
+            let (expected, found) = (expected.clone(), found.clone());
+            let value = format!("{found:?}");
+            violation(Rule::Codes { code, expected, found }, value)
+        }
+        (_, Some(_)) => violation(Rule::Kind(column.kind), "a column of categories".to_owned()),
+        (_, None) => None,
     }
 }
 
 impl BoundColumn {
     fn new(position: usize, schema: &ColumnSchema, dictionary: Option<&[String]>) -> Result<Self> {
         let regex = schema.regex()?;
-        let broken = |text: &String| {
-            let mut rules = Vec::new();
-            if let Some(known) = schema.categories.as_ref().filter(|known| !known.contains(text)) {
-                rules.push(Rule::Categories(known.clone()));
-            }
-            if regex.as_ref().is_some_and(|regex| !regex.is_match(text)) {
-                rules.push(Rule::Pattern(schema.pattern.clone().unwrap_or_default()));
-            }
-            rules
+        let listed: Option<HashSet<&String>> =
+            schema.categories.as_ref().map(|texts| texts.iter().collect());
+        let bound = |text: &String| BoundText {
+            text: text.clone(),
+            is_unlisted: listed.as_ref().is_some_and(|listed| !listed.contains(text)),
+            is_unmatched: regex.as_ref().is_some_and(|regex| !regex.is_match(text)),
         };
-        let texts =
-            dictionary.map(|texts| texts.iter().map(|text| (text.clone(), broken(text))).collect());
+        let texts = dictionary.map(|texts| texts.iter().map(bound).collect());
         Ok(Self { position, schema: schema.clone(), texts })
     }
 
-    fn violation(&self, rule: Rule, value: f64) -> Violation {
-        let text = self.texts.as_ref().and_then(|texts| Some(&texts[code(value, texts.len())?].0));
-        Violation {
-            column: self.schema.name.clone(),
-            rule,
-            value: text.map_or_else(|| value.to_string(), |text| format!("{text:?}")),
-        }
+    fn text(&self, value: f64) -> Option<&BoundText> {
+        let texts = self.texts.as_ref()?;
+        Some(&texts[code(value, texts.len())?])
     }
 
-    fn check(&self, value: f64, violations: &mut Vec<Violation>) {
+    fn shown(&self, value: f64) -> String {
+        self.text(value).map_or_else(|| value.to_string(), |text| format!("{:?}", text.text))
+    }
+
+    fn check(&self, value: f64, broken: &mut impl FnMut(Part)) {
         if value.is_nan() {
             return;
         }
         let schema = &self.schema;
-        let mut broken = |rule| violations.push(self.violation(rule, value));
         if value.is_infinite() && schema.infinite == Infinite::Refused {
-            broken(Rule::NotInfinite);
+            broken(Part::NotInfinite);
         }
-        match (schema.kind, &self.texts) {
+        match (schema.kind, self.text(value)) {
             (ColumnKind::Integer, _) if value.is_finite() && value.fract() != 0.0 => {
-                broken(Rule::Kind(ColumnKind::Integer));
+                broken(Part::Kind);
             }
-            (ColumnKind::Category, Some(texts)) => match code(value, texts.len()) {
-                Some(code) => texts[code].1.iter().for_each(|rule| broken(rule.clone())),
-                None => broken(Rule::Kind(ColumnKind::Category)),
-            },
+            (ColumnKind::Category, None) => broken(Part::Kind),
+            (ColumnKind::Category, Some(text)) => {
+                if text.is_unlisted {
+                    broken(Part::Categories);
+                }
+                if text.is_unmatched {
+                    broken(Part::Pattern);
+                }
+            }
             _ => {}
         }
-        if let Some(minimum) = schema.minimum.filter(|minimum| value < *minimum) {
-            broken(Rule::Minimum(minimum));
+        if schema.minimum.is_some_and(|minimum| value < minimum) {
+            broken(Part::Minimum);
         }
-        if let Some(maximum) = schema.maximum.filter(|maximum| value > *maximum) {
-            broken(Rule::Maximum(maximum));
+        if schema.maximum.is_some_and(|maximum| value > maximum) {
+            broken(Part::Maximum);
         }
-        if let Some(allowed) = schema.allowed.as_ref().filter(|allowed| !allowed.contains(&value)) {
-            broken(Rule::Allowed(allowed.clone()));
+        if schema.allowed.as_ref().is_some_and(|allowed| !allowed.contains(&value)) {
+            broken(Part::Allowed);
+        }
+    }
+
+    /// A rule that was found broken, so the schema has what it needs.
+    fn rule(&self, part: Part) -> Rule {
+        let schema = &self.schema;
+        match part {
+            Part::NotInfinite => Rule::NotInfinite,
+            Part::Kind => Rule::Kind(schema.kind),
+            Part::Categories => Rule::Categories(schema.categories.clone().unwrap_or_default()),
+            Part::Pattern => Rule::Pattern(schema.pattern.clone().unwrap_or_default()),
+            Part::Minimum => Rule::Minimum(schema.minimum.unwrap_or(f64::NAN)),
+            Part::Maximum => Rule::Maximum(schema.maximum.unwrap_or(f64::NAN)),
+            Part::Allowed => Rule::Allowed(schema.allowed.clone().unwrap_or_default()),
+            Part::MissingRate => Rule::MissingRate(schema.missing_rate),
         }
     }
 }
 
-/// Collects violations by column and rule.
+/// What violations are collected by.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Breach(Breach),
+    /// The position among the schema's sets of columns that are unique together.
+    Unique(usize),
+}
+
+/// Collects violations by rule.
 struct Groups<'a> {
     table: &'a Table,
     rules: Vec<RuleReport>,
-    index: HashMap<(String, String), usize>,
+    index: HashMap<Key, usize>,
     bad_rows: Vec<bool>,
 }
 
 impl Groups<'_> {
-    fn group(&mut self, column: &str, rule: &Rule) -> &mut RuleReport {
-        let key = (column.to_owned(), format!("{rule:?}"));
-        let index = *self.index.entry(key).or_insert(self.rules.len());
-        if index == self.rules.len() {
-            let (column, rule) = (column.to_owned(), rule.clone());
+    fn add_column(&mut self, violation: &Violation) {
+        let (column, rule) = (&violation.column, &violation.rule);
+        if !self.rules.iter().any(|known| known.column == *column && known.rule == *rule) {
+            let (column, rule) = (column.clone(), rule.clone());
             self.rules.push(RuleReport { column, rule, count: 0, examples: Vec::new() });
         }
-        &mut self.rules[index]
     }
 
-    fn add_column(&mut self, violation: &Violation) {
-        self.group(&violation.column, &violation.rule);
-    }
-
-    fn add_row(&mut self, row: usize, violations: &[Violation]) {
-        for violation in violations {
-            self.add(row, &violation.column, &violation.rule, &violation.value);
-        }
-    }
-
-    fn add(&mut self, row: usize, column: &str, rule: &Rule, value: &str) {
-        let source = self.table.source(row).map(|(file, line)| (file.to_owned(), line));
+    /// Counts a violation, and looks at it closely as long as examples are wanted.
+    fn add(&mut self, row: usize, key: Key, violation: impl FnOnce() -> Violation) {
         self.bad_rows[row] = true;
-        let group = self.group(column, rule);
-        group.count += 1;
-        if group.examples.len() < ValidationReport::EXAMPLES {
-            group.examples.push(Example { row, source, value: value.to_owned() });
+        let next = self.rules.len();
+        let index = *self.index.entry(key).or_insert(next);
+        let is_full = |group: &RuleReport| group.examples.len() == ValidationReport::EXAMPLES;
+        if !self.rules.get(index).is_some_and(is_full) {
+            let Violation { column, rule, value } = violation();
+            if index == next {
+                self.rules.push(RuleReport { column, rule, count: 0, examples: Vec::new() });
+            }
+            let source = self.table.source(row).map(|(file, line)| (file.to_owned(), line));
+            self.rules[index].examples.push(Example { row, source, value });
         }
+        self.rules[index].count += 1;
     }
 }
 
@@ -297,27 +378,33 @@ struct Missing {
 
 impl Missing {
     fn note(&mut self, checker: &RowChecker, values: &[f64], row: usize) {
-        for column in checker.columns.iter().filter(|column| values[column.position].is_nan()) {
-            self.rows.entry(column.position).or_default().push(row);
+        for (at, column) in checker.columns.iter().enumerate() {
+            if values[column.position].is_nan() {
+                self.rows.entry(at).or_default().push(row);
+            }
         }
     }
 
     fn report(&self, checker: &RowChecker, n_rows: usize, groups: &mut Groups<'_>) {
-        for column in &checker.columns {
-            let Some(rows) = self.rows.get(&column.position) else { continue };
+        for (at, column) in checker.columns.iter().enumerate() {
+            let Some(rows) = self.rows.get(&at) else { continue };
             if rows.len() as f64 <= column.schema.missing_rate * n_rows as f64 {
                 continue;
             }
-            let rule = Rule::MissingRate(column.schema.missing_rate);
             for &row in rows {
-                groups.add(row, &column.schema.name, &rule, "NaN");
+                let key = Key::Breach(Breach::Column(at, Part::MissingRate));
+                groups.add(row, key, || Violation {
+                    column: column.schema.name.clone(),
+                    rule: column.rule(Part::MissingRate),
+                    value: "NaN".to_owned(),
+                });
             }
         }
     }
 }
 
 /// Reports each row whose values in these columns stand in an earlier row.
-fn add_repeats(columns: &[String], names: &[&str], groups: &mut Groups<'_>) {
+fn add_repeats(unique: usize, columns: &[String], names: &[&str], groups: &mut Groups<'_>) {
     let positions: Option<Vec<usize>> =
         columns.iter().map(|column| names.iter().position(|name| name == column)).collect();
     let Some(positions) = positions else { return };
@@ -329,10 +416,13 @@ fn add_repeats(columns: &[String], names: &[&str], groups: &mut Groups<'_>) {
         let key = positions.iter().map(|&position| canonical_bits(values[position])).collect();
         let earlier = *first.entry(key).or_insert(row);
         if earlier != row {
-            let shown: Vec<String> =
-                positions.iter().map(|&position| show(table, position, values[position])).collect();
-            let value = format!("{} as in row {earlier}", shown.join(", "));
-            groups.add(row, &columns.join(", "), &Rule::Unique(columns.to_vec()), &value);
+            let shown = |&position: &usize| show(table, position, values[position]);
+            groups.add(row, Key::Unique(unique), || {
+                let shown: Vec<String> = positions.iter().map(shown).collect();
+                let value = format!("{} as in row {earlier}", shown.join(", "));
+                let rule = Rule::Unique(columns.to_vec());
+                Violation { column: columns.join(", "), rule, value }
+            });
         }
     }
 }

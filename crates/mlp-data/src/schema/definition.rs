@@ -77,7 +77,7 @@ pub struct ColumnSchema {
     /// The only values allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed: Option<Vec<f64>>,
-    /// The only texts allowed, for a column of categories.
+    /// The only texts allowed, in the order of their codes, for a column of categories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categories: Option<Vec<String>>,
     /// A regular expression that each text matches as a whole, for a column of categories.
@@ -107,12 +107,12 @@ impl ColumnSchema {
         }
     }
 
-    /// A required column of finite numbers, none missing.
+    /// A required column of finite numbers, none missing. A column of categories is none, nor is a target that was read as classes.
     pub fn number(name: impl Into<String>) -> Self {
         Self::of(name, ColumnKind::Number)
     }
 
-    /// A required column of whole numbers, none missing.
+    /// A required column of whole numbers, none missing. A column of categories is none, nor is a target that was read as classes.
     pub fn integer(name: impl Into<String>) -> Self {
         Self::of(name, ColumnKind::Integer)
     }
@@ -150,7 +150,8 @@ impl ColumnSchema {
         self
     }
 
-    /// Sets the only texts allowed.
+    /// Sets the only texts allowed, in the order of their codes: a table whose dictionary has others in their place breaks the schema, and
+    /// [`Table::recode`](crate::Table::recode) puts that right.
     #[must_use]
     pub fn with_texts<T: Into<String>>(mut self, texts: impl IntoIterator<Item = T>) -> Self {
         self.categories = Some(texts.into_iter().map(Into::into).collect());

@@ -30,6 +30,15 @@ pub enum Rule {
     Allowed(Vec<f64>),
     /// Texts are among these.
     Categories(Vec<String>),
+    /// The codes stand for the texts that the schema lists, in its order.
+    Codes {
+        /// The first code that does not.
+        code: usize,
+        /// What it stands for in the schema.
+        expected: String,
+        /// What it stands for in the table.
+        found: String,
+    },
     /// Texts match this.
     Pattern(String),
     /// No two rows have the same values in these columns.
@@ -53,6 +62,10 @@ impl fmt::Display for Rule {
             Self::Maximum(bound) => write!(f, "at most {bound}"),
             Self::Allowed(values) => write!(f, "one of {values:?}"),
             Self::Categories(texts) => write!(f, "one of {}", crate::error::name_some(texts)),
+            Self::Codes { code, expected, found } => write!(
+                f,
+                "code {code} stands for {expected:?} in the schema, for {found:?} in the table"
+            ),
             Self::Pattern(pattern) => write!(f, "matches {pattern:?}"),
             Self::Unique(columns) if columns.len() == 1 => f.write_str("unique"),
             Self::Unique(columns) => write!(f, "unique together: {}", columns.join(", ")),

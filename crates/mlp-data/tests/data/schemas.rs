@@ -62,14 +62,14 @@ fn texts_are_checked_by_list_and_pattern() {
         read_csv_from(file.as_bytes(), "a.csv", &ReadOptions::new().with_categories("code"))
             .unwrap();
     let schema = Schema::new([ColumnSchema::category("code")
-        .with_texts(["ab1", "AB"])
+        .with_texts(["AB", "ab1"])
         .with_pattern("[a-z]+[0-9]")]);
     let report = schema.validate(&table).unwrap();
     assert_eq!(
         lines(&report)[1..],
         [
             "  \"code\": matches \"[a-z]+[0-9]\": 1 of 3 rows, such as \"AB\" in a.csv line 3",
-            "  \"code\": one of \"ab1\", \"AB\": 1 of 3 rows, such as \"zz9\" in a.csv line 4",
+            "  \"code\": one of \"AB\", \"ab1\": 1 of 3 rows, such as \"zz9\" in a.csv line 4",
         ]
     );
 }
@@ -137,6 +137,100 @@ fn a_target_is_a_column_like_any_other() {
     assert_eq!(schema.validate(&table).unwrap().rules[0].examples[0].value, "\"b\"");
     let strict = schema.with_unexpected(Unexpected::Refused);
     assert!(strict.validate(&table).unwrap().rules.iter().any(|rule| rule.rule == Rule::Expected));
+}
+
+fn colours(texts: &[&str]) -> Table {
+    let file = format!("colour\n{}\n", texts.join("\n"));
+    let options = ReadOptions::new().with_categories("colour");
+    read_csv_from(file.as_bytes(), "a.csv", &options).unwrap()
+}
+
+#[test]
+fn rules_of_numbers_do_not_read_the_codes_of_categories() {
+    let ph = Table::new(["ph"], array![[0.0], [1.0], [2.0]])
+        .and_then(|table| table.with_dictionary("ph", ["3.2", "35.0", "acid"]))
+        .unwrap();
+    for column in [ColumnSchema::number("ph").with_range(0.0, 14.0), ColumnSchema::integer("ph")] {
+        let report = Schema::new([column.clone()]).validate(&ph).unwrap();
+        assert_eq!((report.rules.len(), report.rules[0].count), (1, 0), "{report}");
+        assert_eq!(report.rules[0].rule, Rule::Kind(column.kind));
+    }
+    let file = "x,quality\n1,3\n2,5\n3,9\n";
+    let schema = Schema::new([ColumnSchema::integer("quality").with_range(3.0, 8.0)]);
+    let read = |kind| {
+        let options = ReadOptions::new().with_target("quality", kind);
+        schema.validate(&read_csv_from(file.as_bytes(), "a.csv", &options).unwrap()).unwrap()
+    };
+    assert_eq!(lines(&read(TargetKind::Classes))[1..], ["  \"quality\": a whole number"]);
+    let values = read(TargetKind::Values);
+    assert_eq!(values.rules[0].examples[0].value, "9", "{values}");
+}
+
+#[test]
+fn codes_that_stand_for_other_texts_than_the_schema_lists_are_found() {
+    let train = colours(&["blue", "green", "red"]);
+    let schema = Schema::infer(&train, &InferOptions::new()).unwrap();
+    let check = |table: &Table, expected: &[&str]| {
+        assert_eq!(lines(&schema.validate(table).unwrap())[1..], *expected);
+    };
+    let new = colours(&["blue", "red"]);
+    check(
+        &new,
+        &["  \"colour\": code 1 stands for \"green\" in the schema, for \"red\" in the table"],
+    );
+    check(&new.recode("colour", ["blue", "green", "red"]).unwrap(), &[]);
+    check(&colours(&["green", "blue"]), &[]);
+    // A text more at the end gives no other a new code: only its own rows are wrong.
+    let unknown = "  \"colour\": one of \"blue\", \"green\", \"red\": 1 of 4 rows, such as";
+    let more = schema.validate(&colours(&["red", "green", "blue", "violet"])).unwrap();
+    assert_eq!(lines(&more)[1..], [format!("{unknown} \"violet\" in a.csv line 5")]);
+    let first = schema.validate(&colours(&["red", "green", "blue", "amber"])).unwrap();
+    assert_eq!(first.rules.len(), 2, "{first}");
+
+    let classes = Table::new(["x"], array![[1.0], [2.0]])
+        .and_then(|table| table.with_classes("y", vec![0, 1], ["yes", "no"]))
+        .unwrap();
+    let schema = Schema::new([ColumnSchema::category("y").with_texts(["no", "yes"])]);
+    let report = schema.validate(&classes).unwrap();
+    assert!(matches!(report.rules[0].rule, Rule::Codes { code: 0, .. }), "{report}");
+    let classes = classes.recode("y", ["no", "yes"]).unwrap();
+    assert!(schema.validate(&classes).unwrap().is_valid());
+    assert_eq!(classes.samples().unwrap().classes().unwrap().0.as_ref(), [1, 0]);
+}
+
+#[test]
+fn recoding_keeps_every_text_or_names_the_row() {
+    let table = Table::new(["c", "n"], array![[0.0, 5.0], [f64::NAN, 6.0], [1.0, 7.0]])
+        .and_then(|table| table.with_dictionary("c", ["a", "b"]))
+        .unwrap();
+    let other = table.recode("c", ["z", "b", "a"]).unwrap();
+    let codes = other.column("c").unwrap().to_vec();
+    assert!(codes[0] == 2.0 && codes[1].is_nan() && codes[2] == 1.0, "{codes:?}");
+    assert_eq!(other.column("n").unwrap(), table.column("n").unwrap());
+    let error = |column: &str, texts: &[&str]| table.recode(column, texts).unwrap_err().to_string();
+    assert_eq!(
+        error("c", &["a", "z"]),
+        "column \"c\" is invalid: row 2: \"b\" is not among \"a\", \"z\""
+    );
+    assert!(error("c", &["a", "b", "a"]).contains("\"a\" stands twice"));
+    assert!(error("n", &["a"]).contains("it holds numbers"));
+    assert!(error("none", &["a"]).contains("there is no column"));
+}
+
+/// As many texts as a file may have: a copy of the list for each unknown text or bad row would not fit into memory.
+#[test]
+fn a_long_list_of_texts_is_held_once_however_many_rows_break_it() {
+    let count = 65_536;
+    let texts = |first: &str| (0..count).map(|i| format!("{first}{i:05}")).collect::<Vec<_>>();
+    let features = Array2::from_shape_fn((count, 1), |(row, _)| row as f64);
+    let table = Table::new(["c"], features).unwrap().with_dictionary("c", texts("b")).unwrap();
+    let schema = Schema::new([ColumnSchema::category("c").with_texts(texts("a"))]);
+    let report = schema.validate(&table).unwrap();
+    let counts: Vec<usize> = report.rules.iter().map(|rule| rule.count).collect();
+    assert_eq!(counts, [0, count], "the codes as a whole, and each row");
+    assert!(
+        Schema::infer(&table, &InferOptions::new()).unwrap().validate(&table).unwrap().is_valid()
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub enum SchemaFault {
     Missing,
     /// The value is infinite.
     Infinite,
-    /// The value is of another kind: a fraction for a whole number, a number for a category.
+    /// The value is of another kind: a fraction for a whole number, a number for a category, a code of another dictionary.
     Kind,
     /// The value is outside its range.
     Range,
@@ -238,7 +238,7 @@ fn fault(rule: &Rule) -> Option<SchemaFault> {
     Some(match rule {
         Rule::Present => SchemaFault::Absent,
         Rule::Expected => SchemaFault::Unexpected,
-        Rule::Kind(_) => SchemaFault::Kind,
+        Rule::Kind(_) | Rule::Codes { .. } => SchemaFault::Kind,
         Rule::NotInfinite => SchemaFault::Infinite,
         Rule::Minimum(_) | Rule::Maximum(_) => SchemaFault::Range,
         Rule::Allowed(_) | Rule::Categories(_) => SchemaFault::Set,
