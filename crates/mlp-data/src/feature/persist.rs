@@ -105,12 +105,14 @@ impl FeatureStore {
         Ok(Self::from_registered(registered))
     }
 
-    /// Writes the store to a file, which appears complete or not at all, and is on the disk when this returns.
+    /// Writes the store to a file, which appears complete or not at all, and is on the disk when this returns. Threads that save one store write
+    /// one after the other, so the file holds what the last of them saw.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn save_file(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
+        let _saving = self.saving.lock();
         write_durably(path, &self.to_saved()?.to_bytes())
             .map_err(|source| file_error(path, "write", source))
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use mlp_core::{ContentHash, FittedTransformer, StoreError};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::set::{FeatureSet, FeatureSetSpec};
@@ -111,6 +111,8 @@ impl From<VersionedName> for String {
 #[derive(Debug, Default)]
 pub struct FeatureStore {
     inner: RwLock<Registered>,
+    /// Held from the look at what is registered until it is on the disk, so that no older state is written over a newer one.
+    pub(crate) saving: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -143,7 +145,7 @@ impl FeatureStore {
     }
 
     pub(crate) fn from_registered(registered: Registered) -> Self {
-        Self { inner: RwLock::new(registered) }
+        Self { inner: RwLock::new(registered), saving: Mutex::new(()) }
     }
 
     pub(crate) fn read<T>(&self, view: impl FnOnce(&Registered) -> T) -> T {

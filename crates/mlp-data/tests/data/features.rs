@@ -93,6 +93,28 @@ fn a_store_reloaded_from_disk_gives_the_same_bits() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
 }
 
+/// Whoever saves last has seen what all others registered before they saved.
+#[test]
+fn an_older_state_of_a_store_never_replaces_a_newer_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("features.mlp");
+    for round in 0..20 {
+        let (store, _) = store();
+        let register = |number: usize| {
+            let fill = FillMissing::new(Fill::Constant(number as f64));
+            let filled = fill.fit(table(10).samples().unwrap(), 0).unwrap();
+            store.register_transform(&format!("fill {number}"), filled).unwrap();
+            store.save_file(&path).unwrap();
+        };
+        std::thread::scope(|scope| {
+            (0..4).for_each(|number| drop(scope.spawn(move || register(number))));
+        });
+        let again = FeatureStore::load_file(&path, load_transform).unwrap();
+        assert_eq!(again.transforms(), store.transforms(), "round {round}");
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+}
+
 #[test]
 fn a_damaged_store_is_refused() {
     let (store, _) = store();
