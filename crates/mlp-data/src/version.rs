@@ -116,7 +116,8 @@ impl DatasetVersion {
 /// The dataset versions that are known, by name and version. A version once registered never changes; nothing is ever dropped.
 #[derive(Debug, Default)]
 pub struct DatasetCatalog {
-    versions: RwLock<BTreeMap<(String, String), DatasetVersion>>,
+    /// Each with its number in the order of registration.
+    versions: RwLock<BTreeMap<(String, String), (usize, DatasetVersion)>>,
 }
 
 impl DatasetCatalog {
@@ -136,13 +137,13 @@ impl DatasetCatalog {
         if let Some(derivation) = &version.derivation {
             let parent = &derivation.parent;
             let known = versions.get(&(parent.name.clone(), parent.version.clone()));
-            if known.is_none_or(|known| known.fingerprint != parent.fingerprint) {
+            if known.is_none_or(|(_, known)| known.fingerprint != parent.fingerprint) {
                 return Err(StoreError::not_found("parent dataset version", parent).into());
             }
         }
         let key = (version.name.clone(), version.version.clone());
         match versions.get(&key) {
-            Some(known) if known.fingerprint != version.fingerprint => {
+            Some((_, known)) if known.fingerprint != version.fingerprint => {
                 let reason = format!(
                     "it has the fingerprint {}, not {}",
                     known.fingerprint.short(),
@@ -153,7 +154,8 @@ impl DatasetCatalog {
             }
             Some(_) => Ok(reference),
             None => {
-                versions.insert(key, version);
+                let number = versions.len();
+                versions.insert(key, (number, version));
                 Ok(reference)
             }
         }
@@ -165,7 +167,8 @@ impl DatasetCatalog {
     /// If it is not known.
     pub fn get(&self, name: &str, version: &str) -> Result<DatasetVersion> {
         let key = (name.to_owned(), version.to_owned());
-        self.versions.read().get(&key).cloned().ok_or_else(|| {
+        let known = self.versions.read().get(&key).map(|(_, version)| version.clone());
+        known.ok_or_else(|| {
             StoreError::not_found("dataset version", format!("{name}@{version}")).into()
         })
     }
@@ -176,8 +179,8 @@ impl DatasetCatalog {
         let versions = self.versions.read();
         versions
             .values()
-            .filter(|v| v.fingerprint == fingerprint)
-            .map(DatasetVersion::reference)
+            .filter(|(_, version)| version.fingerprint == fingerprint)
+            .map(|(_, version)| version.reference())
             .collect()
     }
 
@@ -194,9 +197,12 @@ impl DatasetCatalog {
         Ok(line)
     }
 
-    /// All versions, in the order of their names: what is to be saved.
+    /// All versions, in the order in which they were registered, so each behind the one it was made of: what is to be saved. Registered again in
+    /// this order they make the same catalog.
     #[must_use]
     pub fn versions(&self) -> Vec<DatasetVersion> {
-        self.versions.read().values().cloned().collect()
+        let mut versions: Vec<_> = self.versions.read().values().cloned().collect();
+        versions.sort_unstable_by_key(|(number, _)| *number);
+        versions.into_iter().map(|(_, version)| version).collect()
     }
 }

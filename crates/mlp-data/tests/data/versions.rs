@@ -41,6 +41,26 @@ fn a_version_knows_what_it_was_made_of() {
 }
 
 #[test]
+fn a_catalog_is_restored_from_its_own_list() {
+    let catalog = DatasetCatalog::new();
+    // By name, each child stands before its parent: "1" before "raw", "10" before "9".
+    catalog.register(version(3.0, "raw")).unwrap();
+    catalog.register(version(4.0, "1").derived_from(&version(3.0, "raw"), "cleaned")).unwrap();
+    catalog.register(version(5.0, "9")).unwrap();
+    catalog.register(version(6.0, "10").derived_from(&version(5.0, "9"), "cleaned")).unwrap();
+    catalog.register(version(3.0, "raw")).unwrap();
+    let restored = DatasetCatalog::new();
+    for version in catalog.versions() {
+        restored.register(version).unwrap();
+    }
+    assert_eq!(restored.versions(), catalog.versions());
+    let names: Vec<String> = restored.versions().into_iter().map(|v| v.version).collect();
+    assert_eq!(names, ["raw", "1", "9", "10"]);
+    assert_eq!(restored.get("d", "10").unwrap(), catalog.get("d", "10").unwrap());
+    assert_eq!(restored.find(version(5.0, "9").fingerprint).len(), 1);
+}
+
+#[test]
 fn a_table_is_verified_against_its_version() {
     version(3.0, "1").verify(&table(3.0)).unwrap();
     let error = version(3.0, "1").verify(&table(4.0)).unwrap_err().to_string();
