@@ -1,5 +1,6 @@
 //! A table as a CSV file.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 
@@ -13,7 +14,8 @@ use crate::table::{Table, TargetColumn, code};
 ///
 /// The file appears complete or not at all, and is on the disk when this returns. Numbers are written with as many digits as it takes to
 /// read them back exactly; NaN and infinity as `NaN`, `inf` and `-inf`, which are read back with
-/// [`NonFinite::Accept`](crate::NonFinite::Accept); categories and classes as their texts.
+/// [`NonFinite::Accept`](crate::NonFinite::Accept); categories and classes as their texts, a missing category as an empty cell, which is read
+/// back with [`ReadOptions::with_missing`](crate::ReadOptions::with_missing)`([""])`.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -38,7 +40,7 @@ pub fn write_csv_to(writer: impl Write, table: &Table) -> Result<()> {
     csv.write_record(header).map_err(failed)?;
     for row in 0..table.n_rows() {
         for (column, &value) in table.features().row(row).iter().enumerate() {
-            csv.write_field(cell(table, column, value)).map_err(failed)?;
+            csv.write_field(&*cell(table, column, value)).map_err(failed)?;
         }
         match table.target() {
             TargetColumn::Absent => {}
@@ -54,11 +56,11 @@ pub fn write_csv_to(writer: impl Write, table: &Table) -> Result<()> {
     csv.flush().map_err(|error| failed(error.into()))
 }
 
-fn cell(table: &Table, column: usize, value: f64) -> String {
-    let dictionary = table.dictionary_at(column).unwrap_or_default();
-    match code(value, dictionary.len()) {
-        Some(code) => dictionary[code].clone(),
-        None => format!("{value:?}"),
+fn cell(table: &Table, column: usize, value: f64) -> Cow<'_, str> {
+    match table.dictionary_at(column) {
+        // A missing value has no code, and any word for it might be a text too.
+        Some(texts) => code(value, texts.len()).map_or("", |code| texts[code].as_str()).into(),
+        None => format!("{value:?}").into(),
     }
 }
 

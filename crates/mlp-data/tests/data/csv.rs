@@ -1,10 +1,10 @@
 //! Reading what is there, and reading back what was written.
 
 use mlp_data::{
-    NonFinite, ReadOptions, Table, TargetColumn, TargetKind, read_csv, read_csv_from, write_csv,
-    write_csv_to,
+    NonFinite, ReadOptions, RowOrder, Table, TargetColumn, TargetKind, read_csv, read_csv_from,
+    write_csv, write_csv_to,
 };
-use ndarray::Array2;
+use ndarray::{Array2, array};
 use proptest::prelude::*;
 
 fn read(file: &str, options: &ReadOptions) -> Table {
@@ -90,6 +90,53 @@ fn a_file_is_written_whole_and_leaves_nothing_beside_it() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
     assert_eq!(read_csv(&path, &ReadOptions::new()).unwrap().features(), table.features());
     assert!(write_csv(folder.path().join("no/such/folder.csv"), &table).is_err());
+}
+
+#[test]
+fn a_missing_category_is_an_empty_cell_and_no_text() {
+    let nan = f64::NAN;
+    let round_trip = |table: &Table| {
+        let mut bytes = Vec::new();
+        write_csv_to(&mut bytes, table).unwrap();
+        let options = ReadOptions::new()
+            .with_non_finite(NonFinite::Accept)
+            .with_missing([""])
+            .with_categories("c");
+        (String::from_utf8(bytes.clone()).unwrap(), read_csv_from(&bytes[..], "a.csv", &options))
+    };
+    let features = array![[0.0, 1.5], [nan, nan], [1.0, 2.5]];
+    let table = Table::new(["c", "x"], features).unwrap();
+    // A text may be what a missing number is called.
+    let table = table.with_dictionary("c", ["NaN", "red"]).unwrap();
+    let (file, read) = round_trip(&table);
+    assert_eq!(file, "c,x\nNaN,1.5\n,NaN\nred,2.5\n");
+    let read = read.unwrap();
+    assert_eq!(read.fingerprint(RowOrder::Matters), table.fingerprint(RowOrder::Matters));
+    let alone = table.select_columns(&["c"]).unwrap();
+    let read = round_trip(&alone).1.unwrap();
+    assert_eq!(read.n_rows(), 3, "an empty cell alone in its line is no blank line");
+    assert_eq!(read.fingerprint(RowOrder::Matters), alone.fingerprint(RowOrder::Matters));
+}
+
+/// One of two files whose bytes differ everywhere.
+fn written_by(writer: usize) -> Table {
+    let value = [1.5, -2.25e100][writer % 2];
+    Table::new(["x"], Array2::from_elem((20_000, 1), value)).unwrap()
+}
+
+#[test]
+fn threads_that_write_one_file_leave_one_of_their_tables_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.csv");
+    let tables: Vec<Table> = (0..2).map(written_by).collect();
+    std::thread::scope(|scope| {
+        for table in tables.iter().cycle().take(4) {
+            scope.spawn(|| (0..10).for_each(|_| write_csv(&path, table).unwrap()));
+        }
+    });
+    let read = read_csv(&path, &ReadOptions::new()).unwrap();
+    assert!(tables.iter().any(|table| table.features() == read.features()));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing is left beside it");
 }
 
 proptest! {
