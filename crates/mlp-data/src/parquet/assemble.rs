@@ -83,9 +83,9 @@ fn feature(
     options: &ReadOptions,
     at: &impl Fn(usize) -> Place,
 ) -> Result<Option<Vec<String>>> {
-    if let (Role::Number, Column::Numbers(values)) = (role, column) {
-        for ((row, value), cell) in values.iter().enumerate().zip(&mut into) {
-            *cell = match value {
+    if role == Role::Number && !column.is_text() {
+        for (row, cell) in into.iter_mut().enumerate() {
+            *cell = match column.number(row) {
                 Some(value) if !value.is_finite() && options.non_finite == NonFinite::Refuse => {
                     return Err(Error::NotFinite { place: at(row), value: value.to_string() });
                 }
@@ -99,7 +99,7 @@ fn feature(
         _ => Codes::learn(options.max_categories),
     };
     for (row, cell) in into.iter_mut().enumerate() {
-        *cell = match text(column, row) {
+        *cell = match column.text(row) {
             Some(text) => codes.code(&text, || at(row))? as f64,
             None => f64::NAN,
         };
@@ -111,20 +111,12 @@ fn feature(
     Ok(Some(texts))
 }
 
-/// The value of a row as text, as a CSV file would have it.
-fn text(column: &Column, row: usize) -> Option<String> {
-    match column {
-        Column::Numbers(values) => values[row].map(|value| (value + 0.0).to_string()),
-        Column::Texts(values) => values[row].clone(),
-    }
-}
-
 fn each_text(
     column: &Column,
     at: &impl Fn(usize) -> Place,
     mut each: impl FnMut(usize, &str) -> Result<()>,
 ) -> Result<()> {
-    (0..column.len()).try_for_each(|row| match text(column, row) {
+    (0..column.len()).try_for_each(|row| match column.text(row) {
         Some(text) => each(row, &text),
         None => Err(Error::EmptyCell { place: at(row) }),
     })
@@ -135,15 +127,13 @@ fn each_number(
     at: &impl Fn(usize) -> Place,
     mut each: impl FnMut(usize, f64) -> Result<()>,
 ) -> Result<()> {
-    (0..column.len()).try_for_each(|row| match column {
-        Column::Numbers(values) => match values[row] {
-            Some(value) if value.is_finite() => each(row, value),
-            Some(value) => Err(Error::NotFinite { place: at(row), value: value.to_string() }),
-            None => Err(Error::EmptyCell { place: at(row) }),
-        },
-        Column::Texts(_) => Err(Error::NotANumber {
+    (0..column.len()).try_for_each(|row| match column.number(row) {
+        Some(value) if value.is_finite() => each(row, value),
+        Some(value) => Err(Error::NotFinite { place: at(row), value: value.to_string() }),
+        None if column.is_text() => Err(Error::NotANumber {
             place: at(row),
-            value: text(column, row).as_deref().map(cut).unwrap_or_default(),
+            value: column.text(row).as_deref().map(cut).unwrap_or_default(),
         }),
+        None => Err(Error::EmptyCell { place: at(row) }),
     })
 }

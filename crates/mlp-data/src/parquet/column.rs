@@ -1,5 +1,7 @@
 //! The values of one column of a Parquet file.
 
+use std::borrow::Cow;
+
 use ::parquet::basic::{ConvertedType, Type as PhysicalType};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::DataType;
@@ -11,6 +13,9 @@ use crate::error::{Error, Place, Result, cut};
 #[derive(Debug)]
 pub(super) enum Column {
     Numbers(Vec<Option<f64>>),
+    /// Whole numbers of 64 bits, of which a double does not keep every digit: as keys they need them.
+    Signed(Vec<Option<i64>>),
+    Unsigned(Vec<Option<u64>>),
     Texts(Vec<Option<String>>),
 }
 
@@ -34,9 +39,10 @@ impl Column {
             return Err(refused("decimals"));
         }
         match described.physical_type() {
+            PhysicalType::INT64 if is_unsigned(described) => Ok(Self::Unsigned(Vec::new())),
+            PhysicalType::INT64 => Ok(Self::Signed(Vec::new())),
             PhysicalType::BOOLEAN
             | PhysicalType::INT32
-            | PhysicalType::INT64
             | PhysicalType::FLOAT
             | PhysicalType::DOUBLE => Ok(Self::Numbers(Vec::new())),
             PhysicalType::BYTE_ARRAY => Ok(Self::Texts(Vec::new())),
@@ -48,10 +54,10 @@ impl Column {
     pub(super) fn append(
         &mut self,
         reader: ColumnReader,
-        unsigned: bool,
-        nullable: bool,
+        described: &ColumnDescriptor,
         place: &Place,
     ) -> Result<()> {
+        let (unsigned, nullable) = (is_unsigned(described), described.max_def_level() > 0);
         match (self, reader) {
             (Self::Numbers(to), ColumnReader::BoolColumnReader(mut from)) => {
                 values(&mut from, nullable, place, |v| to.push(v.map(|v| f64::from(u8::from(*v)))))
@@ -60,9 +66,11 @@ impl Column {
                 let number = |v: i32| if unsigned { f64::from(v as u32) } else { f64::from(v) };
                 values(&mut from, nullable, place, |v| to.push(v.map(|v| number(*v))))
             }
-            (Self::Numbers(to), ColumnReader::Int64ColumnReader(mut from)) => {
-                let number = |v: i64| if unsigned { v as u64 as f64 } else { v as f64 };
-                values(&mut from, nullable, place, |v| to.push(v.map(|v| number(*v))))
+            (Self::Signed(to), ColumnReader::Int64ColumnReader(mut from)) => {
+                values(&mut from, nullable, place, |v| to.push(v.copied()))
+            }
+            (Self::Unsigned(to), ColumnReader::Int64ColumnReader(mut from)) => {
+                values(&mut from, nullable, place, |v| to.push(v.map(|v| v.cast_unsigned())))
             }
             (Self::Numbers(to), ColumnReader::FloatColumnReader(mut from)) => {
                 values(&mut from, nullable, place, |v| to.push(v.map(|v| f64::from(*v))))
@@ -96,9 +104,40 @@ impl Column {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Numbers(values) => values.len(),
+            Self::Signed(values) => values.len(),
+            Self::Unsigned(values) => values.len(),
             Self::Texts(values) => values.len(),
         }
     }
+
+    /// Whether the values are texts, and no numbers.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Self::Texts(_))
+    }
+
+    /// The value of a row as a number, to the digits that a double has; nothing for a null or a text.
+    pub(super) fn number(&self, row: usize) -> Option<f64> {
+        match self {
+            Self::Numbers(values) => values[row],
+            Self::Signed(values) => values[row].map(|value| value as f64),
+            Self::Unsigned(values) => values[row].map(|value| value as f64),
+            Self::Texts(_) => None,
+        }
+    }
+
+    /// The value of a row as text, as a CSV file would have it; nothing for a null.
+    pub(super) fn text(&self, row: usize) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Numbers(values) => (values[row]? + 0.0).to_string().into(),
+            Self::Signed(values) => values[row]?.to_string().into(),
+            Self::Unsigned(values) => values[row]?.to_string().into(),
+            Self::Texts(values) => values[row].as_deref()?.into(),
+        })
+    }
+}
+
+fn is_unsigned(described: &ColumnDescriptor) -> bool {
+    matches!(described.converted_type(), ConvertedType::UINT_32 | ConvertedType::UINT_64)
 }
 
 /// Hands out every value of a row group, nothing for a null.

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::path::Path;
 
-use ::parquet::basic::ConvertedType;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::assemble::assemble;
@@ -16,7 +15,8 @@ use crate::table::Table;
 /// Reads a table from a Parquet file (uncompressed or with Snappy).
 ///
 /// Columns of numbers and booleans are features, columns of texts categories; the options say which are the target, weights, groups and row
-/// ids. A null feature is a missing value, NaN. Whole numbers above 2⁵³ lose their last digits.
+/// ids. A null feature is a missing value, NaN. Whole numbers above 2⁵³ lose their last digits as features, weights and targets, not as
+/// categories, groups and row ids.
 ///
 /// # Errors
 /// Each names the file, and as far as they are known the column, and the row (from 1) as the line: a file that cannot be opened or is
@@ -77,12 +77,10 @@ fn read(file: File, place: &Place, options: &ReadOptions) -> Result<Table> {
     for (at, (described, name)) in described.iter().zip(&header.names).enumerate() {
         let place = place.clone().at_column(name);
         let mut column = Column::new(described, &place)?;
-        let unsigned =
-            matches!(described.converted_type(), ConvertedType::UINT_32 | ConvertedType::UINT_64);
         for group in 0..reader.num_row_groups() {
             let values = reader.get_row_group(group).and_then(|g| g.get_column_reader(at));
             let values = values.map_err(|error| failed(&place, &error.to_string()))?;
-            column.append(values, unsigned, described.max_def_level() > 0, &place)?;
+            column.append(values, described, &place)?;
             if column.len() as u64 > rows {
                 break;
             }

@@ -1,10 +1,17 @@
 //! Parquet files: our own, those of Apache Arrow, and damaged ones.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use mlp_data::{
     Error, NonFinite, ReadOptions, RowOrder, Table, TargetColumn, TargetKind, read_parquet,
     write_parquet,
 };
 use ndarray::{Array2, array};
+use parquet::basic::{ConvertedType, Repetition, Type as PhysicalType};
+use parquet::data_type::Int64Type;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::Type;
 use proptest::prelude::*;
 
 fn file(name: &str) -> String {
@@ -61,6 +68,69 @@ fn what_is_no_column_of_a_table_is_named() {
     small.max_values = 2_399;
     let bound = read_parquet(file("pyarrow.parquet"), &small).unwrap_err();
     assert!(matches!(bound, Error::Limit { given: 2_400, limit: 2_399, .. }), "{bound}");
+}
+
+/// Columns of whole numbers of 64 bits, the second without a sign.
+fn write_whole_numbers(path: &Path, columns: &[(&str, ConvertedType, &[i64])]) {
+    let field = |(name, converted, _): &(&str, ConvertedType, &[i64])| {
+        let field = Type::primitive_type_builder(name, PhysicalType::INT64)
+            .with_repetition(Repetition::REQUIRED)
+            .with_converted_type(*converted);
+        Arc::new(field.build().unwrap())
+    };
+    let fields = columns.iter().map(field).collect();
+    let schema = Type::group_type_builder("table").with_fields(fields).build().unwrap();
+    let file = std::fs::File::create(path).unwrap();
+    let mut file = SerializedFileWriter::new(file, Arc::new(schema), Arc::default()).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    for (_, _, values) in columns {
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(values, None, None).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    file.close().unwrap();
+}
+
+#[test]
+fn keys_of_64_bits_keep_every_digit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.parquet");
+    let (signed, unsigned) = (ConvertedType::INT_64, ConvertedType::UINT_64);
+    let keys = [1_234_567_890_123_456_789, 1_234_567_890_123_456_788, -7];
+    write_whole_numbers(
+        &path,
+        &[
+            ("id", signed, &keys),
+            ("group", unsigned, &[-1, i64::MAX, 3]),
+            ("key", signed, &keys),
+            ("x", signed, &[5, -3, 1 << 60]),
+            ("w", unsigned, &[1, 2, 3]),
+        ],
+    );
+    let options = ReadOptions::new()
+        .with_row_ids("id")
+        .with_groups("group")
+        .with_categories("key")
+        .with_weights("w");
+    let table = read_parquet(&path, &options).unwrap();
+    let texts = keys.map(|key| key.to_string());
+    assert_eq!(table.row_ids().unwrap(), texts);
+    assert_eq!(table.groups().unwrap(), [u64::MAX, i64::MAX as u64, 3]);
+    let known = table.dictionary("key").unwrap();
+    let of_row = |row: usize| &known[table.column("key").unwrap()[row] as usize];
+    assert!((0..3).all(|row| *of_row(row) == texts[row]), "{known:?}");
+    assert_eq!(table.column("x").unwrap().to_vec(), [5.0, -3.0, 2_f64.powi(60)]);
+    assert_eq!(table.weights().unwrap(), [1.0, 2.0, 3.0]);
+    let target = options.with_target("x", TargetKind::Values);
+    let TargetColumn::Values { values, .. } =
+        read_parquet(&path, &target).unwrap().target().clone()
+    else {
+        panic!("values")
+    };
+    assert_eq!(values, [5.0, -3.0, 2_f64.powi(60)]);
+    let error = read_parquet(&path, &ReadOptions::new().with_groups("id")).unwrap_err();
+    assert!(error.to_string().contains("\"-7\" is not a whole number from 0"), "{error}");
 }
 
 #[test]
