@@ -280,8 +280,8 @@ fn a_second_selection_keeps_the_marks_of_the_first() {
     assert!(matches!(refused, Err(SelectError::SelectionLeak { seen: 6, .. })), "{refused:?}");
 }
 
-/// Two rungs whose scores are known: the prediction is the sum of the features, plus an error for the simple one.
-fn known_ladder(rule: Rule) -> Ladder {
+/// Two rungs that predict the same.
+fn two_rungs(rule: Rule) -> Ladder {
     Ladder::new(Score::Rmse)
         .with_rule(rule)
         .rung("simple", PermutationRanked::new(Arc::new(Scripted::default()), Score::Rmse, 1))
@@ -338,13 +338,13 @@ fn a_test_that_cannot_be_computed_does_not_speak_for_the_simplest() {
     let samples = Samples::new(data.features.view(), &names, Target::Values(&values)).unwrap();
     let (once, twice) = (ShuffleSplit::new(1, 0.25, 3), ShuffleSplit::new(2, 0.25, 3));
     let validation = CrossValidation::default();
-    let refused = known_ladder(rule).climb(&samples, &once, &validation).unwrap_err();
+    let refused = two_rungs(rule).climb(&samples, &once, &validation).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "the number of folds for the corrected t-test is 1, it must be at least 2"
     );
-    assert!(known_ladder(rule).climb(&samples, &twice, &validation).is_ok());
-    assert!(known_ladder(Rule::Best).climb(&samples, &once, &validation).is_ok());
+    assert!(two_rungs(rule).climb(&samples, &twice, &validation).is_ok());
+    assert!(two_rungs(Rule::Best).climb(&samples, &once, &validation).is_ok());
     let rfecv = RfeCv::new(Arc::new(Scripted::default()), Score::Rmse).with_rule(rule);
     let refused = rfecv.run(&samples, &once, &validation).unwrap_err();
     assert!(refused.to_string().contains("at least 2"), "{refused}");

@@ -421,12 +421,12 @@ fn missing_values_do_not_hide_a_leak_and_few_known_ones_make_none() {
     let classes = ["a", "b", "c"].map(str::to_owned);
     let values: Vec<f64> = (0..60).map(|row| f64::from(row * 7 % 60)).collect();
     let of_classes = Target::Classes { labels: &labels, names: &classes };
-    let without = |copy: &[f64], known: usize| {
+    let without = |copy: &[f64], known: usize| -> Vec<f64> {
         copy.iter().enumerate().map(|(i, v)| if i < known { *v } else { f64::NAN }).collect()
     };
     let copy: Vec<f64> = labels.iter().map(|&label| label as f64).collect();
     for (copy, target) in [(&copy, of_classes), (&values, Target::Values(&values))] {
-        let leaks = |known| leaks_of(&without(copy, known) as &Vec<f64>, target);
+        let leaks = |known| leaks_of(&without(copy, known), target);
         assert_eq!((leaks(59), leaks(31)), (1, 1));
         assert_eq!((leaks(3), leaks(0)), (0, 0), "what is mostly missing determines nothing");
     }
@@ -440,7 +440,8 @@ fn missing_values_do_not_hide_a_leak_and_few_known_ones_make_none() {
 
 #[test]
 fn honest_features_are_not_suspicious_however_strong() {
-    for name in ["iris", "wine", "breast_cancer", "friedman1"] {
+    let names = ["iris", "wine", "breast_cancer", "digits", "synth1k", "noise40x300", "friedman1"];
+    for name in names {
         let data = Data::load(name);
         assert_eq!(leaks(&data.samples()), [""; 0], "{name}");
     }
