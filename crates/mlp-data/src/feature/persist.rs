@@ -37,6 +37,14 @@ struct StoredSet {
     spec: FeatureSetSpec,
 }
 
+/// Whether two envelopes hold the same: another version of this library, or of what writes its JSON, may write a number in another way.
+fn is_same(one: &Saved, other: &Saved) -> bool {
+    let value = |saved: &Saved| serde_json::from_slice::<serde_json::Value>(saved.body()).ok();
+    let is_same_value = || value(one).is_some_and(|body| Some(body) == value(other));
+    (one.kind(), one.format()) == (other.kind(), other.format())
+        && (one.body() == other.body() || is_same_value())
+}
+
 impl FeatureStore {
     /// The store as bytes: all transforms with their state, and all sets.
     ///
@@ -86,10 +94,13 @@ impl FeatureStore {
             if blake3::hash(&bytes).as_bytes() != transform.hash.as_bytes() {
                 return Err(corrupt("its bytes are not what its hash says").into());
             }
-            let loaded = RegisteredTransform::new(load(&Saved::from_bytes(&bytes)?)?)?;
-            if loaded.hash != transform.hash {
+            let saved = Saved::from_bytes(&bytes)?;
+            let loaded = load(&saved)?;
+            if !is_same(&loaded.save()?, &saved) {
                 return Err(corrupt("it is another one once loaded").into());
             }
+            let (bytes, hash) = (bytes.into(), transform.hash);
+            let loaded = RegisteredTransform { transform: loaded, bytes, hash };
             if registered.transforms.insert(transform.name.clone(), loaded).is_some() {
                 return Err(corrupt("it stands twice").into());
             }

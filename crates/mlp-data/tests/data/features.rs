@@ -116,6 +116,42 @@ fn an_older_state_of_a_store_never_replaces_a_newer_one() {
 }
 
 #[test]
+fn a_store_whose_numbers_were_written_in_another_way_keeps_its_hashes() {
+    let store = FeatureStore::new();
+    let fill = FillMissing::new(Fill::Constant(1e20)).fit(table(10).samples().unwrap(), 0).unwrap();
+    store.register_transform("fill", fill).unwrap();
+    let saved = store.to_saved().unwrap();
+    // As versions of serde_json before 1.0.147 have it, and another number.
+    for (number, is_the_same) in [("1e20", true), ("1e21", false)] {
+        let mut body: serde_json::Value = serde_json::from_slice(saved.body()).unwrap();
+        let transform = &mut body["transforms"][0];
+        let hex = transform["saved"].as_str().unwrap();
+        let bytes: Vec<u8> = (0..hex.len() / 2)
+            .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        let known = Saved::from_bytes(&bytes).unwrap();
+        let text = String::from_utf8(known.body().to_vec()).unwrap();
+        assert!(text.contains("1e+20"), "{text}");
+        let text = text.replace("1e+20", number).into_bytes();
+        let bytes = Saved::new(known.kind(), known.format(), text).unwrap().to_bytes();
+        let hash = blake3::hash(&bytes).to_hex().to_string();
+        transform["saved"] =
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        transform["hash"] = hash.clone().into();
+        let body = serde_json::to_vec(&body).unwrap();
+        let older = Saved::new(saved.kind(), saved.format(), body).unwrap();
+        let read = FeatureStore::from_saved(&older, |saved| {
+            // A loader that gives the same transform whatever it is asked for.
+            load_transform(&Saved::new(saved.kind(), saved.format(), known.body().to_vec())?)
+        });
+        assert_eq!(read.is_ok(), is_the_same, "{number}");
+        if let Ok(read) = read {
+            assert!(String::from_utf8_lossy(read.to_saved().unwrap().body()).contains(&hash));
+        }
+    }
+}
+
+#[test]
 fn a_damaged_store_is_refused() {
     let (store, _) = store();
     let saved = store.to_saved().unwrap();
