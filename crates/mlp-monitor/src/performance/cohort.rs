@@ -108,6 +108,12 @@ impl Cohorts {
         held.into_iter().map(|(number, counts)| CohortReport { number, counts }).collect()
     }
 
+    /// The last cohort that is still held, open or matured.
+    pub(super) fn last(&self) -> Option<u64> {
+        let last = |cohorts: &BTreeMap<u64, Counts>| cohorts.last_key_value().map(|(k, _)| *k);
+        last(&self.open).max(last(&self.history))
+    }
+
     /// How many cohorts are open.
     #[cfg(test)]
     pub(super) fn n_open(&self) -> usize {

@@ -64,7 +64,8 @@ pub struct PerformanceConfig {
     pub scoring: Scoring,
     /// How far off a predicted number may be and count as right. Default none: numbers are not right or wrong, their errors are told by size.
     pub tolerance: Option<f64>,
-    /// How many of the latest cohorts alerts look at, from 1 to 1,000: an old good record must not hide a fall. Default 48, two days of hours.
+    /// How many of the latest cohorts alerts look at, from 1 to 1,000, with predictions or without: an old good record must not hide a fall,
+    /// and what is older is forgiven. Default 48, two days of hours.
     pub recent: usize,
     /// How many ids are held in the window. Default 1,000,000, which take 200 to 280 MB; the oldest beyond it are let go, and counted.
     pub max_open: usize,
@@ -124,6 +125,25 @@ impl PerformanceConfig {
     pub fn with_max_open(mut self, ids: usize) -> Self {
         self.max_open = ids;
         self
+    }
+
+    /// The cohort of what is predicted at this time.
+    pub(super) fn cohort_at(&self, at: Duration) -> u64 {
+        u64::try_from(at.as_nanos() / self.cohort.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Cohorts before this one are matured.
+    pub(super) fn first_open(&self, now: Duration) -> u64 {
+        self.cohort_at(now.saturating_sub(self.window))
+    }
+
+    /// The first of the latest cohorts that alerts look at.
+    pub(super) fn first_recent(&self, now: Duration) -> u64 {
+        let end = match self.scoring {
+            Scoring::Matured => self.first_open(now),
+            Scoring::AtOnce => self.cohort_at(now).saturating_add(1),
+        };
+        end.saturating_sub(self.recent as u64)
     }
 
     pub(super) fn check(&self) -> Result<()> {

@@ -134,6 +134,14 @@ impl Baseline {
         }
     }
 
+    /// The excess of a version against which nothing is held: that of the best value there is.
+    pub(super) fn least_excess(&self) -> f64 {
+        match self.measure {
+            PerformanceMeasure::Accuracy => self.excess(1.0),
+            PerformanceMeasure::MeanAbsoluteError => self.excess(0.0),
+        }
+    }
+
     /// The best value that the outcomes leave open, and the worst.
     fn bounds(&self, interval: &Interval) -> (f64, f64) {
         match self.measure {

@@ -98,6 +98,19 @@ impl Window {
         Arrival::New
     }
 
+    /// Forgets the predictions of a version, joined or not.
+    pub(super) fn forget(&mut self, version: VersionNumber) {
+        self.entries.retain(|_, entry| {
+            let Some(first) = entry.first else { return true };
+            entry.others.retain(|waiting| waiting.version != version);
+            if first.version == version {
+                entry.first = entry.others.pop();
+            }
+            entry.first.is_some()
+        });
+        self.arrivals.retain(|(_, id)| self.entries.contains_key(id));
+    }
+
     /// Lets go of ids that came before `oldest`, and of the oldest ones beyond `limit`.
     pub(super) fn expire(&mut self, oldest: Duration, limit: usize) -> Left {
         let mut left = Left::default();

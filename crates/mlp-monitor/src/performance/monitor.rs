@@ -235,6 +235,9 @@ impl PerformanceMonitor {
     /// * `degraded`, with a baseline: by how much the version is worse than it allows, for sure ([`Degradation::excess`]), above 0 if it is;
     /// * `label_coverage`: the share of predictions whose outcome came.
     ///
+    /// A version whose last prediction is older than those cohorts is told of without values, but for `degraded`, which says that nothing is
+    /// held against it, so that the alert ends. What else fires about it stays until it is forgotten: see [`forget`](Self::forget).
+    ///
     /// # Errors
     /// If the baseline is out of its range.
     pub fn observations(
@@ -244,11 +247,12 @@ impl PerformanceMonitor {
     ) -> Result<Vec<(&'static str, Labels, Observation)>> {
         baseline.map_or(Ok(()), Baseline::check)?;
         let mut observed = Vec::new();
+        let first_recent = self.config.first_recent(self.clock.monotonic());
         for version in self.versions() {
             let Some(Scored { whole, .. }) = self.collect(version) else { continue };
             let mut labels = subject.clone();
             labels.insert("version".to_owned(), version.to_string());
-            self.observe(&whole, &labels, baseline, &mut observed)?;
+            self.observe(&whole, first_recent, &labels, baseline, &mut observed)?;
         }
         Ok(observed)
     }
@@ -256,36 +260,52 @@ impl PerformanceMonitor {
     fn observe(
         &self,
         cohorts: &Cohorts,
+        first_recent: u64,
         labels: &Labels,
         baseline: Option<&Baseline>,
         observed: &mut Vec<(&'static str, Labels, Observation)>,
     ) -> Result<()> {
         let held = cohorts.held(self.config.scoring == Scoring::AtOnce);
-        let recent = &held[held.len().saturating_sub(self.config.recent)..];
+        let recent = &held[held.partition_point(|cohort| cohort.number < first_recent)..];
         let mut counts = Counts::default();
         recent.iter().for_each(|cohort| counts.add(&cohort.counts));
         let is_regression = self.scored(cohorts).numbers > 0;
         let mut tell = |signal, value: Option<f64>, count, measure| {
-            let mut observation = Observation::from(value).with_count(count);
+            let mut observation = Observation { count, ..Observation::from(value) };
             let own = baseline.filter(|baseline| Some(baseline.measure) == measure);
             observation.reference = own.map(|baseline| baseline.value);
             observed.push((signal, labels.clone(), observation));
         };
         if !is_regression || self.config.tolerance.is_some() {
             let measure = Some(PerformanceMeasure::Accuracy);
-            tell("accuracy", counts.accuracy(), counts.judged, measure);
+            tell("accuracy", counts.accuracy(), Some(counts.judged), measure);
         }
         if is_regression {
             let measure = Some(PerformanceMeasure::MeanAbsoluteError);
-            tell(MEAN_ABSOLUTE_ERROR, counts.mean_absolute_error(), counts.numbers, measure);
+            tell(MEAN_ABSOLUTE_ERROR, counts.mean_absolute_error(), Some(counts.numbers), measure);
         }
         if let Some(baseline) = baseline {
             let first = cohorts.first.unwrap_or_default();
             let found = Degradation::judge(&counts, recent, first, baseline)?;
-            tell("degraded", found.excess, baseline.measure.count(&counts), None);
+            let is_forgiven = cohorts.last().is_none_or(|last| last < first_recent);
+            let (excess, count) = match is_forgiven {
+                true => (Some(baseline.least_excess()), None),
+                false => (found.excess, Some(baseline.measure.count(&counts))),
+            };
+            tell("degraded", excess, count, None);
         }
-        tell("label_coverage", counts.coverage(), counts.predictions, None);
+        tell("label_coverage", counts.coverage(), Some(counts.predictions), None);
         Ok(())
+    }
+
+    /// Forgets a version that predicts no more, and its predictions that wait for their outcome; whether it was known. Outcomes of those that
+    /// come later are unknown ones.
+    ///
+    /// Then have the rules forget its subject too, signal by signal, by [`RuleEngine::forget`](crate::RuleEngine::forget), and hand what is over to
+    /// the alert manager. Rules that forget it first may raise it again by the next [`observations`](Self::observations).
+    pub fn forget(&self, version: VersionNumber) -> bool {
+        let forgotten = self.shards.iter().filter(|shard| shard.lock().forget(version));
+        forgotten.count() > 0
     }
 
     /// What came in, and what could not be joined.

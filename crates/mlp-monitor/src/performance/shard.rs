@@ -33,9 +33,8 @@ pub(super) struct Shard {
 impl Shard {
     /// Lets go of ids whose time is over, and closes the cohorts before.
     pub(super) fn advance(&mut self, now: Duration, config: &PerformanceConfig) {
-        let oldest = now.saturating_sub(config.window);
-        self.expire(oldest, config);
-        let first_open = if now < config.window { 0 } else { cohort_at(oldest, config) };
+        self.expire(now.saturating_sub(config.window), config);
+        let first_open = config.first_open(now);
         if first_open > self.first_open {
             self.first_open = first_open;
             self.versions.values_mut().for_each(|scored| scored.mature(first_open));
@@ -65,7 +64,7 @@ impl Shard {
             self.counts.dropped_predictions += 1;
             return;
         };
-        let waiting = Waiting { version, cohort: cohort_at(now, config), predicted, segments };
+        let waiting = Waiting { version, cohort: config.cohort_at(now), predicted, segments };
         let (arrival, pair) = self.window.predict(id, waiting, now);
         if arrival == Arrival::Duplicate {
             self.counts.duplicate_predictions += 1;
@@ -139,6 +138,12 @@ impl Shard {
         JoinCounts { open: self.window.len(), ..self.counts }
     }
 
+    /// Forgets a version, and its predictions that wait for their outcome; whether there was anything to forget.
+    pub(super) fn forget(&mut self, version: VersionNumber) -> bool {
+        self.window.forget(version);
+        self.versions.remove(&version).is_some()
+    }
+
     /// Adds what it knows of one version to a sum.
     pub(super) fn add_to(&self, version: VersionNumber, sum: &mut Option<Scored>) {
         if let Some(scored) = self.versions.get(&version) {
@@ -160,8 +165,4 @@ impl Scored {
         }
         self.segments.iter_mut().zip(&other.segments).for_each(|(own, theirs)| own.merge(theirs));
     }
-}
-
-fn cohort_at(at: Duration, config: &PerformanceConfig) -> u64 {
-    u64::try_from(at.as_nanos() / config.cohort.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -257,6 +257,90 @@ fn a_fall_after_500_good_hours_is_told_within_hours_and_forgiven_once_it_is_over
     assert!(whole > 0.88, "{whole}");
 }
 
+/// What the usual rules say of a version that was bad for a day and is not used any more, hour by hour.
+fn retired(scoring: Scoring) -> (Arc<ManualClock>, PerformanceMonitor, RuleEngine) {
+    let config = PerformanceConfig::default().with_window(HOUR).with_recent(24);
+    let (clock, monitor) = monitor(config.with_scoring(scoring));
+    let table = RuleTable::usual("https://runbooks", Duration::from_millis(50)).unwrap();
+    let rules = RuleEngine::new(table.into_rules(), clock.clone()).unwrap();
+    for _ in 0..24 {
+        (0..1_000).for_each(|k| pair(&monitor, &[0.2, 0.8], Truth::Class(usize::from(k % 3 > 0))));
+        clock.advance(HOUR);
+        observe(&monitor, &rules);
+    }
+    (clock, monitor, rules)
+}
+
+/// Lets the rules judge everything, and gives the names of the alerts that fire then.
+fn observe(monitor: &PerformanceMonitor, rules: &RuleEngine) -> Vec<String> {
+    for (signal, labels, value) in
+        monitor.observations(&Labels::new(), Some(&Baseline::new(0.9))).unwrap()
+    {
+        rules.observe(signal, &labels, value).unwrap();
+    }
+    rules.firing().into_iter().map(|alert| alert.labels["alertname"].clone()).collect()
+}
+
+#[test]
+fn a_version_that_is_not_used_any_more_is_forgiven_once_its_last_cohort_is_not_recent() {
+    for scoring in [Scoring::Matured, Scoring::AtOnce] {
+        let (clock, monitor, rules) = retired(scoring);
+        let still = (0..100).take_while(|_| {
+            let fires = observe(&monitor, &rules) == ["accuracy_fell"];
+            clock.advance(HOUR);
+            fires
+        });
+        let still = still.count();
+        assert!((23..=25).contains(&still), "{scoring:?}: {still} hours");
+        assert_eq!(observe(&monitor, &rules), [""; 0]);
+    }
+}
+
+#[test]
+fn a_version_whose_outcomes_stopped_is_not_forgiven_while_it_is_used() {
+    let (clock, monitor, rules) = retired(Scoring::Matured);
+    for _ in 0..60 {
+        predict(&monitor, PredictionId::generate(), V1, &[0.2, 0.8]);
+        clock.advance(HOUR);
+        assert_eq!(
+            observe(&monitor, &rules)[..1],
+            ["accuracy_fell"],
+            "no outcome says that it is over"
+        );
+    }
+}
+
+#[test]
+fn a_forgotten_version_is_observed_no_more_and_its_late_outcomes_find_nothing() {
+    let (clock, monitor, rules) = retired(Scoring::Matured);
+    let monitor = monitor.with_segment("all", |_| true).unwrap();
+    let [own, shared, lonely] = [(); 3].map(|()| PredictionId::generate());
+    let v2 = VersionNumber(2);
+    predict(&monitor, own, V1, &[0.2, 0.8]);
+    [V1, v2].into_iter().for_each(|version| predict(&monitor, shared, version, &[0.2, 0.8]));
+    monitor.outcome(lonely, Truth::Class(1));
+    let before = monitor.counts();
+    assert!(monitor.forget(V1));
+    assert!(!monitor.forget(V1), "it is not known any more");
+    assert_eq!((monitor.performance(V1), monitor.segments(V1, 0)), (None, None));
+    // What fires is over once the rules have forgotten it as well, and stays so.
+    assert_eq!(observe(&monitor, &rules), ["accuracy_fell"]);
+    let subject = Labels::from([("version".to_owned(), "v1".to_owned())]);
+    assert_eq!(rules.forget("degraded", &subject).unwrap().len(), 1);
+    assert_eq!(observe(&monitor, &rules), [""; 0]);
+    [own, shared].into_iter().for_each(|id| monitor.outcome(id, Truth::Class(1)));
+    predict(&monitor, lonely, v2, &[0.2, 0.8]);
+    clock.advance(3 * HOUR);
+    let after = monitor.counts();
+    assert_eq!(after.joined, before.joined + 2, "those of the other version");
+    assert_eq!((after.unknown_outcomes, after.unlabelled, after.open), (1, 0, 0));
+    assert_eq!(monitor.performance(v2).unwrap().scored.accuracy(), Some(1.0));
+    // The same version may come again, with nothing held against it.
+    pair(&monitor, &[0.2, 0.8], Truth::Class(1));
+    clock.advance(3 * HOUR);
+    assert_eq!(monitor.performance(V1).unwrap().scored.coverage(), Some(1.0));
+}
+
 #[test]
 fn cohorts_mature_also_when_nobody_reads() {
     let config = PerformanceConfig::default().with_window(HOUR).with_cohort(HOUR / 4);
