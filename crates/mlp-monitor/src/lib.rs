@@ -17,8 +17,10 @@
 //! let config = AlertConfig::new("pager").with_route(AlertRoute::of(Severity::P0, ["pager"]));
 //! let alerts = AlertManager::new(config, [("pager", pager.clone() as _)], clock)?;
 //!
-//! alerts.update_all(rules.observe("error_rate", &Labels::new(), 0.01)?)?; // equal to the limit is fine
-//! alerts.update_all(rules.observe("error_rate", &Labels::new(), 0.02)?)?;
+//! // What changes is handed on in the order in which it was judged, on however many threads.
+//! let judge = |value: f64| rules.in_turn(|rules| alerts.update_all(rules.observe("error_rate", &Labels::new(), value)?));
+//! judge(0.01)?; // equal to the limit is fine
+//! judge(0.02)?;
 //! alerts.flush(std::time::Duration::from_secs(60));
 //! assert_eq!(pager.notifications().len(), 1);
 //! # Ok::<(), mlp_monitor::MonitorError>(())

@@ -88,6 +88,8 @@ pub struct RuleEngine {
     rules: Vec<Rule>,
     by_signal: BTreeMap<String, Vec<usize>>,
     clock: Arc<dyn Clock>,
+    /// Held by [`in_turn`](Self::in_turn), never while `series` is.
+    turn: Mutex<()>,
     /// By the labels of the alert, among them the name of the rule.
     series: Mutex<HashMap<Fingerprint, Series>>,
     max_series: usize,
@@ -104,7 +106,8 @@ impl RuleEngine {
         for (index, rule) in rules.iter().enumerate() {
             by_signal.entry(rule.signal.clone()).or_default().push(index);
         }
-        Ok(Self { rules, by_signal, clock, series: Mutex::default(), max_series: MAX_SERIES })
+        let (turn, series) = (Mutex::default(), Mutex::default());
+        Ok(Self { rules, by_signal, clock, turn, series, max_series: MAX_SERIES })
     }
 
     /// The rules.
@@ -115,6 +118,9 @@ impl RuleEngine {
 
     /// Judges what was measured of a signal of one subject, and returns what changed: alerts that begin, change their severity, or are
     /// over. A signal without rules changes nothing.
+    ///
+    /// Where several threads observe one subject, one may hand on its change after a later change of another: then an alert that is over goes
+    /// on, or one that fires is not told. Observe and hand on [in turn](Self::in_turn) there, and forget likewise.
     ///
     /// # Errors
     /// If this would be more than 100,000 pairs of rule and subject that are not fine, or an alert more than 64 labels. Then nothing has
@@ -157,6 +163,28 @@ impl RuleEngine {
         Ok(changes)
     }
 
+    /// Does something while no other thread is in this call: judge what was measured and hand on what changed, and the changes of a subject
+    /// come in the order in which they were judged, whichever thread they come from.
+    ///
+    /// Only calls of this wait for each other, for as long as the work takes. It must not call it again: that would wait for ever.
+    ///
+    /// ```
+    /// use mlp_core::{Labels, Severity, SystemClock};
+    /// use mlp_monitor::{AlertConfig, AlertManager, Limit, MemorySink, Rule, RuleEngine};
+    /// use std::sync::Arc;
+    ///
+    /// let clock = Arc::new(SystemClock::new());
+    /// let rule = Rule::new("errors", "error_rate", "https://runbooks.example/errors")?.with_critical(Limit::above(0.01), Severity::P0);
+    /// let rules = RuleEngine::new(vec![rule], clock.clone())?;
+    /// let alerts = AlertManager::new(AlertConfig::new("log"), [("log", Arc::new(MemorySink::new()) as _)], clock)?;
+    /// rules.in_turn(|rules| alerts.update_all(rules.observe("error_rate", &Labels::new(), 0.02)?))?; // on any thread
+    /// # Ok::<(), mlp_monitor::MonitorError>(())
+    /// ```
+    pub fn in_turn<T>(&self, work: impl FnOnce(&Self) -> T) -> T {
+        let _turn = self.turn.lock();
+        work(self)
+    }
+
     /// All alerts that fire, in order of their labels: what to tell an alert manager that refused a change because it was full. It knows those
     /// that it has.
     #[must_use]
@@ -168,7 +196,8 @@ impl RuleEngine {
         firing
     }
 
-    /// Forgets a subject that is no more, such as a replica that was removed, for all rules of a signal. Returns what fired, as over.
+    /// Forgets a subject that is no more, such as a replica that was removed, for all rules of a signal. Returns what fired, as over. Whoever
+    /// observes the subject must have forgotten it first, such as by [`PerformanceMonitor::forget`](crate::PerformanceMonitor::forget).
     ///
     /// # Errors
     /// If an alert would have more than 64 labels.

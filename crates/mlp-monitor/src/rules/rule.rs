@@ -25,7 +25,7 @@ pub struct Level {
 #[serde(rename_all = "snake_case")]
 pub enum NoData {
     /// Everything stays as it is: a signal that comes and goes neither fires nor resolves. Only a rule's duration that has begun and not yet
-    /// passed begins anew after a gap that is longer than it.
+    /// passed begins anew after such observations over a longer time than it.
     #[default]
     KeepLast,
     /// That is itself an alert, once it has lasted for the rule's duration.
@@ -63,7 +63,8 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical: Option<Level>,
     /// How long a limit must stay passed before the rule fires, with no gap in the data that is longer than this. Default: fires at the first
-    /// observation.
+    /// observation. A gap is told by observations without a value. Between two observations nothing is known: a limit that both pass counts as
+    /// passed from the first to the second, however far apart they are, so a daily figure fires on its second bad day.
     #[serde(default, with = "span")]
     pub hold: Duration,
     /// How many cases an observation must rest on; below that there is no data. Default 0: any number will do.

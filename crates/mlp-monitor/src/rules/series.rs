@@ -42,7 +42,7 @@ impl Track {
         *self = if long_enough { Self::Firing } else { Self::Pending { since, seen: now } };
     }
 
-    /// Follows a gap in the data: one that lasts longer than the rule's duration begins that anew.
+    /// Follows an observation without data: a gap that lasts longer than the rule's duration begins that anew.
     fn missed(&mut self, now: Duration, hold: Duration) {
         if matches!(*self, Self::Pending { seen, .. } if now.saturating_sub(seen) > hold) {
             *self = Self::Clear;

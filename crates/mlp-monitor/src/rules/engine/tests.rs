@@ -258,6 +258,49 @@ fn a_hold_that_has_begun_does_not_last_over_a_gap_that_is_longer_than_it() {
     assert_eq!(judge(held, &short), ".....+P1........");
 }
 
+#[test]
+fn changes_that_threads_hand_on_in_turn_leave_the_alert_manager_with_the_truth() {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let rule = rule().with_critical(Limit::above(0.9), Severity::P1);
+    let rules = RuleEngine::new(vec![rule], clock.clone()).unwrap();
+    let sinks = [("log", Arc::new(MemorySink::new()) as _)];
+    let alerts = AlertManager::new(AlertConfig::new("log"), sinks, clock).unwrap();
+    let judge = |value: f64, before_it_is_told: &dyn Fn()| {
+        let judged = rules.in_turn(|rules| {
+            let changes = rules.observe("disk", &host("a"), value)?;
+            before_it_is_told();
+            alerts.update_all(changes)
+        });
+        judged.unwrap();
+    };
+    let (done, is_done) = crossbeam_channel::bounded(1);
+    std::thread::scope(|scope| {
+        judge(0.95, &|| {
+            let (judge, done) = (&judge, done.clone());
+            scope.spawn(move || {
+                judge(0.5, &|| ());
+                done.send(()).unwrap();
+            });
+            let early = is_done.recv_timeout(Duration::from_millis(300));
+            assert!(early.is_err(), "it is over before it is known to fire");
+        });
+    });
+    assert!(rules.firing().is_empty());
+    assert!(!alerts.incidents().iter().any(Incident::is_firing), "it is over for the manager too");
+}
+
+#[test]
+fn a_signal_that_is_observed_less_often_than_the_hold_fires_at_its_second_breach() {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let held = rule().with_critical(Limit::above(0.9), Severity::P1).with_hold(15 * MINUTE);
+    let engine = RuleEngine::new(vec![held], clock.clone()).unwrap();
+    let mut daily = |value: f64| {
+        clock.advance(24 * 60 * MINUTE);
+        engine.observe("disk", &host("a"), value).unwrap().len()
+    };
+    assert_eq!([0.95, 0.5, 0.95, 0.95].map(&mut daily), [0, 0, 0, 1]);
+}
+
 /// What an engine makes of these values after it resumed what another one said.
 fn judge_resumed(rule: Rule, before: Option<f64>, after: &[Option<f64>]) -> String {
     let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
