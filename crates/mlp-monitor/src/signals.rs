@@ -1,6 +1,7 @@
 //! What a running system tells of itself: counters, gauges and latencies, recorded by many threads and read in windows of time.
 
 mod config;
+mod name;
 mod recorder;
 mod registry;
 mod series;

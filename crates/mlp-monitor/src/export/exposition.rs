@@ -26,6 +26,15 @@ impl MetricKind {
             Self::Histogram => "histogram",
         }
     }
+
+    /// All names under which a metric is written.
+    pub(crate) fn written(self, name: &str) -> Vec<String> {
+        let suffixes: &[&str] = match self {
+            Self::Histogram => &["", "_bucket", "_sum", "_count"],
+            Self::Counter | Self::Gauge => &[""],
+        };
+        suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
+    }
 }
 
 /// Metrics as text that Prometheus scrapes: answer a request for `/metrics` with it, as `text/plain; version=0.0.4`.
@@ -85,12 +94,7 @@ impl Exposition {
         if help.trim().is_empty() {
             return Err(MonitorError::setting(format!("help of {name}"), "empty", "a sentence"));
         }
-        // A histogram is written under three more names.
-        let suffixes: &[&str] = match kind {
-            MetricKind::Histogram => &["", "_bucket", "_sum", "_count"],
-            MetricKind::Counter | MetricKind::Gauge => &[""],
-        };
-        let names: Vec<String> = suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect();
+        let names = kind.written(name);
         if let Some(name) = names.iter().find(|name| self.families.contains(*name)) {
             return Err(MonitorError::Duplicate { what: "metrics", name: name.clone() });
         }

@@ -8,18 +8,14 @@ use mlp_core::{Clock, Labels};
 use parking_lot::Mutex;
 
 use super::config::SignalsConfig;
+use super::name;
 use super::recorder::{Counter, Gauge, Latency};
 use super::series::{SeriesPoint, TimeSeries};
 use super::window::{Latencies, WindowSummary};
 use crate::error::{MonitorError, Result};
-use crate::export::{Exposition, MetricKind, is_name};
+use crate::export::{Exposition, MetricKind};
 use crate::rules::Observation;
 use crate::ticker::Ticker;
-
-/// The most labels of a series, and the longest name and value in bytes.
-const MAX_LABELS: usize = 30;
-const MAX_NAME: usize = 200;
-const MAX_VALUE: usize = 1_000;
 
 /// The bounds of the histograms that Prometheus sees, in seconds.
 const BOUNDS: [f64; 14] =
@@ -114,11 +110,13 @@ impl Signals {
 
     /// The counter of this name and these labels: a new one, or the one that is there.
     ///
-    /// Keep it where it is used: recording into it takes no lock, looking it up takes one that all share; making it looks at every series.
+    /// Keep it where it is used: recording into it takes no lock, looking it up takes one that all share; making it looks at every series. Labels
+    /// without a value are none, as to Prometheus.
     ///
     /// # Errors
-    /// If a name is not one of Prometheus, or another kind of signal has it; if there are more than 30 labels, or a name is longer than 200 bytes
-    /// or a label's value than 1,000.
+    /// If a name is not one of Prometheus, or another kind of signal has it; if Prometheus would see one name twice
+    /// ([`expose`](Self::expose) tells the names); if there are more than 30 labels, or a name is longer than 200 bytes or a label's value than
+    /// 1,000.
     pub fn counter(&self, name: &str, labels: &Labels) -> Result<Counter> {
         let new = || Source::Counter { counter: Counter::default(), seen: 0 };
         self.signal(name, labels, new, |source| match source {
@@ -130,7 +128,7 @@ impl Signals {
     /// The gauge of this name and these labels.
     ///
     /// # Errors
-    /// As [`counter`](Self::counter).
+    /// As [`counter`](Self::counter), or if the name ends in `_total`, as counters do.
     pub fn gauge(&self, name: &str, labels: &Labels) -> Result<Gauge> {
         self.signal(
             name,
@@ -167,10 +165,10 @@ impl Signals {
         events: &Counter,
         trials: &Counter,
     ) -> Result<()> {
-        check_names(name, labels)?;
+        name::check(name, labels)?;
         self.tick();
         let mut state = self.state.lock();
-        let key = (name.to_owned(), labels.clone());
+        let key = name::key(name, labels);
         if state.series.contains_key(&key) {
             return Err(MonitorError::Duplicate { what: "signals", name: name.to_owned() });
         }
@@ -194,8 +192,8 @@ impl Signals {
         new: impl FnOnce() -> Source,
         part: impl Fn(&Source) -> Option<T>,
     ) -> Result<T> {
-        check_names(name, labels)?;
-        let mut key = (name.to_owned(), labels.clone());
+        name::check(name, labels)?;
+        let mut key = name::key(name, labels);
         if let Some(known) = self.state.lock().series.get(&key) {
             return part(&known.source).ok_or_else(|| other_kind(name));
         }
@@ -254,7 +252,7 @@ impl Signals {
     pub fn tumbling(&self, name: &str, labels: &Labels) -> Option<WindowSummary> {
         self.tick();
         let state = self.state.lock();
-        let series = state.series.get(&(name.to_owned(), labels.clone()))?;
+        let series = state.series.get(&name::key(name, labels))?;
         let closed = series.windows.len().checked_sub(2)?;
         let lasted = series.lasted(state.open.saturating_sub(1), &self.config);
         series.summary(closed..closed + 1, lasted)
@@ -266,12 +264,13 @@ impl Signals {
     pub fn sliding(&self, name: &str, labels: &Labels, span: Duration) -> Option<WindowSummary> {
         self.tick();
         let state = self.state.lock();
-        let series = state.series.get(&(name.to_owned(), labels.clone()))?;
+        let series = state.series.get(&name::key(name, labels))?;
         series.sliding(&self.config, state.open, self.clock.monotonic(), span)
     }
 
     /// Every series in a sliding window as observations for rules: a counter as `NAME_per_second`, a gauge and a share by their names,
-    /// latencies as `NAME_p50_ms` and `NAME_p99_ms`. What was not recorded is no data.
+    /// latencies as `NAME_p50_ms` and `NAME_p99_ms`. What was not recorded is no data, nor is the rate of a counter that is younger than a
+    /// tumbling window: a few events within milliseconds are not thousands a second.
     #[must_use]
     pub fn observations(&self, span: Duration) -> Vec<(String, Labels, Observation)> {
         self.tick();
@@ -287,7 +286,9 @@ impl Signals {
             let summary = series.sliding(&self.config, state.open, monotonic, span);
             match (&series.source, summary) {
                 (_, Some(WindowSummary::Counter { per_second, .. })) => {
-                    tell(format!("{name}_per_second"), Some(per_second), None);
+                    let age = monotonic.saturating_sub(series.born);
+                    let rate = Some(per_second).filter(|_| age >= self.config.window);
+                    tell(format!("{name}_per_second"), rate, None);
                 }
                 (_, Some(WindowSummary::Gauge { last, .. })) => {
                     tell(name.clone(), Some(last), None);
@@ -320,7 +321,7 @@ impl Signals {
     pub fn history(&self, name: &str, labels: &Labels) -> Vec<SeriesPoint> {
         self.tick();
         let state = self.state.lock();
-        let series = state.series.get(&(name.to_owned(), labels.clone()));
+        let series = state.series.get(&name::key(name, labels));
         series.map(|series| series.history.points().copied().collect()).unwrap_or_default()
     }
 
@@ -328,7 +329,7 @@ impl Signals {
     /// `_seconds` behind. Shares are left out: Prometheus computes them from the counters.
     ///
     /// # Errors
-    /// If two signals would get one name.
+    /// If `metrics` has one of the names already.
     pub fn expose(&self, metrics: &mut Exposition) -> Result<()> {
         self.tick();
         let state = self.state.lock();
@@ -339,14 +340,8 @@ impl Signals {
             let mut of_name =
                 of_name.map(|((_, labels), series)| (labels, &series.source)).peekable();
             let Some((_, first)) = of_name.peek() else { continue };
-            let kind = match first {
-                Source::Counter { .. } => MetricKind::Counter,
-                Source::Gauge(_) => MetricKind::Gauge,
-                Source::Latency { .. } => MetricKind::Histogram,
-                Source::Share { .. } => continue,
-            };
             let help = format!("The signal {name}.");
-            let Some(name) = first.exposed(name) else { continue };
+            let Some((name, kind)) = first.exposed(name) else { continue };
             let mut family = metrics.family(&name, kind, &help)?;
             for (labels, source) in of_name {
                 match source {
@@ -367,17 +362,26 @@ impl Signals {
 }
 
 impl State {
-    /// Refuses a kind that another series of the name does not have, and a name that Prometheus would see twice.
+    /// Refuses a kind that another series of the name does not have, and what [`Signals::expose`] could not write beside the others.
     fn check_kind(&self, name: &str, source: &Source) -> Result<()> {
-        let exposed = source.exposed(name);
+        if matches!(source, Source::Gauge(_)) && name.ends_with("_total") {
+            return Err(MonitorError::setting("name of a gauge", name, "not ending in _total"));
+        }
+        let written = source.written(name);
+        let mut before = None;
         for ((other, _), series) in &self.series {
-            let is_other_kind = other == name
-                && std::mem::discriminant(&series.source) != std::mem::discriminant(source);
-            if is_other_kind {
-                return Err(other_kind(name));
+            // All series of a name are of one kind.
+            if before.replace(other) == Some(other) {
+                continue;
             }
-            if other != name && exposed.is_some() && series.source.exposed(other) == exposed {
-                let name = exposed.unwrap_or_default();
+            if other == name {
+                if std::mem::discriminant(&series.source) != std::mem::discriminant(source) {
+                    return Err(other_kind(name));
+                }
+                continue;
+            }
+            let mut theirs = series.source.written(other).into_iter();
+            if let Some(name) = theirs.find(|theirs| written.contains(theirs)) {
                 return Err(MonitorError::Duplicate { what: "exposed signals", name });
             }
         }
@@ -529,14 +533,21 @@ impl Series {
 }
 
 impl Source {
-    /// The name under which Prometheus sees a signal, if it does.
-    fn exposed(&self, name: &str) -> Option<String> {
+    /// Under which name and as what Prometheus sees a signal, if it does.
+    fn exposed(&self, name: &str) -> Option<(String, MetricKind)> {
         match self {
-            Self::Counter { .. } => Some(format!("{}_total", name.trim_end_matches("_total"))),
-            Self::Gauge(_) => Some(name.to_owned()),
-            Self::Latency { .. } => Some(format!("{name}_seconds")),
+            Self::Counter { .. } => {
+                Some((format!("{}_total", name.trim_end_matches("_total")), MetricKind::Counter))
+            }
+            Self::Gauge(_) => Some((name.to_owned(), MetricKind::Gauge)),
+            Self::Latency { .. } => Some((format!("{name}_seconds"), MetricKind::Histogram)),
             Self::Share { .. } => None,
         }
+    }
+
+    /// All names that are written for a signal.
+    fn written(&self, name: &str) -> Vec<String> {
+        self.exposed(name).map(|(name, kind)| kind.written(&name)).unwrap_or_default()
     }
 
     /// An empty window.
@@ -566,29 +577,4 @@ fn nanos(nanos: u128) -> Duration {
 
 fn window_at(config: &SignalsConfig, monotonic: Duration) -> u128 {
     monotonic.as_nanos() / config.window.as_nanos()
-}
-
-fn check_names(name: &str, labels: &Labels) -> Result<()> {
-    let longest = labels.keys().map(String::len).chain([name.len()]).max().unwrap_or_default();
-    let longest_value = labels.values().map(String::len).max().unwrap_or_default();
-    for (what, given, most, allowed) in [
-        ("number of labels", labels.len(), MAX_LABELS, "at most 30"),
-        ("bytes of a name", longest, MAX_NAME, "at most 200"),
-        ("bytes of a label's value", longest_value, MAX_VALUE, "at most 1,000"),
-    ] {
-        if given > most {
-            return Err(MonitorError::setting(what, given, allowed));
-        }
-    }
-    let wrong = std::iter::once(name)
-        .chain(labels.keys().map(String::as_str))
-        .find(|name| !is_name(name, |_| false) || name.starts_with("__") || *name == "le");
-    match wrong {
-        None => Ok(()),
-        Some(wrong) => Err(MonitorError::setting(
-            "name of a signal or label",
-            wrong.chars().take(200).collect::<String>(),
-            "letters, digits and '_', not beginning with a digit or '__', and not le",
-        )),
-    }
 }

@@ -208,6 +208,66 @@ fn a_name_is_of_one_kind_and_prometheus_sees_it_once() {
 }
 
 #[test]
+fn a_label_without_a_value_is_none() {
+    let (clock, signals) = signals(SignalsConfig::default());
+    let empty = Labels::from([("tenant".to_owned(), String::new())]);
+    signals.counter("requests", &empty).unwrap().add(3);
+    signals.counter("requests", &none()).unwrap().add(4);
+    signals.gauge("queue", &none()).unwrap().set(2.0);
+    clock.advance(10 * SECOND);
+    for labels in [&none(), &empty] {
+        let summary = signals.tumbling("requests", labels);
+        assert_eq!(summary, Some(WindowSummary::Counter { events: 7, per_second: 0.7 }));
+        assert!(signals.sliding("requests", labels, 10 * SECOND).is_some());
+        assert_eq!(signals.history("requests", labels).len(), 1);
+        assert_eq!(signals.gauge("queue", labels).unwrap().get(), 2.0);
+    }
+    let [events, trials] = ["e", "t"].map(|name| signals.counter(name, &none()).unwrap());
+    signals.share("share", &empty, &events, &trials).unwrap();
+    assert!(signals.share("share", &none(), &events, &trials).is_err(), "it is there already");
+    let mut metrics = Exposition::new();
+    signals.expose(&mut metrics).unwrap();
+    assert!(metrics.into_text().contains("requests_total 7\n"));
+}
+
+#[test]
+fn what_could_not_be_exposed_is_refused_when_it_is_made_and_the_rest_is_exposed() {
+    let (_clock, signals) = signals(SignalsConfig::default());
+    assert!(signals.gauge("gpu_memory_total", &none()).is_err(), "it ends as a counter does");
+    signals.latency("fetch", &none()).unwrap();
+    for name in
+        ["fetch_seconds", "fetch_seconds_count", "fetch_seconds_sum", "fetch_seconds_bucket"]
+    {
+        let refused = signals.gauge(name, &none());
+        assert!(matches!(refused, Err(MonitorError::Duplicate { .. })), "{name}: {refused:?}");
+    }
+    signals.gauge("load_seconds_count", &none()).unwrap();
+    assert!(matches!(signals.latency("load", &none()), Err(MonitorError::Duplicate { .. })));
+    signals.gauge("fetch_seconds_most", &none()).unwrap();
+    signals.counter("fetch_seconds", &none()).unwrap();
+    signals.expose(&mut Exposition::new()).unwrap();
+}
+
+#[test]
+fn a_counter_has_no_rate_for_rules_before_it_is_a_window_old() {
+    let (clock, signals) = signals(SignalsConfig::default());
+    clock.advance(8 * SECOND);
+    let requests = signals.counter("requests", &none()).unwrap();
+    let rate = || {
+        let [(name, _, observation)] = signals.observations(60 * SECOND).try_into().unwrap();
+        assert_eq!(name, "requests_per_second");
+        observation.value
+    };
+    requests.add(10);
+    for millis in [2, 2_000, 7_997] {
+        clock.advance(Duration::from_millis(millis));
+        assert_eq!(rate(), None, "ten requests within milliseconds are no 5,000 a second");
+    }
+    clock.advance(SECOND / 1_000);
+    assert_eq!(rate(), Some(1.0));
+}
+
+#[test]
 fn a_share_without_trials_is_no_data_and_rules_judge_the_others() {
     let (clock, signals) = signals(SignalsConfig::default());
     let [errors, requests] =
