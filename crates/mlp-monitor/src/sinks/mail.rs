@@ -1,5 +1,6 @@
 //! Mail.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use lettre::transport::smtp::extension::{ClientId, MailBodyParameter, MailParame
 use lettre::transport::smtp::{SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT};
 use lettre::{Address, Message};
 use mlp_core::{AlertSink, Notification, SinkError};
+use parking_lot::Mutex;
 
 use super::Secret;
 use super::text::{cut, listed, own_labels, title, when};
@@ -91,6 +93,9 @@ impl MailOptions {
 }
 
 /// Sends notifications as mail; those of one group form one thread. Each is one conversation with the server.
+///
+/// A receiver that the server refuses for good keeps the mail from none of the others: [`refused`](Self::refused) names it. One that it may take
+/// later has the whole mail tried again, so that nobody gets it twice.
 pub struct MailSink {
     host: String,
     port: u16,
@@ -100,6 +105,7 @@ pub struct MailSink {
     timeout: Duration,
     from: Mailbox,
     to: Vec<Mailbox>,
+    refused: Mutex<BTreeMap<String, String>>,
 }
 
 impl std::fmt::Debug for MailSink {
@@ -160,7 +166,15 @@ impl MailSink {
             timeout: options.timeout,
             from: mailbox(from)?,
             to,
+            refused: Mutex::default(),
         })
+    }
+
+    /// The receivers that the server refused for good when it was last asked, and what it said. If it refuses all, the notification is one
+    /// that is never delivered.
+    #[must_use]
+    pub fn refused(&self) -> BTreeMap<String, String> {
+        self.refused.lock().clone()
     }
 
     /// One conversation with the server, each step of which has only the time that is left.
@@ -190,10 +204,7 @@ impl MailSink {
         }
         clock.give(&mut connection)?;
         connection.command(Mail::new(envelope.from().cloned(), parameters)).map_err(meaning)?;
-        for to in envelope.to() {
-            clock.give(&mut connection)?;
-            connection.command(Rcpt::new(to.clone(), Vec::new())).map_err(meaning)?;
-        }
+        self.name_receivers(envelope.to(), &clock, &mut connection)?;
         clock.give(&mut connection)?;
         connection.command(Data).map_err(meaning)?;
         clock.give(&mut connection)?;
@@ -203,6 +214,30 @@ impl MailSink {
             connection.quit().ok();
         }
         Ok(())
+    }
+
+    /// Tells the server who is to get the mail; that is refused if nobody is left.
+    fn name_receivers(
+        &self,
+        receivers: &[Address],
+        clock: &Budget,
+        connection: &mut SmtpConnection,
+    ) -> std::result::Result<(), SinkError> {
+        let mut refused = BTreeMap::new();
+        let mut taken = false;
+        for to in receivers {
+            clock.give(connection)?;
+            match connection.command(Rcpt::new(to.clone(), Vec::new())).map_err(meaning) {
+                Ok(_) => taken = true,
+                Err(SinkError::Refused { reason }) => {
+                    refused.insert(to.to_string(), reason);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let reasons: Vec<_> = refused.iter().map(|(to, why)| format!("{to}: {why}")).collect();
+        *self.refused.lock() = refused;
+        if taken { Ok(()) } else { Err(SinkError::Refused { reason: reasons.join("; ") }) }
     }
 
     fn message(&self, notification: &Notification) -> std::result::Result<Message, SinkError> {

@@ -42,44 +42,46 @@ fn slow_server(
 ) -> (u16, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let serve = move || {
-        let stream = accept(&listener);
-        let mut output = stream.try_clone().unwrap();
-        let mut lines = BufReader::new(stream).lines();
-        let mut heard = String::new();
-        let mut say = |text: &str| {
-            thread::sleep(pause);
-            output.write_all(format!("{text}\r\n").as_bytes()).is_ok()
-        };
-        say("220 mail.example ESMTP");
-        let mut in_data = false;
-        while let Some(Ok(line)) = lines.next() {
-            heard.push_str(&line);
-            heard.push('\n');
-            let reply = match line.split(' ').next().unwrap_or_default() {
-                "." if in_data => {
-                    in_data = false;
-                    "250 taken"
-                }
-                _ if in_data => continue,
-                verb if !fails.is_empty() && verb.starts_with(fails) => answer,
-                "DATA" => {
-                    in_data = true;
-                    "354 go on"
-                }
-                "QUIT" => {
-                    say("221 bye");
-                    break;
-                }
-                _ => "250 fine",
-            };
-            if !say(reply) {
+    (port, thread::spawn(move || converse(&listener, fails, answer, pause)))
+}
+
+/// Takes one conversation, and gives what the client said.
+fn converse(listener: &TcpListener, fails: &str, answer: &str, pause: Duration) -> String {
+    let stream = accept(listener);
+    let mut output = stream.try_clone().unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let mut heard = String::new();
+    let mut say = |text: &str| {
+        thread::sleep(pause);
+        output.write_all(format!("{text}\r\n").as_bytes()).is_ok()
+    };
+    say("220 mail.example ESMTP");
+    let mut in_data = false;
+    while let Some(Ok(line)) = lines.next() {
+        heard.push_str(&line);
+        heard.push('\n');
+        let reply = match line.split(' ').next().unwrap_or_default() {
+            "." if in_data => {
+                in_data = false;
+                "250 taken"
+            }
+            _ if in_data => continue,
+            _ if !fails.is_empty() && line.starts_with(fails) => answer,
+            "DATA" => {
+                in_data = true;
+                "354 go on"
+            }
+            "QUIT" => {
+                say("221 bye");
                 break;
             }
+            _ => "250 fine",
+        };
+        if !say(reply) {
+            break;
         }
-        heard
-    };
-    (port, thread::spawn(serve))
+    }
+    heard
 }
 
 fn notification(summary: &str) -> Notification {
@@ -159,6 +161,34 @@ fn what_the_server_refuses_for_good_is_refused_and_the_rest_is_tried_again() {
     let port = silent.local_addr().unwrap().port();
     let brief = sink_with(port, Duration::from_secs(1));
     assert!(matches!(brief.deliver(&notification("x")), Err(SinkError::Retry { .. })));
+}
+
+#[test]
+fn one_mailbox_that_is_refused_keeps_the_mail_from_nobody_else_and_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sink = sink(listener.local_addr().unwrap().port());
+    let server = thread::spawn(move || {
+        [("RCPT TO:<kim", "550 no such mailbox"), ("", "")]
+            .map(|(fails, answer)| converse(&listener, fails, answer, Duration::ZERO))
+    });
+    sink.deliver(&notification("x is 0.02")).unwrap();
+    let refused = sink.refused();
+    assert_eq!(refused.keys().collect::<Vec<_>>(), ["kim@example.com"]);
+    assert!(refused["kim@example.com"].contains("no such mailbox"), "{refused:?}");
+    // Once the mailbox is there again, nothing is held against it.
+    sink.deliver(&notification("x is 0.03")).unwrap();
+    assert!(sink.refused().is_empty());
+    let [first, second] = server.join().unwrap();
+    assert!(first.contains("RCPT TO:<lee@example.com>") && first.contains("x is 0.02"), "{first}");
+    assert!(second.contains("x is 0.03"), "{second}");
+}
+
+#[test]
+fn a_receiver_whom_the_server_takes_later_has_the_whole_mail_tried_again() {
+    let (port, server) = server("RCPT TO:<lee", "450 greylisted");
+    let result = sink(port).deliver(&notification("x"));
+    assert!(matches!(result, Err(SinkError::Retry { .. })), "{result:?}");
+    assert!(!server.join().unwrap().contains("DATA"), "nobody gets it twice");
 }
 
 #[test]
