@@ -29,6 +29,9 @@ pub(crate) struct Group {
 pub(crate) struct Member {
     /// The severity they were told; none if they know nothing of it.
     pub(crate) told: Option<Severity>,
+    /// Whether they are to hear of it once more: a silence has ended.
+    #[serde(default)]
+    pub(crate) again: bool,
     /// Whether the alert belongs here now; after an escalation only its resolve is told here.
     pub(crate) here: bool,
 }
@@ -39,7 +42,10 @@ impl Member {
         let audible = self.here && incident.is_audible();
         match self.told {
             None => audible,
-            Some(told) => !incident.is_firing() || audible && incident.alert.severity < told,
+            Some(told) => {
+                let louder = incident.alert.severity < told;
+                !incident.is_firing() || audible && (self.again || louder)
+            }
         }
     }
 

@@ -119,7 +119,7 @@ impl State {
             let here = incident.groups.iter_mut().filter(|(_, member)| member.here);
             let keys: Vec<String> = here
                 .map(|(key, member)| {
-                    member.told = None;
+                    member.again = true;
                     key.clone()
                 })
                 .collect();

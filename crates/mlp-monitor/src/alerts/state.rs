@@ -166,8 +166,8 @@ impl State {
                 left.push(other.clone());
             }
         }
-        let member =
-            incident.groups.entry(key.clone()).or_insert(Member { told: None, here: true });
+        let unknown = Member { told: None, again: false, here: true };
+        let member = incident.groups.entry(key.clone()).or_insert(unknown);
         member.here = true;
         let louder = member.told.is_some_and(|told| incident.alert.severity < told);
         left.iter().for_each(|other| self.leave(fingerprint, other));
@@ -297,9 +297,9 @@ impl State {
         if !(member.here && incident.is_audible()) {
             return None;
         }
-        if member.told != Some(severity) {
-            let member = self.incidents.get_mut(&fingerprint)?.groups.get_mut(key)?;
-            member.told = Some(severity);
+        let heard = Member { told: Some(severity), again: false, ..member };
+        if member != heard {
+            *self.incidents.get_mut(&fingerprint)?.groups.get_mut(key)? = heard;
         }
         Some(alert)
     }

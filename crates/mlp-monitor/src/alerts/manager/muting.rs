@@ -49,6 +49,43 @@ fn what_was_silenced_and_then_inhibited_is_told_at_once_when_it_is_free() {
 }
 
 #[test]
+fn what_was_told_and_clears_between_the_end_of_a_silence_and_the_next_tick_is_resolved() {
+    let desk = Desk::new(config());
+    let host = |host| Matcher::all().with_label("host", host);
+    desk.raise("slow", "a", Severity::P1);
+    desk.pass(MINUTE);
+    assert_eq!(told(&desk.chat), ["firing P1: a firing"]);
+    let first = desk.manager.silence(host("a"), HOUR, "kim", "").unwrap();
+    desk.tick();
+    desk.manager.end_silence(first).unwrap();
+    // A silence looks at everything that fires: the alert is free, and waits for the tick.
+    desk.manager.silence(host("b"), HOUR, "kim", "").unwrap();
+    desk.clear("slow", "a", Severity::P1);
+    desk.pass(10 * MINUTE);
+    assert_eq!(told(&desk.chat), ["resolved P1: a resolved"]);
+    assert_eq!(desk.manager.incidents(), []);
+}
+
+#[test]
+fn what_is_free_again_and_silenced_once_more_before_the_tick_is_told_when_it_is_audible() {
+    let desk = Desk::new(config());
+    let host = |host| Matcher::all().with_label("host", host);
+    desk.raise("slow", "a", Severity::P1);
+    desk.pass(MINUTE);
+    assert_eq!(told(&desk.chat), ["firing P1: a firing"]);
+    let first = desk.manager.silence(host("a"), HOUR, "kim", "").unwrap();
+    desk.manager.end_silence(first).unwrap();
+    desk.manager.silence(host("b"), HOUR, "kim", "").unwrap();
+    desk.manager.silence(host("a"), 10 * MINUTE, "kim", "").unwrap();
+    desk.pass(9 * MINUTE);
+    assert_eq!(told(&desk.chat), [""; 0]);
+    desk.pass(MINUTE);
+    assert_eq!(told(&desk.chat), ["firing P1: a firing"], "at once");
+    desk.pass(HOUR / 2);
+    assert_eq!(told(&desk.chat), [""; 0], "and once");
+}
+
+#[test]
 fn in_a_batch_the_order_does_not_decide_who_speaks_for_whom() {
     for reversed in [false, true] {
         let mut config = inhibiting();

@@ -39,8 +39,15 @@ struct Known {
     acknowledged: bool,
     muted: Option<Muted>,
     hushed: bool,
-    /// What each route believes: whether the alert belongs there now, and the severity that was told.
-    at: [Option<(bool, Option<Severity>)>; 2],
+    at: [Option<At>; 2],
+}
+
+/// What a route believes of an alert: whether it belongs there now, the severity that was told, and whether it is to be told again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct At {
+    here: bool,
+    told: Option<Severity>,
+    again: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +125,7 @@ impl Oracle {
         let known = *self.of(which);
         for route in 0..2 {
             match known.at[route] {
-                Some((_, None)) if !known.firing => self.of(which).at[route] = None,
+                Some(At { told: None, .. }) if !known.firing => self.of(which).at[route] = None,
                 Some(at) if Self::is_news(&known, at) => self.flush(route, which / 2, now),
                 _ => {}
             }
@@ -129,9 +136,10 @@ impl Oracle {
         let known = self.of(which);
         let (here, severity) = (route(known.severity), known.severity);
         let other = &mut known.at[1 - here];
-        *other = other.and_then(|(_, told)| told.map(|told| (false, Some(told))));
-        let told = known.at[here].and_then(|(_, told)| told);
-        known.at[here] = Some((true, told));
+        *other = other.filter(|at| at.told.is_some()).map(|at| At { here: false, ..at });
+        let own = known.at[here].get_or_insert(At { here: true, told: None, again: false });
+        own.here = true;
+        let told = own.told;
         let group = &mut self.circles[here][which / 2];
         let circle = group.get_or_insert(Circle { since: now, last: None, urgent: false });
         circle.urgent |= told.is_some_and(|told| severity < told);
@@ -161,8 +169,8 @@ impl Oracle {
         known.urgent_since = now;
         if hushed {
             for route in 0..2 {
-                if let Some((true, told)) = &mut self.of(which).at[route] {
-                    *told = None;
+                if let Some(at @ At { here: true, .. }) = &mut self.of(which).at[route] {
+                    at.again = true;
                     self.circles[route][which / 2].as_mut().unwrap().urgent = true;
                 }
             }
@@ -178,11 +186,11 @@ impl Oracle {
         }
     }
 
-    fn is_news(known: &Known, (here, told): (bool, Option<Severity>)) -> bool {
-        let audible = here && known.firing && known.muted.is_none();
-        match told {
+    fn is_news(known: &Known, at: At) -> bool {
+        let audible = at.here && known.firing && known.muted.is_none();
+        match at.told {
             None => audible,
-            Some(told) => !known.firing || audible && known.severity < told,
+            Some(told) => !known.firing || audible && (at.again || known.severity < told),
         }
     }
 
@@ -193,8 +201,8 @@ impl Oracle {
             (urgent || due <= now, last.is_some_and(|last| last + REPEAT <= now));
         self.known[2 * group..2 * group + 2].iter().flatten().any(|known| {
             let Some(at) = known.at[route] else { return false };
-            let audible = at.0 && known.firing && known.muted.is_none();
-            let repeated = at.1.is_some() && audible && !known.acknowledged;
+            let audible = at.here && known.firing && known.muted.is_none();
+            let repeated = at.told.is_some() && audible && !known.acknowledged;
             changes && Self::is_news(known, at) || again && repeated
         })
     }
@@ -214,14 +222,15 @@ impl Oracle {
         }
         for which in members {
             let Some(known) = &mut self.known[which] else { continue };
-            let Some((here, told)) = known.at[route] else { continue };
+            let Some(At { here, told, .. }) = known.at[route] else { continue };
             if !known.firing {
                 known.at[route] = None;
                 if told.is_some() {
                     self.said[route][which].push((AlertStatus::Resolved, known.severity));
                 }
             } else if here && known.muted.is_none() {
-                known.at[route] = Some((true, Some(known.severity)));
+                let told = Some(known.severity);
+                known.at[route] = Some(At { here: true, told, again: false });
                 self.said[route][which].push((AlertStatus::Firing, known.severity));
             }
         }

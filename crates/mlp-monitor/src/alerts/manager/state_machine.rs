@@ -16,6 +16,8 @@ enum Command {
     Clear(usize),
     Silence(usize, Duration),
     EndSilence,
+    /// A silence ends, and another one is set before the next tick.
+    ChangeSilence(usize),
     Acknowledge(usize),
     Tick(Duration),
     /// The wall clock is turned, which changes nothing.
@@ -36,6 +38,7 @@ fn command() -> impl Strategy<Value = Command> {
         4 => which().prop_map(Command::Clear),
         1 => (which(), 1_u64..40).prop_map(|(which, minutes)| Command::Silence(which, Duration::from_secs(60 * minutes))),
         1 => Just(Command::EndSilence),
+        1 => which().prop_map(Command::ChangeSilence),
         2 => which().prop_map(Command::Acknowledge),
         9 => (1_u64..900).prop_map(|seconds| Command::Tick(Duration::from_secs(seconds))),
         1 => Just(Command::Tick(HOUR)),
@@ -228,6 +231,10 @@ impl Bench {
                     assert!(ended.is_ok() || until <= now, "{ended:?}");
                 }
             }
+            Command::ChangeSilence(which) => {
+                self.carry_out(&Command::EndSilence);
+                self.carry_out(&Command::Silence(which, HOUR));
+            }
             Command::Acknowledge(which) => {
                 let labels = of(which, Severity::P1, AlertStatus::Firing).labels;
                 let taken = self.manager.acknowledge(Fingerprint::of(&labels), "kim");
@@ -313,6 +320,14 @@ proptest! {
                 prop_assert_eq!(heard.last(), said.last());
                 prop_assert!(heard.len() <= said.len());
             }
+        }
+        // Whatever the oracle says: who heard that an alert fires hears that it is over.
+        (0..ALERTS).for_each(|which| bench.run(&Command::Clear(which)));
+        bench.finish();
+        for (route, which) in (0..2).flat_map(|route| (0..ALERTS).map(move |which| (route, which))) {
+            let heard = bench.heard(route, which);
+            let last = heard.last().map(|(status, _)| *status);
+            prop_assert!(last != Some(AlertStatus::Firing), "alert {} at route {}: {:?}", which, route, heard);
         }
         for sink in ["pager", "chat"] {
             let undelivered = bench.manager.undelivered(sink);
