@@ -14,13 +14,14 @@ use super::store::{AlertChange, AlertRows, AlertStore};
 /// Changes are noted while the locks of what changed are held, so that they are in order, and written by [`flush`](Self::flush) when they
 /// are not: a slow store makes nobody wait who does not ask for its answer. What was noted together is written together.
 ///
-/// A store that fails stops nobody from being told: from then on nothing is written until the whole state could be written anew.
+/// A store that fails stops nobody from being told: from then on nothing is written until the whole state could be written anew, and nobody
+/// waits for that who does not do it.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     store: Option<(Arc<dyn AlertStore>, u64)>,
     noted: Mutex<Vec<AlertChange>>,
     condition: Mutex<Condition>,
-    /// Held while the store is called.
+    /// Held while the store is called. It is taken before the locks of what changes, never while one of them is held.
     turn: Mutex<()>,
 }
 
@@ -52,10 +53,11 @@ impl Book {
         }
     }
 
-    /// Has all written that was noted before.
+    /// Has all written that was noted before, unless the store lacks something: then it is for [`replace`](Self::replace).
     pub(crate) fn flush(&self) {
         let Some((store, epoch)) = &self.store else { return };
-        let _turn = self.turn.lock();
+        let turn = if self.is_behind() { self.turn.try_lock() } else { Some(self.turn.lock()) };
+        let Some(_turn) = turn else { return };
         let changes = std::mem::take(&mut *self.noted.lock());
         if matches!(*self.condition.lock(), Condition::Well) && !changes.is_empty() {
             let condition = after(|| store.apply(*epoch, &changes));
@@ -63,15 +65,23 @@ impl Book {
         }
     }
 
-    /// Writes everything anew; `rows` has all that was noted.
-    pub(crate) fn replace(&self, rows: &AlertRows) {
+    /// Writes everything anew if the store lacks something. `snapshot` takes the locks under which changes are noted, and gives them with all
+    /// rows; they are gone while the store is called.
+    pub(crate) fn replace<L>(&self, snapshot: impl FnOnce() -> (AlertRows, L)) {
         let Some((store, epoch)) = &self.store else { return };
-        let _turn = self.turn.lock();
-        self.noted.lock().clear();
-        if self.is_behind() {
-            let condition = after(|| store.replace(*epoch, rows));
-            *self.condition.lock() = condition;
+        let turn = self.turn.lock();
+        if !self.is_behind() {
+            return;
         }
+        let (rows, locks) = snapshot();
+        // The rows have all of it.
+        self.noted.lock().clear();
+        drop(locks);
+        let condition = after(|| store.replace(*epoch, &rows));
+        *self.condition.lock() = condition;
+        drop(turn);
+        // Who changed something meanwhile has not waited to have it written.
+        self.flush();
     }
 
     pub(crate) fn is_behind(&self) -> bool {

@@ -52,8 +52,11 @@ impl Matcher {
         severity && self.labels.iter().all(|(name, value)| alert.labels.get(name) == Some(value))
     }
 
+    /// Whether it picks every alert.
     pub(crate) fn is_all(&self) -> bool {
-        *self == Self::default()
+        let all = [Severity::P0, Severity::P1, Severity::P2, Severity::P3];
+        let every = self.severities.is_empty() || all.iter().all(|s| self.severities.contains(s));
+        every && self.labels.is_empty()
     }
 }
 

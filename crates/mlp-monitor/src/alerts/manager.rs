@@ -39,8 +39,8 @@ const LONGEST_FLUSH: Duration = Duration::from_secs(86_400);
 /// [`AlertConfig::max_incidents`] alerts, and as many pages beyond them; a million raises of the same alert are one of them.
 ///
 /// With a store ([`open`](Self::open)) everything but the counts survives a restart: incidents, what was told of them, silences, and
-/// what sinks have yet to hear. A store that fails stops no notification; [`store_fault`](Self::store_fault) says so. A store that is slow
-/// makes only those wait that change something.
+/// what sinks have yet to hear. A store that fails stops no notification; [`store_fault`](Self::store_fault) says so, and the next tick writes
+/// everything anew. A store that is slow makes only those wait that change something, and while all is written anew only that tick.
 ///
 /// ```
 /// use mlp_core::{Alert, AlertStatus, Clock, Severity, SystemClock};
@@ -204,7 +204,8 @@ impl AlertManager {
         self.update_all([alert])
     }
 
-    /// Takes several alerts, such as what a [`RuleEngine`](crate::RuleEngine) says has changed, and keeps them together.
+    /// Takes several alerts, such as what a [`RuleEngine`](crate::RuleEngine) says has changed, and keeps them together. Of one alert the later
+    /// call counts: where several threads judge one subject, they hand on what changed [in turn](crate::RuleEngine::in_turn).
     ///
     /// # Errors
     /// As [`update`](Self::update) for the first that is refused; those after it are taken all the same.
@@ -226,10 +227,10 @@ impl AlertManager {
         let mut state = self.state.lock();
         let outgoing = state.advance(&self.config, &self.validity, moment);
         self.commit(state, outgoing, moment);
-        if self.book.is_behind() {
-            self.write_all(moment);
-        }
         self.outboxes.values().for_each(Outbox::wake);
+        if self.book.is_behind() {
+            self.write_all();
+        }
     }
 
     /// Calls [`tick`](Self::tick) at this interval, on a thread that ends when the returned guard is dropped.
@@ -254,7 +255,8 @@ impl AlertManager {
     /// Mutes the alerts that a matcher picks. They stay visible as suppressed, and are told at once if they still fire when it ends.
     ///
     /// # Errors
-    /// If the matcher picks every alert: that would hide faults nobody has thought of. If there are as many silences as there may be.
+    /// If the matcher picks every alert, by naming nothing or all four severities: that would hide faults nobody has thought of. If there are
+    /// as many silences as there may be.
     pub fn silence(
         &self,
         matcher: Matcher,
@@ -387,17 +389,19 @@ impl AlertManager {
     }
 
     /// Writes everything, for a store that lacks something.
-    fn write_all(&self, moment: Moment) {
-        let mut state = self.state.lock();
-        let mut desks: Vec<_> = self.outboxes.values().map(|outbox| outbox.lock()).collect();
-        let changes = state.take_rows(Scope::All, moment);
-        let mut rows: AlertRows =
-            changes.into_iter().filter_map(|(key, text)| Some((key, text?))).collect();
-        for desk in &mut desks {
-            rows.extend(desk.queue.rows());
-            drop(desk.queue.take_changes());
-        }
-        self.book.replace(&rows);
+    fn write_all(&self) {
+        self.book.replace(|| {
+            let mut state = self.state.lock();
+            let mut desks: Vec<_> = self.outboxes.values().map(|outbox| outbox.lock()).collect();
+            let changes = state.take_rows(Scope::All, self.timeline.moment());
+            let mut rows: AlertRows =
+                changes.into_iter().filter_map(|(key, text)| Some((key, text?))).collect();
+            for desk in &mut desks {
+                rows.extend(desk.queue.rows());
+                drop(desk.queue.take_changes());
+            }
+            (rows, (state, desks))
+        });
     }
 }
 

@@ -264,6 +264,19 @@ fn beyond_the_rate_limit_one_summary_is_told_and_nothing_is_lost_and_pages_pass(
 }
 
 #[test]
+fn a_silence_of_everything_is_refused_however_it_is_said() {
+    let sinks: [(&str, Arc<dyn AlertSink>); 1] = [("chat", Arc::new(MemorySink::new()))];
+    let manager = AlertManager::new(AlertConfig::new("chat"), sinks, clock()).unwrap();
+    let silence = |matcher| manager.silence(matcher, HOUR, "kim", "");
+    let all = [Severity::P0, Severity::P1, Severity::P2, Severity::P3];
+    let named = all.into_iter().fold(Matcher::all(), Matcher::with_severity);
+    assert!(silence(Matcher::all()).is_err());
+    assert!(silence(named.clone()).is_err(), "all four severities are everything");
+    assert!(silence(named.with_label("host", "a")).is_ok());
+    assert!(silence(all[1..].iter().copied().fold(Matcher::all(), Matcher::with_severity)).is_ok());
+}
+
+#[test]
 fn silences_are_bounded() {
     let sinks: [(&str, Arc<dyn AlertSink>); 1] = [("log", Arc::new(MemorySink::new()))];
     let manager = AlertManager::new(AlertConfig::new("log"), sinks, clock()).unwrap();

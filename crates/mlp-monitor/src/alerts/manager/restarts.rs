@@ -314,6 +314,16 @@ struct Wild {
     let_go: Receiver<()>,
 }
 
+impl Wild {
+    fn begin(&self) {
+        assert!(!self.panics.load(Ordering::SeqCst), "the store fell over");
+        if self.waits.load(Ordering::SeqCst) {
+            self.called.send(()).ok();
+            self.let_go.recv().ok();
+        }
+    }
+}
+
 impl AlertStore for Wild {
     fn load(&self) -> std::result::Result<AlertRows, StoreError> {
         self.store.load()
@@ -328,16 +338,12 @@ impl AlertStore for Wild {
         epoch: u64,
         changes: &[crate::AlertChange],
     ) -> std::result::Result<(), StoreError> {
-        assert!(!self.panics.load(Ordering::SeqCst), "the store fell over");
-        if self.waits.load(Ordering::SeqCst) {
-            self.called.send(()).ok();
-            self.let_go.recv().ok();
-        }
+        self.begin();
         self.store.apply(epoch, changes)
     }
 
     fn replace(&self, epoch: u64, rows: &AlertRows) -> std::result::Result<(), StoreError> {
-        assert!(!self.panics.load(Ordering::SeqCst), "the store fell over");
+        self.begin();
         self.store.replace(epoch, rows)
     }
 }
@@ -392,6 +398,51 @@ fn a_store_that_is_slow_makes_nobody_wait_who_only_looks() {
     });
     assert!(manager.flush(MINUTE));
     assert_eq!(pager.take().len(), 1);
+}
+
+#[test]
+fn a_store_that_is_slowly_made_good_makes_nobody_wait_and_lacks_nothing_then() {
+    let ((store, calls, go), clock) = (wild(), clock());
+    let pager = Arc::new(MemorySink::new());
+    let sinks: [(&str, Arc<dyn AlertSink>); 1] = [("pager", pager.clone())];
+    let config = AlertConfig::new("pager").with_route(AlertRoute::of(Severity::P0, ["pager"]));
+    let manager = AlertManager::open(config, sinks, clock.clone(), store.clone()).unwrap();
+    store.panics.store(true, Ordering::SeqCst);
+    fire(&manager, "down", Severity::P0);
+    assert!(manager.flush(MINUTE));
+    assert_eq!(pager.take().len(), 1);
+    store.panics.store(false, Ordering::SeqCst);
+    store.waits.store(true, Ordering::SeqCst);
+    let (done, is_done) = bounded(1);
+    std::thread::scope(|scope| {
+        let tick = scope.spawn(|| manager.tick());
+        calls.recv_timeout(MINUTE).unwrap();
+        // The whole state is being written and does not come back.
+        let others = scope.spawn(|| {
+            assert_eq!((manager.incidents().len(), manager.silences().len()), (1, 0));
+            fire(&manager, "disk", Severity::P0);
+            end(&manager, "down", Severity::P0);
+            assert!(manager.flush(MINUTE));
+            done.send(manager.sinks()["pager"].waiting).unwrap();
+        });
+        let waiting = is_done.recv_timeout(MINUTE / 6);
+        let told = pager.take().len();
+        store.waits.store(false, Ordering::SeqCst);
+        drop(go);
+        tick.join().unwrap();
+        others.join().unwrap();
+        assert_eq!((waiting, told), (Ok(0), 1), "the page was told meanwhile");
+    });
+    assert_eq!(manager.store_fault(), None);
+    // What changed meanwhile is kept as well.
+    let kept = store.load().unwrap();
+    let mut own = State::default();
+    std::mem::swap(&mut own, &mut manager.state.lock());
+    let rows = |mut state: State| {
+        let rows = state.take_rows(Scope::All, manager.timeline.moment()).into_iter();
+        rows.filter(|(key, _)| key != "meta").collect::<Vec<_>>()
+    };
+    assert_eq!(rows(State::load(&manager.config, &kept).unwrap().0), rows(own));
 }
 
 #[test]
