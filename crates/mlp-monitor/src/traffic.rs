@@ -17,9 +17,10 @@ const MAX_VERSIONS: usize = 100;
 /// Keeps the features and outputs of the latest predictions of each version.
 ///
 /// A server reports to it as a [`PredictionLog`]; a drift report compares what it holds with a reference. Rows whose length differs from
-/// the version's first one, and predictions without numbers, are dropped and counted. Each thread records at one of sixteen places with a lock of
-/// its own, so that threads do not wait for each other, nor for a reader but while it copies what that place holds: as many rows of a version as
-/// are kept, so with many threads up to sixteen times those.
+/// the version's first one, on whatever thread that came, and predictions without numbers, are dropped and counted. Each thread records at one
+/// of sixteen places with a lock of its own, so that threads do not wait for each other, nor for a reader but while it copies what that place
+/// holds (with its first row of a version, until it has copied all): as many rows of a version as are kept, so with many threads up to sixteen
+/// times those.
 ///
 /// ```
 /// use mlp_core::{PredictionId, PredictionLog, PredictionRecord, Role, Timestamp, VersionNumber};
@@ -36,6 +37,8 @@ pub struct TrafficWindow {
     rows: usize,
     /// How many predictions came: their order across places.
     came: AtomicU64,
+    /// Held while the lengths of a version's rows are found out, forgotten or relied on at several places; taken before the lock of a place.
+    lengths: Mutex<()>,
     places: Box<[Apart<Mutex<Versions>>; PLACES]>,
 }
 
@@ -52,19 +55,24 @@ struct Held {
     last_taken: u64,
 }
 
+impl Versions {
+    /// How long the features and the outputs of a version are; 0 if that is not known here.
+    fn lengths(&self, version: VersionNumber) -> [usize; 2] {
+        let held = self.held.get(&version);
+        held.map_or([0; 2], |held| [held.features.width, held.outputs.width])
+    }
+}
+
 /// The latest rows of one width, one after the other, and when each came.
 #[derive(Debug, Default)]
 struct Rows {
+    /// 0 before the first row.
     width: usize,
     values: VecDeque<f64>,
     came: VecDeque<u64>,
 }
 
 impl Rows {
-    fn fits(&self, row: &[f64]) -> bool {
-        row.is_empty() || self.values.is_empty() || row.len() == self.width
-    }
-
     fn push(&mut self, row: &[f64], came: u64, limit: usize) {
         if row.is_empty() {
             return;
@@ -79,23 +87,18 @@ impl Rows {
     }
 }
 
-/// The latest `limit` rows of several places, in the order in which they came; of one width, that of the row that came first.
+/// The latest `limit` rows of several places, in the order in which they came.
 fn merged(parts: &[(Vec<u64>, Vec<f64>)], limit: usize) -> Array2<f64> {
-    let width_of = |(came, values): &(Vec<u64>, Vec<f64>)| values.len() / came.len();
-    let Some(first) = parts.iter().min_by_key(|(came, _)| came[0]) else {
-        return Array2::zeros((0, 0));
-    };
-    let width = width_of(first);
-    let fitting: Vec<_> = parts.iter().filter(|part| width_of(part) == width).collect();
+    let width = parts.first().map_or(0, |(came, values)| values.len() / came.len());
     let mut order: Vec<(u64, usize, usize)> = Vec::new();
-    for (part, (came, _)) in fitting.iter().enumerate() {
+    for (part, (came, _)) in parts.iter().enumerate() {
         order.extend(came.iter().enumerate().map(|(row, came)| (*came, part, row)));
     }
     order.sort_unstable();
     let latest = &order[order.len().saturating_sub(limit)..];
     Array2::from_shape_fn((latest.len(), width), |(at, column)| {
         let (_, part, row) = latest[at];
-        fitting[part].1[row * width + column]
+        parts[part].1[row * width + column]
     })
 }
 
@@ -107,7 +110,12 @@ impl TrafficWindow {
     pub fn new(rows: usize) -> Result<Self> {
         match rows {
             0 => Err(MonitorError::setting("rows of a traffic window", rows, "at least 1")),
-            _ => Ok(Self { rows, came: AtomicU64::new(0), places: Box::default() }),
+            _ => Ok(Self {
+                rows,
+                came: AtomicU64::new(0),
+                lengths: Mutex::default(),
+                places: Box::default(),
+            }),
         }
     }
 
@@ -131,6 +139,7 @@ impl TrafficWindow {
 
     /// Forgets what it holds of a version, so that the next report sees only what comes from now on.
     pub fn clear(&self, version: VersionNumber) {
+        let _lengths = self.lengths.lock();
         for place in self.places.iter() {
             place.0.lock().held.remove(&version);
         }
@@ -138,6 +147,7 @@ impl TrafficWindow {
 
     fn array(&self, version: VersionNumber, part: impl Fn(&Held) -> &Rows) -> Array2<f64> {
         let mut parts = Vec::new();
+        let lengths = self.lengths.lock();
         for place in self.places.iter() {
             // Copied row after row; the matrix is made once no lock is held.
             let versions = place.0.lock();
@@ -149,34 +159,57 @@ impl TrafficWindow {
                 ));
             }
         }
+        drop(lengths);
         merged(&parts, self.rows)
     }
-}
 
-impl PredictionLog for TrafficWindow {
-    fn record(&self, prediction: &PredictionRecord<'_>) {
-        let features = prediction.features.unwrap_or_default();
-        let outputs = prediction.outputs.unwrap_or_default();
-        let mut versions = self.places[place()].0.lock();
-        let fits = versions
-            .held
-            .get(&prediction.version)
-            .is_none_or(|held| held.features.fits(features) && held.outputs.fits(outputs));
-        if features.is_empty() && outputs.is_empty() || !fits {
+    /// Takes a row, if it is as long as those before; a length of 0 is not known yet.
+    fn take(&self, versions: &mut Versions, prediction: &PredictionRecord<'_>, known: [usize; 2]) {
+        let given = given(prediction);
+        let fits = |(given, known)| given == 0 || known == 0 || given == known;
+        if given == [0; 2] || !given.into_iter().zip(known).all(fits) {
             versions.dropped += 1;
             return;
         }
         let came = self.came.fetch_add(1, Ordering::Relaxed);
         let held = versions.held.entry(prediction.version).or_default();
         held.last_taken = came;
-        held.features.push(features, came, self.rows);
-        held.outputs.push(outputs, came, self.rows);
+        held.features.push(prediction.features.unwrap_or_default(), came, self.rows);
+        held.outputs.push(prediction.outputs.unwrap_or_default(), came, self.rows);
         if versions.held.len() > MAX_VERSIONS {
             let silent =
                 versions.held.iter().min_by_key(|(_, held)| held.last_taken).map(|(v, _)| *v);
             silent.and_then(|version| versions.held.remove(&version));
         }
     }
+
+    /// How long the features and the outputs of a version are, wherever they came; 0 if that is not known.
+    fn lengths(&self, version: VersionNumber) -> [usize; 2] {
+        let of_places = self.places.iter().map(|place| place.0.lock().lengths(version));
+        of_places.fold([0; 2], |known, own| [known[0].max(own[0]), known[1].max(own[1])])
+    }
+}
+
+impl PredictionLog for TrafficWindow {
+    fn record(&self, prediction: &PredictionRecord<'_>) {
+        let place = &self.places[place()].0;
+        let mut versions = place.lock();
+        let known = versions.lengths(prediction.version);
+        let of_new_length = |(given, known)| given > 0 && known == 0;
+        if !given(prediction).into_iter().zip(known).any(of_new_length) {
+            return self.take(&mut versions, prediction, known);
+        }
+        drop(versions);
+        // The first row of a version here: another place may know how long its rows are.
+        let _lengths = self.lengths.lock();
+        let known = self.lengths(prediction.version);
+        self.take(&mut place.lock(), prediction, known);
+    }
+}
+
+/// How long the features and the outputs of a prediction are.
+fn given(prediction: &PredictionRecord<'_>) -> [usize; 2] {
+    [prediction.features, prediction.outputs].map(|row| row.unwrap_or_default().len())
 }
 
 /// Hands each prediction to several logs, in order.
@@ -254,6 +287,36 @@ mod tests {
         let expected: Vec<f64> = (800..1_800).map(f64::from).collect();
         assert_eq!(features.column(0).to_vec(), expected);
         assert_eq!((window.outputs(V1).dim(), window.dropped()), ((1_000, 1), 0));
+    }
+
+    #[test]
+    fn a_row_of_another_width_on_another_thread_is_dropped_and_replaces_nothing() {
+        let window = TrafficWindow::new(10).unwrap();
+        let on_another_thread = |features: &[f64], outputs: &[f64]| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| window.record(&record(1, features, outputs))).join().unwrap()
+            });
+        };
+        window.record(&record(1, &[1.0, 2.0], &[0.5]));
+        on_another_thread(&[9.0], &[0.5]);
+        on_another_thread(&[9.0, 9.0], &[0.5, 0.5]);
+        // The rows before the odd ones are gone by now.
+        (0..20).for_each(|_| window.record(&record(1, &[1.0, 2.0], &[0.5])));
+        assert_eq!((window.features(V1).dim(), window.outputs(V1).dim()), ((10, 2), (10, 1)));
+        assert_eq!(window.dropped(), 2);
+        on_another_thread(&[3.0, 4.0], &[0.5]);
+        assert_eq!(window.features(V1).row(9).to_vec(), [3.0, 4.0]);
+        // A version that begins anew may have another width.
+        window.clear(V1);
+        on_another_thread(&[9.0], &[]);
+        window.record(&record(1, &[1.0, 2.0], &[0.5]));
+        window.record(&record(1, &[1.0], &[0.5]));
+        on_another_thread(&[2.0], &[0.5, 0.5]);
+        assert_eq!(
+            (window.features(V1), window.outputs(V1)),
+            (array![[9.0], [1.0]], array![[0.5]])
+        );
+        assert_eq!(window.dropped(), 4);
     }
 
     #[test]
