@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use mlp_core::{Labels, Timestamp};
-use mlp_data::{Rule, Schema, Table, TargetColumn};
+use mlp_data::{ColumnSchema, Infinite, Presence, Rule, Schema, Table, TargetColumn};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -73,7 +73,7 @@ impl SchemaFault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FaultCount {
-    /// The column; several, with commas between, if they must be unique together.
+    /// The column; several, with commas between, if they must be unique together; the rule itself, such as `low ≤ high`, if two are compared.
     pub column: String,
     /// The rule.
     pub fault: SchemaFault,
@@ -130,13 +130,23 @@ impl TableQuality {
             .flat_map(|column| SchemaFault::OF_COLUMNS.map(|fault| (column.name.clone(), fault)));
         let unique = schema.unique.iter().map(|set| (set.join(", "), SchemaFault::Unique));
         let related =
-            schema.comparisons.iter().map(|rule| (rule.left.clone(), SchemaFault::Comparison));
+            schema.comparisons.iter().map(|rule| (rule.to_string(), SchemaFault::Comparison));
         counts.extend(of_columns.chain(unique).chain(related).map(|key| (key, 0)));
         for broken in report.rules {
             let Some(fault) = fault(&broken.rule) else { continue };
             let of_all = matches!(fault, SchemaFault::Absent | SchemaFault::Unexpected);
             let rows = if of_all || broken.count == 0 { table.n_rows() } else { broken.count };
-            *counts.entry((broken.column, fault)).or_default() += rows;
+            let column = match &broken.rule {
+                Rule::Comparison(rule) => rule.to_string(),
+                _ => broken.column,
+            };
+            *counts.entry((column, fault)).or_default() += rows;
+        }
+        for column in
+            schema.columns.iter().filter(|c| c.allowed.is_some() && c.categories.is_some())
+        {
+            let rows = outside_sets(table, column)?;
+            counts.insert((column.name.clone(), SchemaFault::Set), rows);
         }
         for column in &schema.columns {
             // Of a column that is not there no share is missing: it is absent.
@@ -168,7 +178,7 @@ impl TableQuality {
         self
     }
 
-    /// The share of rows that break this rule; none without rows, and for what the schema does not ask for.
+    /// The share of rows that break this rule, by what [`FaultCount::column`] says; none without rows, and for what the schema does not ask for.
     #[must_use]
     pub fn rate(&self, column: &str, fault: SchemaFault) -> Option<f64> {
         let found =
@@ -248,6 +258,15 @@ fn fault(rule: &Rule) -> Option<SchemaFault> {
         // Missing values are counted apart, also those that are allowed.
         _ => return None,
     })
+}
+
+/// How many values of a column are outside of its set of numbers, of its set of texts, or of both.
+fn outside_sets(table: &Table, column: &ColumnSchema) -> Result<usize> {
+    let mut sets = column.clone();
+    (sets.minimum, sets.maximum, sets.pattern) = (None, None, None);
+    (sets.missing_rate, sets.infinite, sets.presence) =
+        (1.0, Infinite::Allowed, Presence::Optional);
+    Ok(Schema::new([sets]).validate(table)?.bad_rows)
 }
 
 /// How many values of a column are missing; none for one that is not there.

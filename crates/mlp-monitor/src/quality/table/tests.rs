@@ -61,7 +61,7 @@ fn each_rule_of_a_schema_has_a_rate() {
         ("count", SchemaFault::Range, 0.25),
         ("size", SchemaFault::Range, 0.75),
         ("size", SchemaFault::Infinite, 0.25),
-        ("size", SchemaFault::Comparison, 0.5),
+        ("size ≤ count", SchemaFault::Comparison, 0.5),
         ("set", SchemaFault::Set, 0.25),
         ("set", SchemaFault::Range, 0.0),
         ("text", SchemaFault::Pattern, 0.25),
@@ -83,6 +83,34 @@ fn each_rule_of_a_schema_has_a_rate() {
     assert!(text.contains("75.00 %") && !text.contains("set     range"), "{text}");
     let violations = alerts("schema_violation_rate", 0.5, &quality);
     assert_eq!(violations, ["gone", "more", "size"]);
+}
+
+#[test]
+fn each_comparison_of_a_column_has_a_rate_of_its_own() {
+    let schema = Schema::new(["a", "b", "c"].map(ColumnSchema::number))
+        .with_comparison("a", Relation::LessOrEqual, "b")
+        .with_comparison("a", Relation::LessOrEqual, "c")
+        .with_comparison("a", Relation::Less, "gone");
+    let rows = array![[9.0, 1.0, 1.0], [9.0, 1.0, 10.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.0]];
+    let quality = TableQuality::of(&Table::new(["a", "b", "c"], rows).unwrap(), &schema).unwrap();
+    let rate = |rule: &str| quality.rate(rule, SchemaFault::Comparison);
+    assert_eq!(
+        (rate("a ≤ b"), rate("a ≤ c"), rate("a < gone")),
+        (Some(0.5), Some(0.25), Some(1.0))
+    );
+    assert_eq!((rate("a"), rate("gone")), (None, None));
+}
+
+#[test]
+fn a_row_outside_of_both_sets_of_a_column_is_counted_once() {
+    let column = ColumnSchema::category("a").with_texts(["x", "y"]).with_allowed([0.0, 2.0]);
+    let schema = Schema::new([column]);
+    // x, y, z and w: y is not among the numbers, z not among the texts, w in neither.
+    let rows = array![[0.0], [1.0], [2.0], [3.0], [f64::NAN], [0.0], [0.0], [0.0]];
+    let table =
+        Table::new(["a"], rows).unwrap().with_dictionary("a", ["x", "y", "z", "w"]).unwrap();
+    let quality = TableQuality::of(&table, &schema).unwrap();
+    assert_eq!(quality.rate("a", SchemaFault::Set), Some(0.375));
 }
 
 #[test]
