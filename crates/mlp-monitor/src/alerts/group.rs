@@ -112,3 +112,15 @@ impl Group {
             && self.last_told.is_none_or(|last| last.saturating_add(route.group_interval) <= now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_kept_by_a_build_that_did_not_tell_again_is_read() {
+        let kept = r#"{"told":"P1","here":true}"#;
+        let read: Member = serde_json::from_str(kept).unwrap();
+        assert_eq!(read, Member { told: Some(Severity::P1), again: false, here: true });
+    }
+}
