@@ -77,13 +77,15 @@ impl Domain {
         }
     }
 
-    /// How many values there are, if they can be counted: `None` for a continuum.
+    /// How many values there are, if they can be counted: `None` for a continuum. [`u64::MAX`] if a float's steps are that many or more.
     #[must_use]
     pub fn cardinality(&self) -> Option<u64> {
         match self {
-            Self::Float { low, high, step, .. } => {
-                step.map(|step| ((high - low) / step * (1.0 + 1e-12)).floor() as u64 + 1)
+            Self::Float { low, high, step: Some(step), .. } => {
+                let steps = ((high - low) / step * (1.0 + 1e-12)).floor() as u64;
+                Some(steps.saturating_add(1))
             }
+            Self::Float { .. } => None,
             Self::Int { low, high, step, .. } => {
                 u64::try_from((i128::from(*high) - i128::from(*low)) / i128::from(*step) + 1).ok()
             }
@@ -95,12 +97,16 @@ impl Domain {
         match self {
             Self::Float { low, high, scale, step } => {
                 let ordered = low.is_finite() && high.is_finite() && low <= high;
+                // Grids are searched as if there were half a step more at each end.
+                let width = high - low + step.unwrap_or(0.0).max(0.0);
                 if !ordered {
                     Some(format!("the range {low:?}..={high:?} must be finite and not empty"))
                 } else if *scale == Scale::Log && *low <= 0.0 {
                     Some(format!("a logarithmic range must be above zero, it starts at {low:?}"))
                 } else if step.is_some_and(|step| !(step > 0.0 && step.is_finite())) {
                     Some(format!("the step must be above zero and finite, it is {step:?}"))
+                } else if !width.is_finite() {
+                    Some(format!("the range {low:?}..={high:?} is wider than a double can tell"))
                 } else {
                     (*scale == Scale::Log && step.is_some())
                         .then(|| "a logarithmic range has no step".to_owned())
@@ -342,6 +348,8 @@ mod tests {
             Dimension::float("x", 1.0, 0.0),
             Dimension::float("x", 0.0, f64::INFINITY),
             Dimension::float("x", f64::NAN, 1.0),
+            Dimension::float("x", -1e308, 1e308),
+            Dimension::stepped_float("x", 0.0, 1.2e308, 0.8e308),
             Dimension::log_float("x", 0.0, 1.0),
             Dimension::stepped_float("x", 0.0, 1.0, 0.0),
             Dimension::int("x", 2, 1),
@@ -398,6 +406,8 @@ mod tests {
         assert_eq!(count(Dimension::stepped_float("x", 0.0, 1.0, 0.1)), Some(11));
         assert_eq!(count(Dimension::int("x", -2, 2)), Some(5));
         assert_eq!(count(Dimension::float("x", 0.0, 1.0)), None);
+        let countless = Dimension::stepped_float("x", 0.0, 1.0, 1e-20);
+        assert_eq!(count(countless), Some(u64::MAX));
         assert!(
             Dimension::stepped_float("x", 0.0, 1.0, 0.1)
                 .domain
