@@ -122,10 +122,16 @@ impl TrialRecord {
         self.system.get(REUSED)?.as_u64()
     }
 
-    /// Why it failed, where that is known.
+    /// Why it failed, where that is known; none if it has not failed.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
-        self.system.get(FAILURE)?.as_str()
+        // The reason may be there without the failure: what followed it could not be written, and the trial ran again.
+        self.system.get(FAILURE).filter(|_| self.state == TrialState::Failed)?.as_str()
+    }
+
+    /// With which data and code it ran; none if its study did not say.
+    pub(crate) fn inputs(&self) -> Option<&Value> {
+        self.system.get(INPUTS).filter(|inputs| !inputs.is_null())
     }
 
     /// Its constraints: names and values, above 0 is violated. Those that an Optuna before 5 wrote have their places for names.
@@ -143,6 +149,12 @@ impl TrialRecord {
 
     /// By how much it violates its constraints: the sum of the positive ones, 0 if it is feasible.
     #[must_use]
+    /// The attributes with its constraints, as they were written.
+    pub(crate) fn constraint_attributes(&self) -> impl Iterator<Item = (&String, &Value)> {
+        let is_one = |name: &str| name == CONSTRAINTS || name.starts_with(CONSTRAINT);
+        self.system.iter().filter(move |(name, _)| is_one(name))
+    }
+
     pub fn violation(&self) -> f64 {
         self.constraints().map(|(_, value)| value.max(0.0)).sum()
     }

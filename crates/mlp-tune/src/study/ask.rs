@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::duplicates::{self, Duplicates, MAX_REDRAWS};
 use super::state::{Held, State};
-use super::{Study, Trial};
+use super::{Study, Trial, lease};
 use crate::error::TuneError;
 use crate::pruner::ResumeRequest;
 use crate::sampler::{Proposal, Request};
@@ -27,10 +27,8 @@ const MAX_REUSED: usize = 1_000;
 /// Which trials may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Take {
-    /// Any.
-    Any,
-    /// Those that are there: orphans, paused and enqueued ones.
-    Present,
+    /// Any: orphans, paused and enqueued ones, and new ones; these only while there are fewer trials than `total`.
+    Any { total: Option<u64> },
     /// Those that were paused and are worth going on with.
     Paused,
 }
@@ -42,6 +40,8 @@ pub(super) enum Asked<'a> {
     /// A trial that was paused.
     Resumed(Trial<'a>),
     /// A trial that took over the result of an earlier one.
+    /// None, as the sampler has nothing left. A trial that another process runs may fail, which gives something back.
+    Claimed,
     Reused,
 }
 
@@ -60,8 +60,10 @@ impl Study {
     /// must end first; or if the store fails.
     pub fn ask(&self) -> Result<Trial<'_>, TuneError> {
         for _ in 0..MAX_REUSED {
-            if let Some(Asked::Run(trial) | Asked::Resumed(trial)) = self.take(Take::Any)? {
-                return Ok(trial);
+            match self.take(Take::Any { total: None })? {
+                Some(Asked::Run(trial) | Asked::Resumed(trial)) => return Ok(trial),
+                Some(Asked::Reused) => {}
+                Some(Asked::Claimed) | None => break,
             }
         }
         Err(TuneError::Exhausted)
@@ -75,10 +77,16 @@ impl Study {
             let study = self.sync(&mut state)?;
             match self.start(&mut state, study, what, &mut ended) {
                 // Another process was faster: look again.
+                Err(TuneError::Exhausted) if self.runs_elsewhere(&state) => {
+                    break Ok(Some(Asked::Claimed));
+                }
                 Err(TuneError::Store(StoreError::Conflict { .. })) => {}
                 Err(error) => break Err(error),
                 Ok(None) => break Ok(None),
                 Ok(Some(started)) => {
+                    if let Err(error) = self.clear(&state, study, &started, &mut ended) {
+                        break Err(error);
+                    }
                     self.sync(&mut state)?;
                     let mut run = |number: u64| {
                         let started = self.clock.monotonic();
@@ -119,6 +127,7 @@ impl Study {
             if state.open.len() > state.mine.len() + state.paused.len()
                 && let Some(number) = self.adopt(state, study, ended)?
             {
+                self.renew_inputs(&state.trials[number as usize], study)?;
                 self.sync(state)?;
                 // An enqueued one may have died before its parameters were written.
                 let given = fixed(&state.trials[number as usize], &state.domains);
@@ -130,10 +139,38 @@ impl Study {
             }
         }
         if let Some(number) = self.pick_paused(state)? {
+            self.renew_inputs(&state.trials[number as usize], study)?;
             self.resume(state, study, number)?;
             return Ok(Some(Started::Resumed(number)));
         }
-        if what == Take::Any { self.create(state, study).map(Some) } else { Ok(None) }
+        match what {
+            Take::Any { total }
+                if total.is_none_or(|total| (state.trials.len() as u64) < total) =>
+            {
+                self.create(state, study).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Sees to it that a trial that runs for the first time finds no checkpoints: those of a trial of its number, in a study of its name that is gone.
+    /// If they cannot be removed it fails.
+    fn clear(
+        &self,
+        state: &State,
+        study: StudyId,
+        started: &Started,
+        ended: &mut Vec<u64>,
+    ) -> Result<(), TuneError> {
+        let Started::Run(number) = *started else { return Ok(()) };
+        if lease::epoch(&state.trials[number as usize]) != Some(0) {
+            return Ok(());
+        }
+        let Err(error) = self.forget_checkpoint(number) else { return Ok(()) };
+        if self.fail(study, number, &format!("earlier checkpoints cannot be removed: {error}"))? {
+            ended.push(number);
+        }
+        Err(StoreError::backend(error).into())
     }
 
     /// Writes an event; `false` if another process was faster.
@@ -178,7 +215,10 @@ impl Study {
         }
         let now = self.clock.now();
         let lease = self.next_lease(&state.trials[number as usize], now);
-        let system = [(LEASE.to_owned(), lease)].into();
+        let mut system = BTreeMap::from([(LEASE.to_owned(), lease)]);
+        if let Some(inputs) = &self.inputs {
+            system.insert(INPUTS.to_owned(), inputs.clone());
+        }
         if !self.write(study, number, TrialEvent::Claim { started: now, system })? {
             self.sync(state)?;
             return self.claim(state, study);
@@ -187,6 +227,16 @@ impl Study {
         self.complete(state, study, number, &fixed)?;
         Ok(Some(number))
     }
+    /// Says with which data and code a trial runs from now on, if it ran with others.
+    fn renew_inputs(&self, trial: &TrialRecord, study: StudyId) -> Result<(), TuneError> {
+        if trial.inputs() != self.inputs.as_ref() {
+            let value = self.inputs.clone().unwrap_or_default();
+            let event = TrialEvent::System { name: INPUTS.into(), value };
+            self.store.record(study, trial.number, &event)?;
+        }
+        Ok(())
+    }
+
 
     /// Gives a trial the parameters that it lacks: the given ones, and the sampler's for the others.
     fn complete(
@@ -240,6 +290,8 @@ impl Study {
             marks.insert(INPUTS.to_owned(), inputs.clone());
         }
         if let Some(earlier) = &reused {
+            let constraints = earlier.constraint_attributes();
+            marks.extend(constraints.map(|(name, value)| (name.clone(), value.clone())));
             marks.insert(REUSED.to_owned(), json!(earlier.number));
         }
         // Also where the result is there already: who dies before it is written leaves a trial to be run.

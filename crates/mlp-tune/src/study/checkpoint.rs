@@ -54,11 +54,12 @@ impl crate::Study {
         Some(root.join(file_name(&self.name)).join(number.to_string()))
     }
 
-    /// Removes what a trial that has ended kept.
-    pub(super) fn forget_checkpoint(&self, number: u64) {
-        if let Some(folder) = self.checkpoint_folder(number) {
-            // A folder that stays costs space and nothing else: no later trial has its number.
-            let _ = fs::remove_dir_all(folder);
+    /// Removes what a trial of this number kept.
+    pub(super) fn forget_checkpoint(&self, number: u64) -> std::io::Result<()> {
+        let Some(folder) = self.checkpoint_folder(number) else { return Ok(()) };
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
     }
 }

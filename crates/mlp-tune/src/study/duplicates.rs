@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::axis;
 use crate::history::History;
-use crate::trial::{INPUTS, TrialRecord, TrialState};
+use crate::trial::{TrialRecord, TrialState};
 
 /// What a study does when the sampler proposes parameters that it has tried, or is trying.
 ///
@@ -27,7 +27,7 @@ pub enum Duplicates {
     /// Runs them again: the scores of an objective may be noisy.
     #[default]
     Allow,
-    /// Takes over the scores of the complete trial, as a trial of its own that costs nothing. What is running or was pruned is run again.
+    /// Takes over the scores and constraints of the complete trial, as a trial of its own that costs nothing. What is running or was pruned is run again.
     Reuse,
     /// Asks the sampler again, up to a hundred times, then looks for a point that was not tried if the space can be counted; if there is none the
     /// duplicate is run.
@@ -66,8 +66,7 @@ impl Known {
                 });
                 let declared: Vec<_> = declared.collect();
                 let params = declared.iter().map(|(name, value)| (*name, value));
-                let key = key(params, trial.system.get(INPUTS));
-                self.by_key.entry(key).or_default().push(trial.number);
+                self.by_key.entry(key(params)).or_default().push(trial.number);
             }
         }
         self.next = trials.len();
@@ -80,11 +79,13 @@ impl Known {
         params: &Params,
         inputs: Option<&Value>,
     ) -> Option<&'a TrialRecord> {
-        let same = self.by_key.get(&key(params.iter(), inputs))?;
+        let same = self.by_key.get(&key(params.iter()))?;
         // In an ordered study what lies beyond the horizon counts as running, whatever became of it.
         let has_ended = |trial: &TrialRecord| history.horizon.is_none_or(|h| trial.number < h);
         let others = same.iter().filter(|number| **number != history.current);
         let others = others.filter_map(|&number| history.trials.get(number as usize));
+        // Not part of the key: a trial that goes on in another study may do so with others.
+        let others = others.filter(|trial| trial.inputs() == inputs);
         // What an unfinished trial has chosen so far is, in an ordered study, nothing to look at.
         let has_chosen =
             |trial: &TrialRecord| has_ended(trial) && trial.params.len() > params.len();
@@ -110,11 +111,8 @@ fn is_incomplete(space: &SearchSpace, trial: &TrialRecord) -> bool {
     !trial.state.is_finished() && space.dimensions().iter().any(lacks)
 }
 
-/// What makes two trials the same, as text: 1 and 1.0 differ, 0.0 and -0.0 do not.
-fn key<'a>(
-    params: impl Iterator<Item = (&'a str, &'a ParamValue)>,
-    inputs: Option<&Value>,
-) -> String {
+/// The parameters as text that is the same for the same ones: 1 and 1.0 differ, 0.0 and -0.0 do not.
+fn key<'a>(params: impl Iterator<Item = (&'a str, &'a ParamValue)>) -> String {
     let mut key = String::new();
     for (name, value) in params {
         let _ = match value {
@@ -122,9 +120,6 @@ fn key<'a>(
             ParamValue::Float(value) => write!(key, "{name:?}={:?};", value + 0.0),
             value => write!(key, "{name:?}={value:?};"),
         };
-    }
-    if let Some(inputs) = inputs {
-        let _ = write!(key, "{inputs}");
     }
     key
 }
@@ -174,15 +169,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_tells_types_data_and_code_apart_but_not_the_sign_of_zero() {
-        let with = |value: ParamValue| key(Params::new().with("x", value).iter(), None);
+    fn a_key_tells_types_apart_but_not_the_sign_of_zero() {
+        let with = |value: ParamValue| key(Params::new().with("x", value).iter());
         assert_eq!(with(0.0.into()), with((-0.0).into()));
         let keys = [with(1.into()), with(1.0.into()), with("1".into()), with(true.into())];
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());
-        let inputs = serde_json::json!({"data": "a"});
-        let none = Params::new();
-        assert_ne!(key(none.iter(), None), key(none.iter(), Some(&inputs)));
     }
 
     #[test]

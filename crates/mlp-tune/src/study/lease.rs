@@ -6,8 +6,8 @@ use mlp_core::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Study;
 use super::state::{Held, State};
+use super::{Study, instance};
 use crate::error::TuneError;
 use crate::store::{StudyId, TrialEvent};
 use crate::trial::{FAILURE, LEASE, TrialRecord, TrialState};
@@ -43,12 +43,19 @@ impl Lease {
     }
 
     /// Whether it belongs to this study. If that does not run the trial, its result could not be written.
-    fn is_of(&self, instance: u64) -> bool {
-        self.study == instance && self.worker == worker::process()
+    fn is_of(&self, study: &Study) -> bool {
+        self.study == study.instance.number() && self.is_of_this_process()
+    }
+
+    fn is_of_this_process(&self) -> bool {
+        self.worker == worker::process()
     }
 
     /// Whether its worker is gone: certainly on this machine, by the clock on another one.
     fn has_lapsed(&self, now: Timestamp) -> bool {
+        if self.is_of_this_process() {
+            return !instance::is_living(self.study);
+        }
         match worker::liveness(&self.worker) {
             Liveness::Dead => true,
             Liveness::Alive => false,
@@ -86,7 +93,7 @@ impl Study {
         let until = now.after(self.lease.max(Duration::from_secs(1)));
         let worker = worker::process().to_owned();
         let until = until.as_micros();
-        Lease { worker, study: self.instance, epoch, until, deaths }.into_value()
+        Lease { worker, study: self.instance.number(), epoch, until, deaths }.into_value()
     }
 
     /// Takes over a running trial that nobody runs: its worker is dead, or has let it go. One whose workers died too often fails; the numbers of
@@ -105,8 +112,7 @@ impl Study {
             .filter_map(|&number| {
                 let trial = &state.trials[number as usize];
                 let lease = Lease::of(trial).filter(|_| trial.state == TrialState::Running)?;
-                let is_orphan =
-                    lease.is_free() || lease.is_of(self.instance) || lease.has_lapsed(now);
+                let is_orphan = lease.is_free() || lease.is_of(self) || lease.has_lapsed(now);
                 is_orphan.then_some((number, lease))
             })
             .collect();
@@ -127,6 +133,19 @@ impl Study {
         Ok(None)
     }
 
+    /// Whether another process runs a trial, as far as one can tell.
+    pub(super) fn runs_elsewhere(&self, state: &State) -> bool {
+        let now = self.clock.now();
+        let is_elsewhere = |lease: Lease| {
+            !lease.is_free() && !lease.is_of_this_process() && !lease.has_lapsed(now)
+        };
+        state.open.difference(&state.paused).any(|&number| {
+            let trial = &state.trials[number as usize];
+            let lease = Lease::of(trial).filter(|_| trial.state == TrialState::Running);
+            lease.is_some_and(is_elsewhere)
+        })
+    }
+
     /// Fails trials of this study that have run for longer than the limit: their objective hangs.
     pub(super) fn fail_overdue(
         &self,
@@ -145,7 +164,12 @@ impl Study {
     }
 
     /// Fails a trial, by whoever runs it.
-    fn fail(&self, study: StudyId, number: u64, reason: &str) -> Result<bool, TuneError> {
+    pub(super) fn fail(
+        &self,
+        study: StudyId,
+        number: u64,
+        reason: &str,
+    ) -> Result<bool, TuneError> {
         self.write(
             study,
             number,
@@ -169,9 +193,8 @@ impl Study {
 
     /// Whether this study holds a trial under a later lease than `epoch`: it was let go, and runs here again.
     pub(super) fn holds_anew(&self, trial: &TrialRecord, epoch: Option<u64>) -> bool {
-        Lease::of(trial).is_some_and(|lease| {
-            lease.is_of(self.instance) && epoch.is_none_or(|epoch| lease.epoch > epoch)
-        })
+        Lease::of(trial)
+            .is_some_and(|lease| lease.is_of(self) && epoch.is_none_or(|epoch| lease.epoch > epoch))
     }
 
     /// What is written when a trial is let go without a result, to be run again or taken up later.

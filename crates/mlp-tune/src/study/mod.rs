@@ -4,6 +4,7 @@ mod ask;
 mod checkpoint;
 mod duplicates;
 mod insight;
+mod instance;
 mod learnt;
 mod lease;
 mod optimize;
@@ -37,6 +38,7 @@ use crate::pareto::{front_numbers, losses};
 use crate::pruner::{NoPruner, Pruner};
 use crate::store::StudyStore;
 use crate::trial::TrialRecord;
+use instance::Instance;
 use state::State;
 
 /// A search for good parameters: a space, a sampler, perhaps a pruner, and the trials so far.
@@ -67,7 +69,7 @@ pub struct Study {
     directions: Vec<Direction>,
     name: String,
     /// Tells this study from others of the process.
-    instance: u64,
+    instance: Instance,
     seed: u64,
     threads: usize,
     /// How many trials may be pending when the next starts, in an ordered study.
@@ -134,7 +136,8 @@ impl Study {
 
     /// Tells everybody that a trial has ended.
     fn announce(&self, trial: &TrialRecord) {
-        self.forget_checkpoint(trial.number);
+        // A folder that stays costs space: it is removed before another trial of this number starts.
+        let _ = self.forget_checkpoint(trial.number);
         self.ended.notify_all();
         let caught = |tell: &dyn Fn()| {
             if catch_panic(tell).is_err() {

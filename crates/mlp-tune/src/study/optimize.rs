@@ -69,7 +69,7 @@ impl Study {
     ///
     /// A trial that [`ask`](Self::ask) has handed out may have the last cell of a grid, which is free again if it fails, or may have to end
     /// before the next one of an [ordered](Self::with_order) study starts. This call waits for such trials of other threads and processes, as
-    /// long as its budget lets it. One that the calling thread holds cannot end before this returns, so it is not waited for: its cell stays
+    /// long as its budget lets it; not for a cell that another `Study` of this process holds. One that the calling thread holds cannot end before this returns, so it is not waited for: its cell stays
     /// its own, and an ordered study that needs its end is refused.
     ///
     /// # Errors
@@ -148,8 +148,7 @@ impl Study {
         // trial may end in between. Trials of `ask` count as well, but for those that the caller holds: they cannot end before this returns.
         let is_any_running = shared.running > 0 || self.may_end(caller, None);
         let asked = self.limits(budget, start, shared.started).and_then(|limit| match limit {
-            Limit::None => self.take(Take::Any),
-            Limit::Started(what) => self.take(what),
+            Limit::Open(what) => self.take(what),
             Limit::Reached(reason) => {
                 shared.reason = Some(reason);
                 Ok(None)
@@ -169,6 +168,7 @@ impl Study {
                 shared.started += 1;
                 Next::Again
             }
+            Ok(Some(Asked::Claimed)) => Next::Wait,
             // What a trial reports that runs may make a paused one worth going on with.
             Ok(None)
                 if shared.reason.is_none()
@@ -214,11 +214,9 @@ impl Study {
             return Ok(Limit::Reached(reason));
         }
         if budget.trials.is_some_and(|limit| started >= limit) {
-            return Ok(Limit::Started(Take::Paused));
+            return Ok(Limit::Open(Take::Paused));
         }
-        // Trials of a dead process, and enqueued ones, are still to be run.
-        let is_full = budget.total_trials.is_some_and(|limit| state.trials.len() as u64 >= limit);
-        Ok(if is_full { Limit::Started(Take::Present) } else { Limit::None })
+        Ok(Limit::Open(Take::Any { total: budget.total_trials }))
     }
 
     /// Whether what has ended so far is enough.
@@ -257,9 +255,8 @@ impl Study {
 
 /// What the budget says about the next trial.
 enum Limit {
-    None,
-    /// No new trial, but such as are there.
-    Started(Take),
+    /// Such a one may start.
+    Open(Take),
     Reached(StopReason),
 }
 

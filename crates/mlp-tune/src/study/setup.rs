@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use mlp_core::{Clock, Direction, SearchSpace, SystemClock};
 use parking_lot::{Condvar, Mutex};
 use serde_json::json;
 
+use super::instance::Instance;
 use super::state::State;
 use super::{Callback, Duplicates, Study};
 use crate::budget::Stopper;
@@ -20,9 +21,6 @@ use crate::store::StudyStore;
 use crate::store::journal::Journal;
 use crate::store::memory::MemoryStore;
 use crate::trial::TrialRecord;
-
-/// How many studies this process has made.
-static INSTANCES: AtomicU64 = AtomicU64::new(1);
 
 impl Study {
     /// A study of one objective, in memory, called `study`, with the TPE sampler, seed 0, one thread and no pruner.
@@ -52,7 +50,7 @@ impl Study {
             space,
             directions,
             name: "study".to_owned(),
-            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
+            instance: Instance::new(),
             seed: 0,
             threads: 1,
             pending: None,
@@ -144,14 +142,16 @@ impl Study {
     }
 
     /// Sets the versions of the data and of the code that trials run with, such as the fingerprint of a dataset and a commit: what was tried with others was
-    /// [not the same](Duplicates). They are kept with each trial.
+    /// [not the same](Duplicates). They are kept with each trial; one that goes on after an interruption, a pause or the death of its process has those of
+    /// the study that it goes on in.
     #[must_use]
     pub fn with_inputs(mut self, data: impl Into<String>, code: impl Into<String>) -> Self {
         self.inputs = Some(json!({"data": data.into(), "code": code.into()}));
         self
     }
 
-    /// Sets the folder in which [trials keep](crate::Trial::checkpoint_folder) what they need to go on where they stopped.
+    /// Sets the folder in which [trials keep](crate::Trial::checkpoint_folder) what they need to go on where they stopped. Those of the study's name there are this
+    /// study's: a new trial removes what one of its number has left, so studies of one name in different stores need different folders.
     #[must_use]
     pub fn with_checkpoints(mut self, folder: impl Into<PathBuf>) -> Self {
         self.checkpoints = Some(folder.into());

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use mlp_core::{Clock, Direction, ManualClock, Timestamp};
 use mlp_tune::{
-    Budget, Plateau, StopReason, Stopper, Study, TrialError, TrialRecord, TrialState, TuneError,
+    Budget, MemoryStore, Plateau, StopReason, Stopper, Study, TrialError, TrialRecord, TrialState,
+    TuneError,
 };
 
 use crate::{line, states};
@@ -165,4 +166,25 @@ fn a_stop_on_four_threads_leaves_no_trial_running() {
     // It can go on.
     study.optimize(|_| Ok(1.0), Budget::trials(3)).unwrap();
     assert_eq!(study.trials().unwrap().len(), states.len() + 3);
+}
+
+/// Adds a trial to the store of a study just after that has looked how many there are.
+#[derive(Debug)]
+struct Meanwhile(Study);
+
+impl Stopper for Meanwhile {
+    fn should_stop(&self, _: &[Arc<TrialRecord>], _: &[Direction]) -> bool {
+        self.0.ask().unwrap().tell(0.0).unwrap();
+        false
+    }
+}
+
+#[test]
+fn a_total_of_trials_is_kept_when_others_add_trials_at_the_same_time() {
+    let store = Arc::new(MemoryStore::new());
+    let other = Meanwhile(line().with_store(store.clone()));
+    let study = line().with_store(store).with_stopper(Arc::new(other));
+    let summary = study.optimize(|_| Ok(0.0), Budget::total_trials(3)).unwrap();
+    assert_eq!((summary.trials, summary.reason), (1, StopReason::Trials));
+    assert_eq!(states(&study), [TrialState::Complete; 3]);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mlp_core::{ManualClock, Timestamp};
+use mlp_core::{ManualClock, Params, Timestamp};
 use mlp_tune::{Budget, StopReason, TrialError, TrialState, TuneError};
 
 use crate::{essence, line, states};
@@ -117,4 +117,41 @@ fn a_study_without_a_folder_keeps_no_checkpoints() {
     assert!(kept.starts_with(folder.path()) && kept.join("model").exists());
     trial.tell(0.0).unwrap();
     assert!(!kept.exists());
+}
+
+#[test]
+fn a_new_trial_finds_nothing_that_one_of_its_number_kept_in_a_study_that_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || line().with_checkpoints(folder.path());
+    let gone = open();
+    for _ in 0..2 {
+        let trial = gone.ask().unwrap();
+        trial.save_checkpoint("model", b"old").unwrap();
+        std::mem::forget(trial);
+    }
+    let study = open();
+    study.enqueue(&Params::new().with("x", 0.5)).unwrap();
+    for number in 0..2 {
+        let trial = study.ask().unwrap();
+        assert_eq!((trial.number(), trial.load_checkpoint("model").unwrap()), (number, None));
+        trial.save_checkpoint("model", b"new").unwrap();
+        trial.interrupt().unwrap();
+        let again = study.ask().unwrap();
+        assert_eq!((again.number(), again.is_resumed()), (number, true));
+        assert_eq!(again.load_checkpoint("model").unwrap().as_deref(), Some(&b"new"[..]));
+        again.tell(0.0).unwrap();
+    }
+}
+
+#[test]
+fn a_trial_whose_folder_cannot_be_emptied_fails_and_the_error_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("study-study")).unwrap();
+    // A file in the place of the folder.
+    std::fs::write(folder.path().join("study-study").join("0"), b"in the way").unwrap();
+    let study = line().with_checkpoints(folder.path());
+    assert!(matches!(study.ask(), Err(TuneError::Store(_))));
+    assert_eq!(states(&study), [TrialState::Failed]);
+    assert!(study.trials().unwrap()[0].failure().unwrap().contains("checkpoints"));
+    assert_eq!(study.ask().unwrap().number(), 1);
 }

@@ -1,9 +1,14 @@
 //! What was tried before.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mlp_core::{Dimension, Direction, SearchSpace};
-use mlp_tune::{Budget, Duplicates, RandomSampler, StopReason, Study, TrialError, TrialState};
+use mlp_core::{Dimension, Direction, Params, SearchSpace, Timestamp};
+use mlp_tune::{
+    Budget, Duplicates, MemoryStore, PromotionPruner, RandomSampler, StopReason, Study, StudyStore,
+    TrialDraft, TrialError, TrialEvent, TrialState,
+};
+use serde_json::json;
 
 use crate::line;
 
@@ -137,4 +142,103 @@ fn a_score_is_not_taken_over_where_trials_choose_more_parameters_while_they_run(
 fn a_continuum_has_no_duplicates() {
     let study = line().with_duplicates(Duplicates::Stop);
     assert_eq!(run(&study, Budget::trials(50)), (50, StopReason::Trials));
+}
+
+#[test]
+fn what_is_taken_over_from_an_infeasible_trial_is_as_infeasible() {
+    let study = study(Duplicates::Reuse);
+    let objective = |trial: &mut mlp_tune::Trial<'_>| {
+        let is_small = trial.params().get("n").is_none();
+        trial.set_constraint("memory", if is_small { 0.5 } else { -1.0 })?;
+        Ok(if is_small { 0.0 } else { 1.0 })
+    };
+    study.optimize(objective, Budget::trials(20)).unwrap();
+    let trials = study.trials().unwrap();
+    let reused: Vec<_> = trials.iter().filter(|trial| trial.reused().is_some()).collect();
+    for trial in &reused {
+        let first = &trials[trial.reused().unwrap() as usize];
+        assert!(first.constraints().eq(trial.constraints()), "{trial:?}");
+    }
+    assert!(reused.iter().any(|trial| !trial.is_feasible()));
+    assert_eq!(study.best().unwrap().value(), Some(1.0));
+}
+
+fn one_cell() -> Study {
+    let space = SearchSpace::new([Dimension::constant("kind", "a")]).unwrap();
+    Study::new(space, Direction::Minimize).with_duplicates(Duplicates::Reuse)
+}
+
+#[test]
+fn constraints_that_an_earlier_optuna_wrote_are_taken_over() {
+    let store = Arc::new(MemoryStore::new());
+    let id = store.open_study("study", &[Direction::Minimize]).unwrap();
+    let mut draft = TrialDraft::new(TrialState::Running);
+    draft.params = Arc::new(Params::new().with("kind", "a"));
+    draft.system = Arc::new([("constraints".to_owned(), json!([0.5, -1.0]))].into());
+    store.create_trial(id, 0, &draft).unwrap();
+    let finished = Timestamp::UNIX_EPOCH;
+    let event = TrialEvent::Finish { state: TrialState::Complete, values: vec![0.0], finished };
+    store.record(id, 0, &event).unwrap();
+    let study = one_cell().with_store(store);
+    assert_eq!(run(&study, Budget::trials(1)).0, 0, "it is taken over");
+    assert_eq!(study.trials().unwrap()[1].violation(), 0.5);
+    assert!(study.best().is_err());
+}
+
+fn data(study: &Study, number: usize) -> Option<String> {
+    let trials = study.trials().unwrap();
+    Some(trials[number].system.get("mlp:inputs")?.get("data")?.as_str()?.to_owned())
+}
+
+#[test]
+fn every_trial_has_the_inputs_that_it_runs_with() {
+    let store = Arc::new(MemoryStore::new());
+    let plain = || line().with_store(store.clone());
+    let with = |data: &str| plain().with_inputs(data, "code");
+    let (one, two) = (with("one"), with("two"));
+    one.enqueue(&Params::new().with("x", 0.5)).unwrap();
+    let trial = one.ask().unwrap();
+    assert_eq!(data(&one, 0).as_deref(), Some("one"), "enqueued");
+    trial.interrupt().unwrap();
+    let trial = two.ask().unwrap();
+    assert_eq!(data(&two, 0).as_deref(), Some("two"), "taken over");
+    trial.interrupt().unwrap();
+    let neither = plain();
+    let trial = neither.ask().unwrap();
+    assert_eq!(data(&neither, 0), None, "taken over by a study that names none");
+    trial.tell(0.0).unwrap();
+}
+
+#[test]
+fn a_paused_trial_has_the_inputs_that_it_goes_on_with() {
+    let store = Arc::new(MemoryStore::new());
+    let with = |data: &str| {
+        let study = line().with_pruner(PromotionPruner::new(1, 9, 3).unwrap());
+        study.with_store(store.clone()).with_inputs(data, "code")
+    };
+    let (one, two) = (with("one"), with("two"));
+    for _ in 0..3 {
+        let mut trial = one.ask().unwrap();
+        trial.report(1, trial.number() as f64).unwrap();
+        assert!(trial.should_prune().unwrap());
+        trial.prune().unwrap();
+    }
+    let trial = two.ask().unwrap();
+    assert_eq!((trial.number(), data(&two, 0).as_deref()), (0, Some("two")));
+    assert_eq!(data(&two, 1).as_deref(), Some("one"));
+    trial.tell(0.0).unwrap();
+}
+
+#[test]
+fn a_trial_that_went_on_with_other_inputs_is_known_by_these() {
+    let store = Arc::new(MemoryStore::new());
+    let with = |data: &str| one_cell().with_store(store.clone()).with_inputs(data, "code");
+    let (one, two) = (with("one"), with("two"));
+    let first = one.ask().unwrap();
+    // Now the study has seen the first trial with its inputs of the beginning.
+    one.ask().unwrap().fail("given up").unwrap();
+    first.interrupt().unwrap();
+    two.ask().unwrap().tell(5.0).unwrap();
+    assert_eq!(run(&one, Budget::trials(1)).0, 1, "not computed with these inputs");
+    assert_eq!(run(&two, Budget::trials(1)).0, 0, "known");
 }

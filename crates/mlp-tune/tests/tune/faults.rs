@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use mlp_core::{Direction, StoreError};
 use mlp_tune::{
@@ -101,6 +102,44 @@ fn a_trial_whose_end_cannot_be_written_runs_again_in_the_same_process() {
             assert_eq!(states(&study), [TrialState::Complete], "{name}");
         }
     }
+}
+
+#[test]
+fn a_trial_whose_end_cannot_be_written_runs_again_in_a_study_that_is_opened_anew() {
+    for pending in [None, Some(1)] {
+        let store = Flaky::new();
+        let open = || {
+            let study = line().with_store(store.clone());
+            match pending {
+                Some(pending) => study.with_order(pending),
+                None => study,
+            }
+        };
+        let first = open();
+        let trial = first.ask().unwrap();
+        store.records.store(0, Ordering::SeqCst);
+        assert!(trial.tell(1.0).is_err());
+        drop(first);
+        let study = open();
+        let budget = Budget::total_trials(2).with_time(Duration::from_secs(5));
+        study.optimize(|_| Ok(2.0), budget).unwrap();
+        assert_eq!(states(&study), [TrialState::Complete; 2], "{pending:?}");
+    }
+}
+
+#[test]
+fn a_trial_that_is_complete_in_the_end_has_not_failed() {
+    let store = Flaky::new();
+    let study = line().with_store(store.clone());
+    let trial = study.ask().unwrap();
+    // The reason is written, the end is not.
+    store.records.store(1, Ordering::SeqCst);
+    assert!(trial.fail("why").is_err());
+    let again = study.ask().unwrap();
+    assert_eq!(study.trials().unwrap()[0].failure(), None);
+    again.tell(2.0).unwrap();
+    let trials = study.trials().unwrap();
+    assert_eq!((trials[0].state, trials[0].failure()), (TrialState::Complete, None));
 }
 
 /// Five paused trials in a store that may fail.
