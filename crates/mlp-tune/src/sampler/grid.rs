@@ -1,6 +1,7 @@
 //! Every cell of a grid, once.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use mlp_core::{Domain, ParamValue, Params, SearchSpace};
 use serde_json::json;
@@ -19,16 +20,54 @@ const MAX_CELLS: usize = 1_000_000;
 ///
 /// A cell belongs to one trial while that runs, and for good once it is complete or pruned. A cell whose trials failed is tried again, up to
 /// [`with_attempts`](Self::with_attempts) times in all. Cells of conditional spaces hold the active parameters only.
+///
+/// A cell is known by its values of the parameters that the space declares: when the space or the resolution changes, trials count for the cells of the new grid
+/// that have their values.
 #[derive(Debug, Clone)]
 pub struct GridSampler {
     resolution: usize,
     attempts: usize,
-    cells: Option<(SearchSpace, Vec<Params>)>,
+    grid: Option<Grid>,
+}
+
+#[derive(Debug, Clone)]
+struct Grid {
+    space: SearchSpace,
+    cells: Vec<Params>,
+    /// The places of the cells by their values; made when first needed.
+    places: OnceLock<HashMap<String, usize>>,
+}
+
+impl Grid {
+    /// The cell that a trial was to try, if it is one of this grid: the one of its mark, unless that was of another grid.
+    fn cell_of(&self, trial: &TrialRecord) -> Option<usize> {
+        let mark = usize::try_from(trial.system.get(CELL)?.as_u64()?).ok()?;
+        if self.cells.get(mark).is_some_and(|cell| self.has(trial, cell)) {
+            return Some(mark);
+        }
+        let cells = self.cells.iter().enumerate();
+        let places = || cells.map(|(place, cell)| (self.key(cell), place)).collect();
+        self.places.get_or_init(places).get(&self.key(&trial.params)).copied()
+    }
+
+    fn has(&self, trial: &TrialRecord, cell: &Params) -> bool {
+        let mut names = self.space.dimensions().iter().map(|dimension| &dimension.name);
+        names.all(|name| trial.params.get(name) == cell.get(name))
+    }
+
+    /// The declared ones among some parameters, as text.
+    fn key(&self, params: &Params) -> String {
+        let declared = self.space.dimensions().iter().filter_map(|dimension| {
+            let value = axis::settled(&dimension.domain, params.get(&dimension.name)?);
+            Some(format!("{:?}={value:?};", dimension.name))
+        });
+        declared.collect()
+    }
 }
 
 impl Default for GridSampler {
     fn default() -> Self {
-        Self { resolution: 5, attempts: 3, cells: None }
+        Self { resolution: 5, attempts: 3, grid: None }
     }
 }
 
@@ -43,7 +82,7 @@ impl GridSampler {
     #[must_use]
     pub fn with_resolution(mut self, values: usize) -> Self {
         self.resolution = values.max(1);
-        self.cells = None;
+        self.grid = None;
         self
     }
 
@@ -54,11 +93,15 @@ impl GridSampler {
         self
     }
 
-    fn cells(&mut self, space: &SearchSpace) -> Result<&[Params], TuneError> {
-        if !self.cells.as_ref().is_some_and(|(of, _)| of == space) {
-            self.cells = Some((space.clone(), self.build(space)?));
-        }
-        Ok(self.cells.as_ref().map_or(&[], |(_, cells)| cells.as_slice()))
+    fn grid(&mut self, space: &SearchSpace) -> Result<&Grid, TuneError> {
+        let grid = match self.grid.take().filter(|grid| grid.space == *space) {
+            Some(grid) => grid,
+            None => {
+                let (space, cells) = (space.clone(), self.build(space)?);
+                Grid { space, cells, places: OnceLock::new() }
+            }
+        };
+        Ok(self.grid.insert(grid))
     }
 
     fn build(&self, space: &SearchSpace) -> Result<Vec<Params>, TuneError> {
@@ -106,33 +149,28 @@ impl GridSampler {
     }
 }
 
-fn cell_of(trial: &TrialRecord) -> Option<u64> {
-    trial.system.get(CELL)?.as_u64()
-}
-
 impl Sampler for GridSampler {
     fn propose(&mut self, request: &Request<'_>) -> Result<Proposal, TuneError> {
         let attempts = self.attempts;
-        let cells = self.cells(request.space)?;
+        let grid = self.grid(request.space)?;
+        let cells = &grid.cells;
         // What is claimed is seen as it is now, also in an ordered study: a cell must never run twice.
-        let mut failures: HashMap<u64, usize> = HashMap::new();
+        let mut failures: HashMap<usize, usize> = HashMap::new();
         let mut taken = vec![false; cells.len()];
         for trial in request.history.trials {
-            let Some(cell) = cell_of(trial) else { continue };
+            let Some(cell) = grid.cell_of(trial) else { continue };
             let failed = trial.state == TrialState::Failed;
             let gone = !failed || {
                 let count = failures.entry(cell).or_default();
                 *count += 1;
                 *count >= attempts
             };
-            if let Some(taken) = taken.get_mut(cell as usize).filter(|_| gone) {
-                *taken = true;
-            }
+            taken[cell] |= gone;
         }
         let free = (0..cells.len()).filter(|&cell| !taken[cell]);
         // Fresh cells before failed ones.
         let cell = free
-            .min_by_key(|&cell| (failures.get(&(cell as u64)).copied().unwrap_or(0), cell))
+            .min_by_key(|&cell| (failures.get(&cell).copied().unwrap_or(0), cell))
             .ok_or(TuneError::Exhausted)?;
         let marks = [(CELL.to_owned(), json!(cell))].into();
         Ok(Proposal { params: cells[cell].clone(), marks })

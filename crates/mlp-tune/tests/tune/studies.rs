@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mlp_core::{Dimension, Direction, Params, SearchSpace};
+use mlp_core::{Dimension, Direction, Params, SearchSpace, Timestamp};
 use mlp_tune::{
-    BruteForceSampler, Budget, Duplicates, GridSampler, RandomSampler, Sampler, StopReason, Study,
-    TpeSampler, TrialError, TrialObserver, TrialRecord, TrialState, TuneError,
+    BruteForceSampler, Budget, Duplicates, GridSampler, MemoryStore, RandomSampler, Sampler,
+    StopReason, Study, StudyStore, TpeSampler, TrialDraft, TrialError, TrialEvent, TrialObserver,
+    TrialRecord, TrialState, TuneError,
 };
 use parking_lot::Mutex;
+use serde_json::json;
 
 use crate::{bowl, line, plane, states};
 
@@ -142,6 +144,75 @@ fn optimize_waits_for_a_cell_that_another_thread_holds_and_tries_it_when_that_fa
         let summary = study.optimize(|_| Ok(0.0), Budget::unlimited()).unwrap();
         assert_eq!((summary.trials, summary.reason), (3, StopReason::Exhausted));
     });
+}
+
+#[test]
+fn optimize_waits_for_a_cell_that_another_process_holds_and_tries_it_when_that_fails() {
+    let store = Arc::new(MemoryStore::new());
+    let id = store.open_study("study", &[Direction::Maximize]).unwrap();
+    let mut draft = TrialDraft::new(TrialState::Running);
+    draft.params = Arc::new(Params::new().with("n", 3));
+    let lease = json!({"worker": "mlp/elsewhere/1/1", "study": 1, "epoch": 0, "until": i64::MAX});
+    let system = [("mlp:lease".to_owned(), lease), ("mlp:cell".to_owned(), json!(2))];
+    draft.system = Arc::new(system.into());
+    store.create_trial(id, 0, &draft).unwrap();
+    let study = three_cells().with_store(store.clone());
+    std::thread::scope(|scope| {
+        let study = &study;
+        scope.spawn(move || {
+            // Ended a while after the other cells are done: from then on optimize has nothing to run.
+            while study.trials().unwrap().iter().filter(|t| t.state.is_finished()).count() < 2 {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let finished = Timestamp::UNIX_EPOCH;
+            let event =
+                TrialEvent::Finish { state: TrialState::Failed, values: Vec::new(), finished };
+            store.record(id, 0, &event).unwrap();
+        });
+        let summary = study.optimize(|_| Ok(0.0), Budget::unlimited()).unwrap();
+        assert_eq!((summary.trials, summary.reason), (3, StopReason::Exhausted));
+    });
+}
+
+#[test]
+fn ask_does_not_wait_for_a_cell_that_another_process_holds() {
+    let store = Arc::new(MemoryStore::new());
+    let id = store.open_study("study", &[Direction::Maximize]).unwrap();
+    let mut draft = TrialDraft::new(TrialState::Running);
+    let lease = json!({"worker": "mlp/elsewhere/1/1", "study": 1, "epoch": 0, "until": i64::MAX});
+    draft.system = Arc::new([("mlp:lease".to_owned(), lease)].into());
+    store.create_trial(id, 0, &draft).unwrap();
+    let study = three_cells().with_store(store);
+    study.optimize(|_| Ok(0.0), Budget::trials(3)).unwrap();
+    assert!(matches!(study.ask(), Err(TuneError::Exhausted)));
+}
+
+#[test]
+fn a_grid_that_has_changed_tries_the_cells_that_no_trial_has_had() {
+    let store = Arc::new(MemoryStore::new());
+    let run = |low, high, count: i64| {
+        let space = SearchSpace::new([
+            Dimension::int("n", low, high),
+            Dimension::stepped_float("x", 0.1 * count as f64, 0.3, 0.1),
+        ]);
+        let study = Study::new(space.unwrap(), Direction::Minimize).with_store(store.clone());
+        let study = study.with_sampler(GridSampler::new());
+        let before = study.trials().unwrap().len();
+        let objective = |trial: &mut mlp_tune::Trial<'_>| Ok(trial.suggest_float("y", 0.0, 1.0)?);
+        let summary = study.optimize(objective, Budget::trials(20)).unwrap();
+        assert_eq!(summary.reason, StopReason::Exhausted);
+        let trials = study.trials().unwrap();
+        let cell = |trial: &Arc<TrialRecord>| {
+            let [n, x] = ["n", "x"].map(|name| trial.params.get(name).unwrap().as_float().unwrap());
+            (n as i64, (10.0 * x).round() as i64)
+        };
+        trials[before..].iter().map(cell).collect::<Vec<_>>()
+    };
+    assert_eq!(run(2, 3, 1), [(2, 1), (2, 2), (2, 3), (3, 1), (3, 2), (3, 3)]);
+    assert_eq!(run(2, 3, 1), [], "the grid as it was");
+    assert_eq!(run(1, 3, 1), [(1, 1), (1, 2), (1, 3)]);
+    assert_eq!(run(1, 3, 0), [(1, 0), (2, 0), (3, 0)]);
 }
 
 #[test]
