@@ -35,7 +35,8 @@ impl<'a> History<'a> {
         self.finished().filter(|trial| trial.state == TrialState::Complete)
     }
 
-    /// The trials that run beside the current one.
+    /// The trials that run beside the current one. In an ordered study they may have ended by now: what they have reported, or chosen while they run, is a matter of
+    /// time.
     pub fn running(&self) -> impl DoubleEndedIterator<Item = &'a TrialRecord> + use<'a> {
         let History { horizon, current, .. } = *self;
         self.trials.iter().map(AsRef::as_ref).filter(move |trial| {

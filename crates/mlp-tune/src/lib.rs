@@ -44,7 +44,7 @@
 //! * Its trial runs again, under the same number and with the same parameters, when its process died, when it was interrupted, and when a pruner had paused it;
 //!   what it put into its [checkpoint folder](Trial::checkpoint_folder) is there.
 //! * Parameters are declared in the space, or chosen while it runs with [`Trial::suggest`] and its like. A space may grow between two runs of a study: wider ranges, appended
-//!   choices and new parameters; the trials of the smaller space count. (Optuna itself refuses choices that differ from those of earlier trials.)
+//!   choices and new parameters; the trials of the smaller space count, except that [`CmaEsSampler`] begins anew when a number is added. (Optuna itself refuses choices that differ from those of earlier trials.)
 //!
 //! # Features
 //!

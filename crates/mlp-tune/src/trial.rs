@@ -20,6 +20,8 @@ pub(crate) const COST: &str = "mlp:cost";
 pub(crate) const REUSED: &str = "mlp:reused";
 /// The attribute that says with which data and code a trial ran.
 pub(crate) const INPUTS: &str = "mlp:inputs";
+/// The attribute with the values proposed for parameters that the trial may choose while it runs.
+pub(crate) const SUGGESTED: &str = "mlp:suggested";
 /// The start of the names of the marks that rungs leave, as Optuna calls them; they hold numbers.
 pub(crate) const RUNG: &str = "completed_rung_";
 /// The start of the names of constraint attributes, as Optuna 5 writes them.
@@ -147,14 +149,14 @@ impl TrialRecord {
         named.chain(listed)
     }
 
-    /// By how much it violates its constraints: the sum of the positive ones, 0 if it is feasible.
-    #[must_use]
     /// The attributes with its constraints, as they were written.
     pub(crate) fn constraint_attributes(&self) -> impl Iterator<Item = (&String, &Value)> {
         let is_one = |name: &str| name == CONSTRAINTS || name.starts_with(CONSTRAINT);
         self.system.iter().filter(move |(name, _)| is_one(name))
     }
 
+    /// By how much it violates its constraints: the sum of the positive ones, 0 if it is feasible.
+    #[must_use]
     pub fn violation(&self) -> f64 {
         self.constraints().map(|(_, value)| value.max(0.0)).sum()
     }

@@ -15,6 +15,9 @@ use crate::trial::{TrialRecord, TrialState};
 /// points that the objective asks for count. Every domain must have an end of values. A point belongs to one trial while that runs, and for
 /// good once it is complete or pruned; one whose trials failed is tried again, up to [`with_attempts`](Self::with_attempts) times in all.
 ///
+/// Which points are taken is seen as it is at that moment, in an [ordered](crate::Study::with_order) study too, so that none runs twice: where trials fail, or
+/// choose parameters while they run, it may depend on the threads which trial gets which point.
+///
 /// A grid over declared parameters in a fixed order is [`GridSampler`](crate::GridSampler)'s.
 #[derive(Debug, Clone, Copy)]
 pub struct BruteForceSampler {

@@ -26,11 +26,12 @@ impl Generations {
     }
 
     /// Takes in what has ended since the last time; returns the first generation that has other members than before, if any. `size` is how
-    /// many trials each generation consists of.
+    /// many trials each generation consists of, `counts` which of those that bear a mark are members.
     pub(super) fn learn(
         &mut self,
         history: &History<'_>,
         size: impl Fn(usize) -> usize,
+        counts: impl Fn(&TrialRecord) -> bool,
     ) -> Option<usize> {
         let News { afresh, ended, .. } = self.learned.news(history);
         let mut changed = None;
@@ -41,7 +42,7 @@ impl Generations {
         for trial in ended.into_iter().filter(|trial| trial.state == TrialState::Complete) {
             let Some(generation) = self.generation_of(trial) else { continue };
             // More generations than trials are somebody else's marks.
-            if generation > trial.number as usize {
+            if generation > trial.number as usize || !counts(trial) {
                 continue;
             }
             if self.members.len() <= generation {

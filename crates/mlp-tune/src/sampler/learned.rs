@@ -1,9 +1,14 @@
 //! What a sampler has seen of a history that grows.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use mlp_core::{Params, SearchSpace};
+use serde::Deserialize;
+
+use super::Request;
 use crate::history::History;
-use crate::trial::{TrialRecord, TrialState};
+use crate::trial::{SUGGESTED, TrialRecord, TrialState};
 
 /// Follows a history, so that each trial is looked at when it has ended and not again.
 #[derive(Debug, Default)]
@@ -76,11 +81,12 @@ impl Learned {
         news
     }
 
-    /// The trials that run beside the current one, right after [`news`](Self::news), without those that are paused.
+    /// Numbers and parameters of the trials that run beside the current one, right after [`news`](Self::news), without those that are paused.
     pub(crate) fn beside<'a>(
         &self,
-        history: &History<'a>,
-    ) -> impl Iterator<Item = &'a TrialRecord> + use<'a> {
+        request: &Request<'a>,
+    ) -> impl Iterator<Item = (u64, Cow<'a, Params>)> + use<'a> {
+        let (history, declared) = (request.history, request.declared);
         let counts = |open: &&Open| open.paused.is_none();
         let numbers: Vec<u64> = match history.horizon {
             Some(horizon) => (horizon..history.current).collect(),
@@ -91,9 +97,30 @@ impl Learned {
         numbers.into_iter().filter_map(move |number| {
             let trial = trials.get(number as usize)?;
             let runs = ordered || trial.state == TrialState::Running;
-            (runs && number != current).then_some(&**trial)
+            let params = || match ordered {
+                true => as_it_started(trial, declared),
+                false => Cow::Borrowed(&*trial.params),
+            };
+            (runs && number != current).then(|| (number, params()))
         })
     }
+}
+
+/// The parameters of a trial that were known when it started: the declared ones, and what was proposed for those that it may choose. What it has chosen
+/// by now is a matter of time.
+fn as_it_started<'a>(trial: &'a TrialRecord, declared: &SearchSpace) -> Cow<'a, Params> {
+    let is_declared = |name: &str| declared.dimensions().iter().any(|d| d.name == name);
+    let proposed = trial.system.get(SUGGESTED);
+    if proposed.is_none() && trial.params.iter().all(|(name, _)| is_declared(name)) {
+        return Cow::Borrowed(&trial.params);
+    }
+    let mut params = Params::clone(&trial.params);
+    params.retain(|name, _| is_declared(name));
+    let proposed = proposed.and_then(|proposed| Params::deserialize(proposed).ok());
+    for (name, value) in proposed.iter().flat_map(Params::iter) {
+        params.insert(name, value.clone());
+    }
+    Cow::Owned(params)
 }
 
 #[cfg(test)]
@@ -114,6 +141,12 @@ mod tests {
         History { trials, current, horizon, directions: &[Direction::Minimize] }
     }
 
+    fn beside(learned: &Learned, history: History<'_>) -> Vec<u64> {
+        let space = &SearchSpace::default();
+        let request = Request { space, declared: space, history, seed: 0 };
+        learned.beside(&request).map(|(number, _)| number).collect()
+    }
+
     fn numbers(news: &News<'_>) -> Vec<u64> {
         news.ended.iter().map(|trial| trial.number).collect()
     }
@@ -125,8 +158,7 @@ mod tests {
         let one = trials(&[Complete, Running, Failed, Running]);
         let news = learned.news(&history(&one, None, 3));
         assert_eq!((news.afresh, numbers(&news)), (false, vec![0, 2]));
-        let beside: Vec<_> = learned.beside(&history(&one, None, 3)).map(|t| t.number).collect();
-        assert_eq!(beside, [1]);
+        assert_eq!(beside(&learned, history(&one, None, 3)), [1]);
         let two = trials(&[Complete, Complete, Failed, Complete, Running]);
         assert_eq!(numbers(&learned.news(&history(&two, None, 4))), [1, 3]);
         assert_eq!(numbers(&learned.news(&history(&two, None, 4))), [0; 0]);
@@ -146,8 +178,7 @@ mod tests {
             let history = history(all, None, 2);
             let news = learned.news(&history);
             let paused: Vec<u64> = news.paused.iter().map(|trial| trial.number).collect();
-            let beside: Vec<u64> = learned.beside(&history).map(|trial| trial.number).collect();
-            (news.withdrawn.clone(), paused, beside, numbers(&news))
+            (news.withdrawn.clone(), paused, beside(&learned, history), numbers(&news))
         };
         let none = Vec::<u64>::new;
         assert_eq!(seen(&all), (none(), vec![0], vec![1], none()));
@@ -167,10 +198,28 @@ mod tests {
         let four = trials(&[TrialState::Complete; 4]);
         let mut learned = Learned::default();
         assert_eq!(numbers(&learned.news(&history(&four, Some(3), 4))), [0, 1, 2]);
-        assert_eq!(learned.beside(&history(&four, Some(3), 4)).count(), 1);
+        assert_eq!(beside(&learned, history(&four, Some(3), 4)), [3]);
         let news = learned.news(&history(&four, Some(2), 3));
         assert_eq!((news.afresh, numbers(&news)), (true, vec![0, 1]));
         let news = learned.news(&history(&four, Some(3), 4));
         assert_eq!((news.afresh, numbers(&news)), (false, vec![2]));
+    }
+
+    #[test]
+    fn what_a_trial_has_chosen_meanwhile_does_not_show_in_an_ordered_study() {
+        let declared = SearchSpace::new([mlp_core::Dimension::int("n", 1, 9)]).unwrap();
+        let mut draft = TrialDraft::new(TrialState::Running);
+        draft.params = Arc::new(Params::new().with("n", 3).with("x", 0.5).with("y", 0.25));
+        let proposed = json!({"x": 0.75});
+        draft.system = Arc::new([(SUGGESTED.to_owned(), proposed)].into());
+        let trials = vec![Arc::new(draft.into_record(0))];
+        for (horizon, expected) in [(None, "n=3, x=0.5, y=0.25"), (Some(0), "n=3, x=0.75")] {
+            let history = history(&trials, horizon, 1);
+            let request = Request { space: &declared, declared: &declared, history, seed: 0 };
+            let mut learned = Learned::default();
+            learned.news(&history);
+            let beside: Vec<_> = learned.beside(&request).map(|(_, p)| p.to_string()).collect();
+            assert_eq!(beside, [expected]);
+        }
     }
 }

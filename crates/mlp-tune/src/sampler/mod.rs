@@ -28,6 +28,8 @@ use crate::history::History;
 pub struct Request<'a> {
     /// Where to look.
     pub space: &'a SearchSpace,
+    /// What of it the study declares: it comes first, and what trials [chose while they ran](Sampler::joins_suggestions) after it.
+    pub(crate) declared: &'a SearchSpace,
     /// What is known so far.
     pub history: History<'a>,
     pub(crate) seed: u64,

@@ -129,7 +129,7 @@ impl NsgaSampler {
     /// Brings the parents up to date; returns the generation that the next trial belongs to.
     fn learn(&mut self, request: &Request<'_>) -> usize {
         let size = self.settings.population;
-        if let Some(changed) = self.generations.learn(&request.history, |_| size) {
+        if let Some(changed) = self.generations.learn(&request.history, |_| size, |_| true) {
             self.parents.truncate(changed);
         }
         let directions = request.history.directions();

@@ -10,17 +10,16 @@ use super::duplicates::{self, Duplicates, MAX_REDRAWS};
 use super::state::{Held, State};
 use super::{Study, Trial, lease};
 use crate::error::TuneError;
+use crate::history::History;
 use crate::pruner::ResumeRequest;
 use crate::sampler::{Proposal, Request};
 use crate::store::{StudyId, TrialDraft, TrialEvent};
-use crate::trial::{INPUTS, LEASE, REUSED, TrialRecord, TrialState};
+use crate::trial::{INPUTS, LEASE, REUSED, SUGGESTED, TrialRecord, TrialState};
 
 /// The attribute with the parameters of an enqueued trial, as Optuna calls it.
 pub(super) const FIXED: &str = "fixed_params";
 /// The attribute with what is odd about an enqueued trial.
 pub(super) const WARNINGS: &str = "mlp:warnings";
-/// The attribute with the values proposed for parameters that the trial may choose while it runs.
-pub(super) const SUGGESTED: &str = "mlp:suggested";
 /// How many results in a row one call of `ask` takes over before it gives up.
 const MAX_REUSED: usize = 1_000;
 
@@ -40,9 +39,9 @@ pub(super) enum Asked<'a> {
     /// A trial that was paused.
     Resumed(Trial<'a>),
     /// A trial that took over the result of an earlier one.
+    Reused,
     /// None, as the sampler has nothing left. A trial that another process runs may fail, which gives something back.
     Claimed,
-    Reused,
 }
 
 /// A trial that was started in the store.
@@ -77,17 +76,17 @@ impl Study {
             let study = self.sync(&mut state)?;
             match self.start(&mut state, study, what, &mut ended) {
                 // Another process was faster: look again.
+                Err(TuneError::Store(StoreError::Conflict { .. })) => {}
                 Err(TuneError::Exhausted) if self.runs_elsewhere(&state) => {
                     break Ok(Some(Asked::Claimed));
                 }
-                Err(TuneError::Store(StoreError::Conflict { .. })) => {}
                 Err(error) => break Err(error),
                 Ok(None) => break Ok(None),
                 Ok(Some(started)) => {
+                    self.sync(&mut state)?;
                     if let Err(error) = self.clear(&state, study, &started, &mut ended) {
                         break Err(error);
                     }
-                    self.sync(&mut state)?;
                     let mut run = |number: u64| {
                         let started = self.clock.monotonic();
                         let thread = std::thread::current().id();
@@ -127,8 +126,8 @@ impl Study {
             if state.open.len() > state.mine.len() + state.paused.len()
                 && let Some(number) = self.adopt(state, study, ended)?
             {
-                self.renew_inputs(&state.trials[number as usize], study)?;
                 self.sync(state)?;
+                self.renew_inputs(&state.trials[number as usize], study)?;
                 // An enqueued one may have died before its parameters were written.
                 let given = fixed(&state.trials[number as usize], &state.domains);
                 self.complete(state, study, number, &given)?;
@@ -139,8 +138,8 @@ impl Study {
             }
         }
         if let Some(number) = self.pick_paused(state)? {
-            self.renew_inputs(&state.trials[number as usize], study)?;
             self.resume(state, study, number)?;
+            self.renew_inputs(&state.trials[number as usize], study)?;
             return Ok(Some(Started::Resumed(number)));
         }
         match what {
@@ -227,6 +226,7 @@ impl Study {
         self.complete(state, study, number, &fixed)?;
         Ok(Some(number))
     }
+
     /// Says with which data and code a trial runs from now on, if it ran with others.
     fn renew_inputs(&self, trial: &TrialRecord, study: StudyId) -> Result<(), TuneError> {
         if trial.inputs() != self.inputs.as_ref() {
@@ -236,7 +236,6 @@ impl Study {
         }
         Ok(())
     }
-
 
     /// Gives a trial the parameters that it lacks: the given ones, and the sampler's for the others.
     fn complete(
@@ -248,7 +247,7 @@ impl Study {
     ) -> Result<(), TuneError> {
         let State { sampler, trials, domains, .. } = state;
         let history = self.history(trials, number);
-        let request = Request { space: &self.space, history, seed: self.seed };
+        let request = self.request(history);
         let mut params = Params::new();
         let mut proposed = None;
         for dimension in self.space.dimensions() {
@@ -290,9 +289,9 @@ impl Study {
             marks.insert(INPUTS.to_owned(), inputs.clone());
         }
         if let Some(earlier) = &reused {
+            marks.insert(REUSED.to_owned(), json!(earlier.number));
             let constraints = earlier.constraint_attributes();
             marks.extend(constraints.map(|(name, value)| (name.clone(), value.clone())));
-            marks.insert(REUSED.to_owned(), json!(earlier.number));
         }
         // Also where the result is there already: who dies before it is written leaves a trial to be run.
         marks.insert(LEASE.to_owned(), self.first_lease(now));
@@ -360,7 +359,7 @@ impl Study {
         }
         // Another attempt draws from another stream, a function of seed and number as well.
         let seed = self.seed ^ attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let request = Request { space, history, seed };
+        let request = Request { space, declared: &self.space, history, seed };
         let mut proposal = sampler.propose(&request)?;
         let undeclared = &space.dimensions()[self.space.dimensions().len()..];
         if !undeclared.is_empty() {
@@ -372,6 +371,11 @@ impl Study {
             proposal.marks.insert(SUGGESTED.to_owned(), json!(suggested));
         }
         Ok(proposal)
+    }
+
+    /// What is asked of a sampler for one of the declared parameters, or for one that a trial chooses.
+    pub(super) fn request<'a>(&'a self, history: History<'a>) -> Request<'a> {
+        Request { space: &self.space, declared: &self.space, history, seed: self.seed }
     }
 
     /// The earliest trial that must end before this one may start, in an ordered study.

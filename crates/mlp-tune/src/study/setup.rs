@@ -112,6 +112,9 @@ impl Study {
     /// Makes the trials independent of the number of threads: trial k starts when all trials up to k − `pending` have ended, and its
     /// parameters and its pruning depend on these alone. Up to `pending` trials run at once, so it should be the number of threads or a little
     /// more. Without this, a trial learns from whatever has ended when it starts.
+    ///
+    /// [`GridSampler`](crate::GridSampler) and [`BruteForceSampler`](crate::BruteForceSampler) must know what is taken by now: under them it may depend on
+    /// the threads which trial tries a point again that failed, and for brute force which one gets a point that trials choose while they run.
     #[must_use]
     pub fn with_order(mut self, pending: u64) -> Self {
         self.pending = Some(pending.max(1));

@@ -6,12 +6,12 @@ use mlp_core::{Domain, ParamValue, Scale};
 use serde_json::Value;
 
 use super::Trial;
-use super::ask::{FIXED, SUGGESTED, WARNINGS, outside, typed};
+use super::ask::{FIXED, WARNINGS, outside, typed};
 use super::learnt::same_kind;
 use super::state::State;
 use crate::error::TuneError;
-use crate::sampler::Request;
 use crate::store::{StudyId, TrialEvent};
+use crate::trial::SUGGESTED;
 
 impl Trial<'_> {
     /// Chooses a parameter while the trial runs. A name that was chosen before, or is in the space, keeps its value; one that was
@@ -56,7 +56,7 @@ impl Trial<'_> {
             return self.choose(id, name, domain, value);
         }
         let history = study.history(trials, self.number);
-        let request = Request { space: &study.space, history, seed: study.seed };
+        let request = study.request(history);
         let proposed = record.system.get(SUGGESTED).and_then(|proposed| proposed.get(name));
         let proposed: Option<ParamValue> =
             proposed.and_then(|value| serde_json::from_value(value.clone()).ok());

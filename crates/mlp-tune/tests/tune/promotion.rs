@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 
+use mlp_core::{Direction, SearchSpace};
 use mlp_tune::{
     Budget, GpSampler, PromotionPruner, PruneRequest, Pruner, RandomSampler, ResumeRequest,
     StopReason, Study, TpeSampler, TpeSettings, Trial, TrialError, TrialState, TuneError, Verdict,
@@ -177,6 +178,26 @@ fn what_is_paused_stays_so_through_a_restart_and_can_be_ended() {
     };
     assert_eq!(left("halves"), 0, "a trial that has ended keeps no checkpoint");
     assert_eq!(left("whole"), paused as usize);
+}
+
+#[test]
+fn trials_that_choose_every_parameter_while_they_run_are_paused_and_promoted() {
+    let space = SearchSpace::default();
+    let study = Study::new(space, Direction::Minimize)
+        .with_pruner(PromotionPruner::new(1, 9, 3).unwrap())
+        .with_seed(1);
+    let objective = |trial: &mut Trial<'_>| {
+        let distance = (trial.suggest_float("x", 0.0, 1.0)? - 0.3).abs();
+        for step in 1..=9 {
+            trial.report(step, distance)?;
+            if trial.should_prune()? {
+                return Err(TrialError::Pruned);
+            }
+        }
+        Ok(distance)
+    };
+    study.optimize(objective, Budget::trials(60)).unwrap();
+    assert!(states(&study).contains(&TrialState::Complete));
 }
 
 /// A study over one number whose trials report how far it is from 0.3, and learn from it.

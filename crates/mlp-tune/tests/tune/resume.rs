@@ -193,3 +193,28 @@ fn a_resume_proposes_the_same_for_parameters_chosen_while_running() {
     run(&open("halves.log"), 15);
     assert_eq!(run(&open("halves.log"), 15), whole);
 }
+
+#[test]
+fn parameters_chosen_while_running_do_not_depend_on_the_threads_of_an_ordered_study() {
+    let run = |threads| {
+        let space = mlp_core::SearchSpace::new([mlp_core::Dimension::float("x", -5.0, 5.0)]);
+        let study = Study::new(space.unwrap(), Direction::Minimize)
+            .with_seed(3)
+            .with_order(4)
+            .with_threads(threads);
+        let objective = |trial: &mut mlp_tune::Trial<'_>| {
+            let mut sum = trial.float("x")?.powi(2);
+            for name in ["y", "z"] {
+                // Others start before, between and after the choices.
+                std::thread::sleep(std::time::Duration::from_millis(trial.number() * 7 % 5));
+                sum += trial.suggest_float(name, -5.0, 5.0)?.powi(2);
+            }
+            Ok(sum)
+        };
+        study.optimize(objective, Budget::trials(40)).unwrap();
+        essence(&study)
+    };
+    let alone = run(1);
+    assert_eq!(alone, run(2));
+    assert_eq!(alone, run(4));
+}

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use mlp_core::{Dimension, Direction, ParamValue, SearchSpace};
-use mlp_tune::{Budget, RandomSampler, Study, TpeSampler, Trial, TuneError};
+use mlp_tune::{
+    Budget, CmaEsSampler, GpSampler, RandomSampler, Sampler, Study, TpeSampler, Trial, TuneError,
+};
 
 fn space(dimensions: impl IntoIterator<Item = Dimension>) -> SearchSpace {
     SearchSpace::new(dimensions).unwrap()
@@ -118,4 +120,102 @@ fn a_trial_of_a_dead_process_gets_the_parameters_that_the_space_has_now() {
     assert_eq!(trial.number(), 0);
     assert!((1..=4).contains(&trial.int("depth").unwrap()));
     trial.tell(0.0).unwrap();
+}
+
+/// The losses of the last trials, the best first.
+fn last_losses(study: &Study, count: usize) -> Vec<f64> {
+    let trials = study.trials().unwrap();
+    let mut losses: Vec<f64> =
+        trials[trials.len() - count..].iter().map(|trial| trial.values[0]).collect();
+    losses.sort_by(f64::total_cmp);
+    losses
+}
+
+#[test]
+fn a_space_may_get_a_new_parameter_and_the_trials_without_it_count() {
+    let samplers: [fn() -> Box<dyn Sampler>; 2] =
+        [|| Box::new(TpeSampler::default()), || Box::new(GpSampler::default())];
+    for sampler in samplers {
+        let folder = tempfile::tempdir().unwrap();
+        let open =
+            |space, name: &str| open(space, &folder.path().join(name)).with_sampler(sampler());
+        open(narrow(), "study.log").optimize(objective, Budget::trials(30)).unwrap();
+        let study = open(wide(), "study.log");
+        study.optimize(objective, Budget::trials(10)).unwrap();
+        let afresh = open(wide(), "afresh.log");
+        afresh.optimize(objective, Budget::trials(10)).unwrap();
+        let (own, other) = (last_losses(&study, 10), last_losses(&afresh, 10));
+        assert!(own[2] < 0.01 * other[2], "{own:?} {other:?}");
+        assert!(study.trials().unwrap()[30..].iter().all(|t| study.space().contains(&t.params)));
+    }
+}
+
+#[test]
+fn a_space_that_has_grown_proposes_the_same_after_a_restart() {
+    let samplers: [fn() -> Box<dyn Sampler>; 3] = [
+        || Box::new(TpeSampler::default()),
+        || Box::new(GpSampler::default()),
+        || Box::new(CmaEsSampler::default()),
+    ];
+    for sampler in samplers {
+        let folder = tempfile::tempdir().unwrap();
+        let open =
+            |space, name: &str| open(space, &folder.path().join(name)).with_sampler(sampler());
+        for name in ["whole.log", "halves.log"] {
+            open(narrow(), name).optimize(objective, Budget::trials(20)).unwrap();
+        }
+        let whole = open(wide(), "whole.log");
+        whole.optimize(objective, Budget::trials(20)).unwrap();
+        open(wide(), "halves.log").optimize(objective, Budget::trials(9)).unwrap();
+        let halves = open(wide(), "halves.log");
+        halves.optimize(objective, Budget::trials(11)).unwrap();
+        assert_eq!(crate::essence(&whole), crate::essence(&halves));
+    }
+}
+
+/// CMA-ES on a bowl around 0.7 in every number of the space.
+fn follow(space: SearchSpace, path: &Path, trials: u64) -> Study {
+    let study = open(space, path).with_sampler(CmaEsSampler::default());
+    let bowl = |trial: &mut Trial<'_>| {
+        let numbers = trial.params().iter().filter_map(|(_, value)| value.as_float());
+        Ok(numbers.map(|x| (x - 0.7).powi(2)).sum::<f64>())
+    };
+    study.optimize(bowl, Budget::trials(trials)).unwrap();
+    study
+}
+
+#[test]
+fn cma_es_goes_on_where_it_was_when_a_range_gets_wider() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let square = |low, high| {
+        space([
+            Dimension::float("x", low, high),
+            Dimension::float("y", low, high),
+            Dimension::float("z", 0.0, 1.0),
+        ])
+    };
+    follow(square(0.0, 1.0), &path, 140);
+    let study = follow(square(-1.0, 3.0), &path, 14);
+    // Shares of the earlier range lie elsewhere in the wider one: 0.7 is where 1.8 is now.
+    let losses = last_losses(&study, 14);
+    assert!(losses[13] < 0.1, "{losses:?}");
+}
+
+#[test]
+fn cma_es_begins_anew_when_a_number_is_added() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let dimensions = ["x", "y", "z"].map(|name| Dimension::float(name, 0.0, 1.0));
+    follow(space(dimensions[..2].iter().cloned()), &path, 120);
+    let study = follow(space(dimensions), &path, 140);
+    let trials = study.trials().unwrap();
+    let spread = |numbers: std::ops::Range<usize>| {
+        let x = trials[numbers].iter().map(|t| t.params.get("x").unwrap().as_float().unwrap());
+        let x: Vec<f64> = x.collect();
+        let mean = x.iter().sum::<f64>() / x.len() as f64;
+        (x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64).sqrt()
+    };
+    assert!(spread(100..120) < 0.02 && spread(120..127) > 0.05);
+    assert!(last_losses(&study, 14)[13] < 0.01);
 }

@@ -3,8 +3,6 @@
 mod margin;
 mod strategy;
 
-use std::sync::Arc;
-
 use mlp_core::random;
 use mlp_core::{Dimension, Params, SearchSpace};
 use serde::{Deserialize, Serialize};
@@ -69,6 +67,9 @@ impl CmaEsSettings {
 /// It follows the numbers that are always active; choices and what depends on them are [`TpeSampler`]'s, and so is all of a space with no such
 /// number. A generation is the first of its trials that are complete; trials that fail are replaced, infeasible ones rank last. One
 /// objective only.
+///
+/// When a range gets wider the generations so far are gone through anew, with their trials where they lie in the wider range; trials outside a range that has
+/// become narrower are replaced. When a number is added or taken away it begins anew: a generation cannot consist of points of two spaces.
 #[derive(Debug)]
 pub struct CmaEsSampler {
     settings: CmaEsSettings,
@@ -131,11 +132,13 @@ impl CmaEsSampler {
         if directions.len() != 1 {
             return Err(TuneError::NotOneObjective { objectives: directions.len() });
         }
+        let numbers = Self::numbers(&self.space);
         let states = &self.states;
         let size = |generation: usize| {
             states.get(generation).map_or(usize::MAX, |state| state.strategy.lambda)
         };
-        if let Some(changed) = self.generations.learn(&request.history, size) {
+        let has_point = |trial: &TrialRecord| point(trial, &numbers).is_some();
+        if let Some(changed) = self.generations.learn(&request.history, size, has_point) {
             self.states.truncate(changed + 1);
         }
         if self.states.is_empty() {
@@ -147,9 +150,10 @@ impl CmaEsSampler {
             let mut state = state.clone();
             let mut points: Vec<(f64, f64, Vec<f64>)> = Vec::new();
             for trial in trials {
+                let Some(point) = point(trial, &numbers) else { continue };
                 let loss = losses(trial, directions).first().copied().unwrap_or(f64::INFINITY);
                 let violation = if trial.is_feasible() { 0.0 } else { trial.violation() };
-                points.push((violation, loss, drawn(trial, state.strategy.mean.len())));
+                points.push((violation, loss, point));
             }
             points.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
             let ordered: Vec<&[f64]> = points.iter().map(|point| point.2.as_slice()).collect();
@@ -163,12 +167,22 @@ impl CmaEsSampler {
     }
 }
 
-/// The point that was drawn for a trial; the middle where somebody else wrote its mark.
-fn drawn(trial: &Arc<TrialRecord>, size: usize) -> Vec<f64> {
-    let point = trial.system.get(GENERATION).and_then(|mark| mark.get(1)?.as_array());
-    let point: Vec<f64> =
-        point.into_iter().flatten().filter_map(serde_json::Value::as_f64).collect();
-    if point.len() == size { point } else { vec![0.5; size] }
+/// Where a trial lies among these numbers, as shares of their ranges: what was drawn, as long as it stands for the trial's values, and these themselves where a
+/// range is another one by now. None if other numbers were drawn, or a value lies outside its range.
+fn point(trial: &TrialRecord, numbers: &[(&Dimension, Axis)]) -> Option<Vec<f64>> {
+    let drawn = trial.system.get(GENERATION)?.get(1)?.as_array()?;
+    if drawn.len() != numbers.len() {
+        return None;
+    }
+    let share = |((dimension, axis), drawn): (&(&Dimension, Axis), &serde_json::Value)| {
+        let place = axis.encode(trial.params.get(&dimension.name)?)?;
+        let is_there = |share: &f64| {
+            let distance = axis.settle(axis.low + share * axis.range()) - place;
+            (0.0..=1.0).contains(share) && distance.abs() <= 1e-9 * axis.range()
+        };
+        drawn.as_f64().filter(is_there).or(Some((place - axis.low) / axis.range()))
+    };
+    numbers.iter().zip(drawn).map(share).collect()
 }
 
 impl Sampler for CmaEsSampler {

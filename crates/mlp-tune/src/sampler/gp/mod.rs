@@ -106,13 +106,13 @@ impl GpSampler {
     }
 }
 
-/// Where a trial lies; none if it lacks a parameter that is active there, or has one outside its domain.
+/// Where a trial lies; none if it has a parameter outside its domain. One that it lacks because the space has grown since counts as not active there.
 fn coordinates(space: &SearchSpace, params: &Params) -> Option<Vec<Coordinate>> {
     let coordinate = |dimension: &Dimension| {
         if !dimension.is_active(params) {
             return Some(Coordinate::Inactive);
         }
-        let value = params.get(&dimension.name)?;
+        let Some(value) = params.get(&dimension.name) else { return Some(Coordinate::Inactive) };
         let place = axis::encode(&dimension.domain, value)?;
         Some(match Axis::of(&dimension.domain) {
             Some(axis) if axis.range() > 0.0 => {
@@ -320,8 +320,8 @@ impl Sampler for GpSampler {
         let Some(mut process) = Process::new(points.clone(), &targets, &hyper) else {
             return fallback();
         };
-        for trial in self.learned.beside(&request.history) {
-            let Some(point) = coordinates(space, &trial.params) else { continue };
+        for (_, params) in self.learned.beside(request) {
+            let Some(point) = coordinates(space, &params) else { continue };
             targets.push(process.at(&point).0);
             points.push(point);
         }

@@ -39,22 +39,48 @@ impl Observation {
     }
 }
 
-/// The groups of a space, in the order of their first parameters.
-pub(super) fn groups(
-    dimensions: &[Dimension],
-    objectives: usize,
-    settings: &TpeSettings,
-) -> Vec<Group> {
-    let mut members: Vec<(Option<Condition>, Vec<Dimension>)> = Vec::new();
+/// The places of the dimensions that are active in the same trials, part by part in the order of their first ones.
+pub(super) fn parts(dimensions: &[Dimension]) -> Vec<Vec<usize>> {
+    let mut parts: Vec<(Option<Condition>, Vec<usize>)> = Vec::new();
     let mut conditions: Vec<Option<Condition>> = Vec::new();
     for (place, dimension) in dimensions.iter().enumerate() {
         let condition = effective(&dimensions[..place], &conditions, dimension);
         conditions.push(condition.clone());
-        match members.iter_mut().find(|(other, _)| *other == condition) {
-            Some((_, group)) => group.push(dimension.clone()),
-            None => members.push((condition, vec![dimension.clone()])),
+        match parts.iter_mut().find(|(other, _)| *other == condition) {
+            Some((_, part)) => part.push(place),
+            None => parts.push((condition, vec![place])),
         }
     }
+    parts.into_iter().map(|(_, part)| part).collect()
+}
+
+/// Divides the parts of which a trial has some parameters and lacks others, as in Optuna's decomposition into groups: the trial is of a smaller space, and counts for
+/// those that it has. Whether there were any.
+pub(super) fn divide(
+    parts: &mut Vec<Vec<usize>>,
+    dimensions: &[Dimension],
+    params: &Params,
+) -> bool {
+    let has = |place: &usize| params.get(&dimensions[*place].name).is_some();
+    let mut new = Vec::new();
+    for part in parts.iter_mut().filter(|part| part.iter().any(has) && !part.iter().all(has)) {
+        let (present, absent) = part.iter().partition(|place| has(place));
+        *part = present;
+        new.push(absent);
+    }
+    let any = !new.is_empty();
+    parts.append(&mut new);
+    parts.sort_unstable_by_key(|part| part[0]);
+    any
+}
+
+/// The groups of a space, one for each of its parts.
+pub(super) fn groups(
+    parts: &[Vec<usize>],
+    dimensions: &[Dimension],
+    objectives: usize,
+    settings: &TpeSettings,
+) -> Vec<Group> {
     let opens_branches = |dimension: &Dimension| {
         let conditions = dimensions.iter().filter_map(|other| other.condition.as_ref());
         conditions.into_iter().any(|condition| condition.parameter == dimension.name)
@@ -73,7 +99,8 @@ pub(super) fn groups(
         }
         group
     };
-    members.into_iter().map(|(_, dimensions)| group(dimensions)).collect()
+    let members = |part: &Vec<usize>| part.iter().map(|&place| dimensions[place].clone()).collect();
+    parts.iter().map(|part| group(members(part))).collect()
 }
 
 /// The condition of a dimension, or that of its parent where every value of the parent fulfils it.
@@ -261,7 +288,7 @@ mod tests {
             Dimension::float("rate", 0.0, 1.0),
             Dimension::float("always", 0.0, 1.0).when("model", ["svm", "mlp"]),
         ];
-        let groups = groups(&dimensions, 1, &TpeSettings::default());
+        let groups = groups(&parts(&dimensions), &dimensions, 1, &TpeSettings::default());
         let names: Vec<Vec<&str>> = groups
             .iter()
             .map(|group| group.dimensions.iter().map(|d| d.name.as_str()).collect())
@@ -269,5 +296,30 @@ mod tests {
         let expected: [&[&str]; 4] =
             [&["model", "rate", "always"], &["c"], &["layers", "first"], &["second"]];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn parts_are_divided_where_a_trial_has_only_some_of_them_in_whatever_order() {
+        let dimensions = [
+            Dimension::float("new", 0.0, 1.0),
+            Dimension::categorical("model", ["svm", "mlp"]),
+            Dimension::float("c", 0.0, 1.0).when("model", ["svm"]),
+            Dimension::float("rate", 0.0, 1.0),
+            Dimension::float("newer", 0.0, 1.0),
+        ];
+        let oldest = Params::new().with("model", "mlp").with("rate", 0.5);
+        let older = oldest.clone().with("new", 0.5);
+        let whole = older.clone().with("newer", 0.5);
+        let divided = |trials: &[&Params]| {
+            let mut parts = parts(&dimensions);
+            let changes: Vec<bool> =
+                trials.iter().map(|trial| divide(&mut parts, &dimensions, trial)).collect();
+            (parts, changes)
+        };
+        assert_eq!(divided(&[&whole]), (vec![vec![0, 1, 3, 4], vec![2]], vec![false]));
+        let expected = vec![vec![0], vec![1, 3], vec![2], vec![4]];
+        let (there, changes) = divided(&[&oldest, &whole, &older, &oldest]);
+        assert_eq!((there, changes), (expected.clone(), vec![true, false, true, false]));
+        assert_eq!(divided(&[&older, &oldest]).0, expected);
     }
 }

@@ -26,7 +26,7 @@ use super::{Proposal, Request, Sampler};
 use crate::axis;
 use crate::error::TuneError;
 use crate::trial::{TrialRecord, TrialState};
-use group::{Group, groups};
+use group::{Group, divide, groups, parts};
 
 /// The tree-structured Parzen estimator (Bergstra et al. 2011), multivariate, with the settings of Watanabe 2023 and
 /// kernels whose widths [take turns](Bandwidth::Turns).
@@ -34,6 +34,9 @@ use group::{Group, groups};
 /// Proposes where good trials are dense and the others are not. Parameters that are active in the same trials are drawn together; such a group
 /// has good trials of its own, so each branch of a space learns from its own past, and branches take turns as long as they may win. Trials that run count as not good, so parallel ones spread
 /// out. Those that a pruner has paused count as pruned where they are. Densities are kept between trials and updated, not rebuilt.
+///
+/// Once a complete trial has some parameters of a group and lacks others, as when the space has grown since, the two parts are drawn apart, so that it counts for
+/// those that it has.
 ///
 /// With several objectives trials rank by their front, and within the front where good ones end by their share of its hypervolume, as in
 /// Ozaki et al. 2022.
@@ -50,6 +53,10 @@ pub struct TpeSampler {
 struct Observed {
     dimensions: Vec<Dimension>,
     learned: Learned,
+    /// Whether there are groups: a space without parameters has none ever.
+    has_begun: bool,
+    /// The dimensions of each group, by their places.
+    parts: Vec<Vec<usize>>,
     groups: Vec<Group>,
     /// How many trials were taken in.
     trials: usize,
@@ -79,12 +86,24 @@ impl Observed {
             *self = Self::default();
             self.dimensions = dimensions.to_vec();
         }
-        let News { afresh, ended, withdrawn, paused } = self.learned.news(&request.history);
-        if afresh || self.groups.is_empty() {
+        let mut news = self.learned.news(&request.history);
+        let begins = news.afresh || !self.has_begun;
+        if begins {
+            self.parts = parts(dimensions);
+        }
+        let divides = self.divide(&news.ended);
+        if divides && !begins {
+            // What was made of the whole past is of other groups.
+            self.learned = Learned::default();
+            news = self.learned.news(&request.history);
+        }
+        if begins || divides {
+            self.has_begun = true;
             self.trials = 0;
             self.ranked.clear();
-            self.groups = groups(dimensions, objectives, settings);
+            self.groups = groups(&self.parts, dimensions, objectives, settings);
         }
+        let News { ended, withdrawn, paused, .. } = news;
         for number in &withdrawn {
             self.forget(*number, settings);
         }
@@ -98,6 +117,14 @@ impl Observed {
         if objectives > 1 && changed {
             self.rerank(request, settings);
         }
+    }
+
+    /// Divides the groups of which complete trials, of a smaller space, have some parameters only; whether there were any.
+    fn divide(&mut self, ended: &[&TrialRecord]) -> bool {
+        let complete = ended.iter().filter(|trial| trial.state == TrialState::Complete);
+        complete.fold(false, |any, trial| {
+            divide(&mut self.parts, &self.dimensions, &trial.params) || any
+        })
     }
 
     fn take(&mut self, trial: &TrialRecord, request: &Request<'_>, settings: &TpeSettings) {
@@ -129,14 +156,14 @@ impl Observed {
 
     fn propose(&mut self, request: &Request<'_>, settings: &TpeSettings) -> Params {
         let mut stream = request.stream();
-        let running: Vec<_> = self.learned.beside(&request.history).collect();
+        let running: Vec<_> = self.learned.beside(request).collect();
         let mut params = Params::new();
         for group in &mut self.groups {
             if !group.dimensions[0].is_active(&params) {
                 continue;
             }
-            let places = |trial: &&TrialRecord| Some((trial.number, group.places(&trial.params)?));
-            let beside: Vec<_> = running.iter().filter_map(places).collect();
+            let places = running.iter().map(|(number, params)| (*number, group.places(params)));
+            let beside: Vec<_> = places.filter_map(|(n, places)| Some((n, places?))).collect();
             let best = group.propose(request.number(), &beside, settings, &mut stream);
             for (dimension, place) in group.dimensions.iter().zip(best) {
                 params.insert(dimension.name.as_str(), axis::decode(&dimension.domain, place));
@@ -174,10 +201,9 @@ impl Sampler for TpeSampler {
         if group.len() < self.settings.startup_trials {
             return axis::uniform(domain, &mut stream);
         }
-        let running = observed.learned.beside(&request.history);
-        let beside: Vec<_> = running
-            .filter_map(|trial| Some((trial.number, group.places(&trial.params)?)))
-            .collect();
+        let running = observed.learned.beside(request);
+        let beside: Vec<_> =
+            running.filter_map(|(number, params)| Some((number, group.places(&params)?))).collect();
         let best = group.propose(request.number(), &beside, &self.settings, &mut stream);
         axis::decode(domain, best[0])
     }
