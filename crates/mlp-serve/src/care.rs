@@ -45,7 +45,7 @@ impl<M: ?Sized + Servable> Version<M> {
         let busy = &mut queue.roster.busy;
         let found = busy.iter().position(|busy| busy.ticket == ticket);
         let found = found.map(|at| busy.swap_remove(at));
-        let is_quiet = queue.is_closed && queue.roster.busy.is_empty();
+        let is_quiet = queue.is_closed && !queue.roster.is_watched();
         drop(queue);
         if is_quiet {
             self.quiet.notify_all();
@@ -53,17 +53,21 @@ impl<M: ?Sized + Servable> Version<M> {
         found.is_some()
     }
 
-    /// Runs the warm-up inputs on a model, each batch watched: it must answer them as this version did when it was prepared.
+    /// Notes that another call begins under the same watch.
+    pub(crate) fn watch_anew(&self, ticket: u64, activity: Activity) {
+        let mut queue = self.queue.lock();
+        let busy = queue.roster.busy.iter_mut().find(|busy| busy.ticket == ticket);
+        busy.into_iter().for_each(|busy| {
+            (busy.since, busy.activity) = (self.ledger.time.monotonic(), activity);
+        });
+    }
+
+    /// Runs the warm-up inputs on a model, each call watched: it must answer them as this version did when it was prepared.
     fn probe(&self, model: &M, ticket: u64, serving: bool) -> Result<(), ModelError> {
         let cap = self.options.max_batch_rows;
         let answers = prepare::answers(model, self.warm_up.inputs(), cap, |_, is_done| {
             if !is_done {
-                let mut queue = self.queue.lock();
-                let busy = queue.roster.busy.iter_mut().find(|busy| busy.ticket == ticket);
-                busy.into_iter().for_each(|busy| {
-                    busy.since = self.ledger.time.monotonic();
-                    busy.activity = Activity::Checking { serving };
-                });
+                self.watch_anew(ticket, Activity::Checking { serving });
             }
         })?;
         prepare::compare(model, &self.expected, &answers)
@@ -131,10 +135,11 @@ impl<M: ?Sized + Servable + 'static> Version<M> {
         self.work.notify_all();
     }
 
-    /// Gives up calls that do not come back, until the version is closed and quiet.
+    /// Gives up calls that do not come back, until the version is closed and quiet. A model that is still being built then is none of its business: it is
+    /// never given up.
     pub(crate) fn keep_watch(self: &Arc<Self>, limit: Duration) {
         let mut queue = self.queue.lock();
-        while !queue.is_closed || queue.open > 0 || !queue.roster.busy.is_empty() {
+        while !queue.is_closed || queue.open > 0 || queue.roster.is_watched() {
             let now = self.ledger.time.monotonic();
             let is_stuck = |busy: &Busy<M>| now >= busy.since.saturating_add(limit);
             let Some(at) = queue.roster.busy.iter().position(is_stuck) else {
@@ -153,6 +158,9 @@ impl<M: ?Sized + Servable + 'static> Version<M> {
                 self.refuse_if_down();
             } else {
                 let stuck = roster.busy.swap_remove(at);
+                // At once, since it may come back at any moment from now on.
+                roster.stuck += 1;
+                roster.hanging += 1;
                 queue.active -= stuck.slots.len();
                 drop(queue);
                 self.give_up(stuck, limit);
@@ -169,8 +177,6 @@ impl<M: ?Sized + Servable + 'static> Version<M> {
         let followers: Vec<_> = keys.iter().flat_map(|key| self.followers(key)).collect();
         let now = self.ledger.time.monotonic();
         let mut queue = self.queue.lock();
-        queue.roster.stuck += 1;
-        queue.roster.hanging += 1;
         match activity {
             Activity::Batch => {
                 queue.roster.discharge();

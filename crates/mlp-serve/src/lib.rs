@@ -50,7 +50,9 @@
 //! * Each version has one queue, bounded in rows, and its replicas pull from it: no replica idles while work waits, and a slow one simply
 //!   takes less. A free replica takes what waits, up to `max_batch_rows`, at once.
 //! * If a replica is idle and the model known to be cheap, the caller runs the model in its own thread: no hand-over, no batching tax.
-//! * A batch that fails or panics is halved until the input to blame is alone; the others are answered.
+//! * A batch that fails or panics is halved until the input to blame is alone; the others are answered. A model that seems to fail on everything is not
+//!   asked about each of n inputs: if those at the start fail, and about log₂ n others from all over the rest do too, the whole batch is given the error,
+//!   after 4 + 2 log₂ n calls. So where nearly all inputs are bad, a good one among them may fail with them.
 //! * A replica that fails again and again is checked on the warm-up inputs beside its work, and built anew if it fails those, after longer and longer pauses
 //!   while that does not help; one that panicked is built anew beside itself and exchanged; one that hangs is replaced (`stuck_after`). A version is ready
 //!   while a quorum of its replicas is well.
@@ -67,7 +69,8 @@
 //!
 //! It speaks no network protocol and owns no process: a stack overflow, running out of memory, or a build with `panic = "abort"` ends the
 //! application. A thread that hangs inside a model cannot be killed: with `stuck_after` another one takes its place and nobody waits for it,
-//! without it dropping the server does. A replica that is being built when the server is dropped is waited for as long as requests are.
+//! without it dropping the server does. A replica that is being built when the server is dropped is waited for as long as requests are; one that is being
+//! checked at most for `stuck_after`, where that is longer.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
 mod error;

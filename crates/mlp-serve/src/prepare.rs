@@ -117,7 +117,7 @@ pub(crate) fn more<M: ?Sized + Servable>(
     Ok(models)
 }
 
-/// What a model answers to the warm-up inputs; `ran` hears of each batch before and after it is run, with its rows.
+/// What a model answers to the warm-up inputs; `ran` hears of each batch before each call for it and after the last one, with its rows.
 pub(crate) fn answers<M: ?Sized + Servable>(
     model: &M,
     inputs: &[M::Input],
@@ -130,7 +130,7 @@ pub(crate) fn answers<M: ?Sized + Servable>(
             let rows = batch.iter().map(|input| model.rows(input).max(1));
             let rows = rows.fold(0, usize::saturating_add);
             ran(rows, false);
-            bisect::run(model, batch, &mut out, &mut answers);
+            bisect::run(model, batch, &mut out, &mut answers, || ran(rows, false));
             ran(rows, true);
         }
         answers.into_iter().collect()
@@ -148,14 +148,15 @@ fn warm<M: ?Sized + Servable>(
 ) -> Result<Vec<M::Output>, ModelError> {
     let mut expected = None;
     for model in models {
-        let mut started = ledger.time.monotonic();
+        let mut started = None;
         let cap = options.max_batch_rows;
         let answers = answers(&**model, warm_up.inputs(), cap, |rows, is_done| {
             let now = ledger.time.monotonic();
+            let began = *started.get_or_insert(now);
             if is_done {
-                cost.observe(rows, now.saturating_sub(started), options);
+                started = None;
+                cost.observe(rows, now.saturating_sub(began), options);
             }
-            started = now;
         })?;
         match &expected {
             None => expected = Some(answers),

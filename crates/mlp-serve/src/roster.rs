@@ -146,6 +146,11 @@ impl<M: ?Sized + Servable> Roster<M> {
         self.hanging > self.most
     }
 
+    /// Whether a call is being made that would be given up if it took too long.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.busy.iter().any(|busy| busy.activity != Activity::Building)
+    }
+
     pub(crate) fn join(&mut self, replica: &Replica<M>) {
         self.members.push(Member {
             index: replica.index,

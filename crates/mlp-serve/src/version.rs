@@ -19,6 +19,7 @@ use crate::options::ServeOptions;
 use crate::prepare::WarmUp;
 use crate::queue::{Job, Queue, Replica, Task};
 use crate::replicas::Outcome;
+use crate::roster::Activity;
 use crate::shadow::pass_on;
 use crate::slot::Reply;
 use crate::sync::{Condvar, Mutex, MutexGuard};
@@ -106,14 +107,16 @@ impl<M: ?Sized + Servable> Version<M> {
         result
     }
 
-    /// Runs a batch on a replica; one result an input, in order.
+    /// Runs a batch on a replica, under a watch if there is one; one result an input, in order.
     pub(crate) fn run<'r>(
         &self,
         replica: &'r mut Replica<M>,
         batch: &[M::Input],
+        watch: Option<u64>,
     ) -> &'r mut Vec<Result<M::Output, ModelError>> {
         let Replica { model, out, results, .. } = &mut *replica;
-        let panics = bisect::run(&**model, batch, out, results);
+        let again = || watch.into_iter().for_each(|it| self.watch_anew(it, Activity::Batch));
+        let panics = bisect::run(&**model, batch, out, results, again);
         let outcome = Outcome::of(results);
         self.note_run(replica, batch.len() as u64, outcome, panics);
         &mut replica.results

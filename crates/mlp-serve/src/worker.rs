@@ -131,7 +131,7 @@ impl<M: ?Sized + Servable + 'static> Worker<M> {
         }
         let started = version.ledger.time.monotonic();
         let watch = version.watch(&self.tasks, index, started, &self.thread);
-        version.run(&mut replica, &self.inputs);
+        version.run(&mut replica, &self.inputs, watch);
         if watch.is_some_and(|ticket| !version.unwatch(ticket)) {
             for (input, mut task) in self.inputs.drain(..).zip(self.tasks.drain(..)) {
                 if let Task::Answer(request) = &mut task {

@@ -1,10 +1,12 @@
 //! Replicas that fail, hang, and are built anew; batches that follow their cost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use mlp_core::{Host, Lifecycle, ManualClock, ModelError, Servable, VersionSource};
+use mlp_core::{
+    Clock, Host, Lifecycle, ManualClock, ModelError, Servable, Timestamp, VersionSource,
+};
 use mlp_serve::{ServeError, ServeOptions, Server};
 
 use crate::support::{
@@ -292,12 +294,121 @@ fn a_version_that_hangs_on_its_warm_up_too_is_not_well_and_keeps_no_other_out() 
 
 #[test]
 fn a_build_that_hangs_is_waited_for_no_longer_than_a_dropped_server_drains() {
-    let (source, may_build) = slowly(Probe::new(0), 0);
-    let options = queued().with_drain_timeout(Duration::from_millis(50));
-    let server = builder(options).with_warm_up([1]).fixed(V1, source).unwrap();
-    assert!(server.predict(PANIC).is_err());
-    in_time(move || drop(server));
-    may_build.store(true, Ordering::SeqCst);
+    for stuck_after in [None, Some(Duration::from_millis(20)), Some(Duration::from_secs(1_000))] {
+        let (source, may_build) = slowly(Probe::new(0), 0);
+        let options =
+            queued().with_drain_timeout(Duration::from_millis(50)).with_stuck_after(stuck_after);
+        let server = builder(options).with_warm_up([1]).fixed(V1, source).unwrap();
+        assert!(server.predict(PANIC).is_err());
+        in_time(move || drop(server));
+        may_build.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Takes six seconds of the clock for each call, and real time for a watchdog to look at it; waits for the flag before it does.
+#[derive(Debug)]
+struct SixSeconds(Arc<ManualClock>, AtomicBool);
+
+impl Servable for SixSeconds {
+    type Input = i64;
+    type Output = i64;
+
+    fn run(&self, batch: &[i64], out: &mut Vec<i64>) -> Result<(), ModelError> {
+        while !self.1.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.0.advance(Duration::from_secs(6));
+        std::thread::sleep(Duration::from_millis(30));
+        if batch.contains(&FAIL) {
+            return Err(ModelError::failed("told to fail"));
+        }
+        out.extend(batch);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_batch_that_is_halved_is_given_the_limit_for_each_call() {
+    let clock = clock();
+    let options = queued().with_stuck_after(Some(Duration::from_secs(10)));
+    let model = Arc::new(SixSeconds(clock.clone(), AtomicBool::new(false)));
+    let builder = Server::builder().with_options(options).with_clock(clock);
+    let server = builder.fixed(V1, VersionSource::shared(Arc::clone(&model))).unwrap();
+    let first = server.submit(0);
+    eventually("it runs by itself", || server.numbers().versions[0].queue_rows == 0);
+    let tickets = [1, 2, FAIL, 4].map(|input| server.submit(input));
+    model.1.store(true, Ordering::SeqCst);
+    assert_eq!(first.wait().unwrap().output, 0);
+    let replies = tickets.map(|ticket| ticket.wait().map(|answer| answer.output));
+    assert!(
+        matches!(&replies, [Ok(1), Ok(2), Err(ServeError::ModelFailed { .. }), Ok(4)]),
+        "{replies:?}"
+    );
+    let numbers = &server.numbers().versions[0];
+    assert_eq!((numbers.stuck, numbers.batches), (0, 2));
+}
+
+/// A clock that lets a hung call come back between the moment when it is given up and the one when its replica is replaced.
+#[derive(Debug)]
+struct Teasing {
+    clock: Arc<ManualClock>,
+    hung: Arc<Probe>,
+    /// When the call is given up, in nanoseconds.
+    due: AtomicU64,
+    /// How often the watchdog has looked since then.
+    looks: AtomicUsize,
+}
+
+impl Clock for Teasing {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        let now = self.clock.monotonic();
+        let is_watchdog = std::thread::current().name().is_some_and(|it| it.ends_with("watch"));
+        if is_watchdog && now.as_nanos() as u64 >= self.due.load(Ordering::SeqCst) {
+            // The first look may be one that only ends its rest.
+            if self.looks.fetch_add(1, Ordering::SeqCst) > 0 {
+                self.hung.release();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        now
+    }
+}
+
+#[test]
+fn a_call_that_comes_back_while_it_is_given_up_does_not_hang_for_ever() {
+    let (clock, hung, limit) = (clock(), Probe::new(0), Duration::from_millis(10));
+    let teasing = Arc::new(Teasing {
+        clock: Arc::clone(&clock),
+        hung: Arc::clone(&hung),
+        due: AtomicU64::new(u64::MAX),
+        looks: AtomicUsize::new(0),
+    });
+    let options = queued().with_stuck_after(Some(limit));
+    let first = Arc::clone(&hung);
+    let (source, _) = made_by(move |k| if k < 2 { Arc::clone(&first) } else { Probe::new(10) });
+    let builder = builder(options).with_clock(Arc::clone(&teasing) as _);
+    let server = builder.fixed(V1, source).unwrap();
+    let hang = |due| {
+        hung.hold();
+        let ticket = server.submit(1);
+        hung.wait_inside(1);
+        teasing.due.store(due, Ordering::SeqCst);
+        clock.advance(limit);
+        let told = ticket.wait();
+        assert!(matches!(told, Err(ServeError::ReplicaStuck { .. })), "{told:?}");
+        teasing.due.store(u64::MAX, Ordering::SeqCst);
+    };
+    hang(limit.as_nanos() as u64);
+    assert_eq!(server.predict(2).unwrap().output, 2);
+    // If the first one were said to hang still, this one would not be replaced.
+    hang(u64::MAX);
+    assert_eq!(server.predict(2).unwrap().output, 12);
+    assert_eq!(server.numbers().versions[0].stuck, 2);
+    hung.release();
 }
 
 #[test]
