@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -100,8 +101,10 @@ impl<O> LruCache<O> {
 
 impl<O, S: BuildHasher> LruCache<O, S> {
     fn with_hasher(entries: usize, max_bytes: usize, hasher: S) -> Self {
-        let entries = std::num::NonZero::new(entries).unwrap_or(std::num::NonZero::<usize>::MIN);
-        let answers = lru::LruCache::with_hasher(entries, hasher);
+        let entries = NonZero::new(entries).unwrap_or(NonZero::<usize>::MIN);
+        // Room is made for answers as they come, not for all that may come.
+        let mut answers = lru::LruCache::unbounded_with_hasher(hasher);
+        answers.resize(entries);
         Self { held: Mutex::new(Held { answers, bytes: 0, evictions: 0 }), max_bytes }
     }
 }
@@ -166,8 +169,14 @@ impl<O: Clone + Send + Sync, S: BuildHasher + Send> PredictionCache<O> for LruCa
 
 /// Forgets what was used neither often nor lately when it is full (S3-FIFO, by the quick_cache library): on skewed traffic it keeps more of
 /// what will be asked again than [`LruCache`], and readers do not wait for each other.
+///
+/// A bound in bytes is divided among at most 16 parts of at least 64 KiB, and an answer is kept in one of them: one that takes more than 97 % of a
+/// part is not kept.
 pub struct QuickCache<O, S = RandomState> {
     answers: quick_cache::sync::Cache<Key, Remembered<O>, Weight, S, Evictions>,
+    weight: Weight,
+    /// What an answer may weigh.
+    most_weight: u64,
     evictions: Arc<AtomicU64>,
 }
 
@@ -202,6 +211,9 @@ impl quick_cache::Equivalent<Key> for Sought<'_> {
 /// What an answer without a bound in bytes weighs; one that takes more than its share of the bytes weighs more.
 const UNIT: u64 = 1_024;
 
+/// The share of a part for answers that were asked for again: no answer may weigh more.
+const HOT: f64 = 0.97;
+
 /// Weighs an answer by the bound that it uses up sooner.
 #[derive(Debug, Clone)]
 struct Weight {
@@ -209,10 +221,16 @@ struct Weight {
     share: f64,
 }
 
-impl<O> quick_cache::Weighter<Key, Remembered<O>> for Weight {
-    fn weight(&self, _: &Key, answer: &Remembered<O>) -> u64 {
+impl Weight {
+    fn of<O>(&self, answer: &Remembered<O>) -> u64 {
         let by_bytes = answer.bytes as f64 / self.share * UNIT as f64;
         (by_bytes.ceil() as u64).max(UNIT)
+    }
+}
+
+impl<O> quick_cache::Weighter<Key, Remembered<O>> for Weight {
+    fn weight(&self, _: &Key, answer: &Remembered<O>) -> u64 {
+        self.of(answer)
     }
 }
 
@@ -225,9 +243,12 @@ impl<O> quick_cache::Lifecycle<Key, Remembered<O>> for Evictions {
 
     fn begin_request(&self) {}
 
-    fn on_evict(&self, (): &mut (), _: Key, _: Remembered<O>) {
+    // Unlike `on_evict`, it does not hear of an answer that takes the place of another to the same key.
+    fn before_evict(&self, (): &mut (), _: &Key, _: &mut Remembered<O>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn on_evict(&self, (): &mut (), _: Key, _: Remembered<O>) {}
 }
 
 impl<O: Clone> QuickCache<O> {
@@ -237,7 +258,7 @@ impl<O: Clone> QuickCache<O> {
         Self::bounded(entries, usize::MAX)
     }
 
-    /// A cache for about so many answers that take so many bytes together at most. A much larger answer is not kept.
+    /// A cache for about so many answers that take so many bytes together at most. An answer of more than 97 % of a part of them (see [`QuickCache`]) is not kept.
     #[must_use]
     pub fn bounded(entries: usize, max_bytes: usize) -> Self {
         Self::with_hasher(entries, max_bytes, RandomState::default())
@@ -246,14 +267,35 @@ impl<O: Clone> QuickCache<O> {
 
 impl<O: Clone, S: BuildHasher + Clone> QuickCache<O, S> {
     fn with_hasher(entries: usize, max_bytes: usize, hasher: S) -> Self {
-        let entries = entries.max(1);
+        // The bytes hold no more than these.
+        let entries = entries.clamp(1, max_bytes / size_of::<Remembered<O>>() + 1);
         let weight = Weight { share: (max_bytes.max(1) as f64) / entries as f64 };
         let evictions = Arc::new(AtomicU64::new(0));
-        let counter = Evictions(Arc::clone(&evictions));
-        let capacity = (entries as u64).saturating_mul(UNIT);
-        let answers = quick_cache::sync::Cache::with(entries, capacity, weight, hasher, counter);
-        Self { answers, evictions }
+        // Weights are added up, and must not overflow.
+        let capacity = (entries as u64).saturating_mul(UNIT).min(u64::MAX / 4);
+        let answers = quick_cache::sync::Cache::with_options(
+            quick_cache::OptionsBuilder::new()
+                .estimated_items_capacity(entries)
+                .weight_capacity(capacity)
+                .hot_allocation(HOT)
+                .shards(parts(max_bytes))
+                .build()
+                .expect("both capacities are given"),
+            weight.clone(),
+            hasher,
+            Evictions(Arc::clone(&evictions)),
+        );
+        let most_weight = (answers.shard_capacity() as f64 * HOT) as u64;
+        Self { answers, weight, most_weight, evictions }
     }
+}
+
+/// How many parts there are, each with a lock of its own: a few for each core, but an answer has to fit into one of them.
+fn parts(max_bytes: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let fitting = if max_bytes == usize::MAX { usize::MAX } else { (max_bytes >> 16).clamp(1, 16) };
+    // The library rounds up to a power of two.
+    (4 * cores).min(1 << fitting.ilog2())
 }
 
 impl<O: Clone, S: BuildHasher + Clone> Debug for QuickCache<O, S> {
@@ -272,6 +314,10 @@ where
     }
 
     fn insert(&self, key: Box<[u8]>, answer: Remembered<O>) {
+        if self.weight.of(&answer) > self.most_weight {
+            // Not even instead of an earlier one.
+            return self.remove(&key);
+        }
         self.answers.insert(Key(key), answer);
     }
 
@@ -376,6 +422,62 @@ mod tests {
             cache.insert(Box::from(&b"small"[..]), remembered(1));
             cache.remove(b"small");
             assert_eq!(cache.get(b"small"), None, "{cache:?}");
+        }
+    }
+
+    /// Inserts so many answers under keys of their own.
+    fn fill(cache: &dyn PredictionCache<u8>, answers: u32) {
+        for key in 0..answers {
+            cache.insert(Box::from(&key.to_le_bytes()[..]), remembered(0));
+        }
+    }
+
+    #[test]
+    fn a_cache_for_any_number_of_answers_takes_them_all_and_is_bounded_by_its_bytes() {
+        let caches: [Box<dyn PredictionCache<u8>>; 2] =
+            [Box::new(QuickCache::new(usize::MAX)), Box::new(LruCache::new(usize::MAX))];
+        for cache in caches {
+            fill(&*cache, 1_000);
+            assert_eq!((cache.len(), cache.evictions()), (1_000, 0), "{cache:?}");
+        }
+        let caches: [Box<dyn PredictionCache<u8>>; 2] = [
+            Box::new(QuickCache::bounded(usize::MAX, 64_000)),
+            Box::new(LruCache::bounded(usize::MAX, 64_000)),
+        ];
+        for cache in caches {
+            fill(&*cache, 5_000);
+            assert!((500..=1_000).contains(&cache.len()), "{cache:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_a_sixteenth_of_the_bytes_is_remembered() {
+        for max_bytes in [10_000, 64_000, 1 << 20, 64 << 20] {
+            let caches: [Box<dyn PredictionCache<u8>>; 2] = [
+                Box::new(QuickCache::bounded(1_000_000, max_bytes)),
+                Box::new(LruCache::bounded(1_000_000, max_bytes)),
+            ];
+            for cache in caches {
+                let bytes = (max_bytes / 17).max(max_bytes.min(64_000) / 10 * 9);
+                cache.insert(Box::from(&b"large"[..]), Remembered { bytes, ..remembered(1) });
+                assert!(cache.get(b"large").is_some(), "{bytes} of {max_bytes}: {cache:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_makes_room_for_another_counts_as_evicted() {
+        let caches: [Box<dyn PredictionCache<u8>>; 2] =
+            [Box::new(QuickCache::bounded(10, 64_000)), Box::new(LruCache::bounded(10, 64_000))];
+        for cache in caches {
+            for output in 0..5 {
+                cache.insert(Box::from(&b"again"[..]), remembered(output));
+            }
+            cache.insert(Box::from(&b"large"[..]), Remembered { bytes: 100_000, ..remembered(1) });
+            cache.remove(b"again");
+            assert_eq!((cache.len(), cache.evictions()), (0, 0), "{cache:?}");
+            fill(&*cache, 100);
+            assert_eq!(cache.evictions(), 100 - cache.len() as u64, "{cache:?}");
         }
     }
 
