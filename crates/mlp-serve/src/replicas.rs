@@ -302,6 +302,8 @@ impl<M: ?Sized + Servable + 'static> Version<M> {
     /// Sets how many replicas there are. New ones are built and warmed beside those that serve, and under no lock; those that go finish their batch. Of two
     /// calls at once the later one decides.
     pub(crate) fn scale_to(self: &Arc<Self>, replicas: usize) -> Result<(), HostError> {
+        // Those of replicas that have left before.
+        self.threads.reap();
         let mut queue = self.queue.lock();
         queue.roster.want(replicas);
         let target = queue.roster.target();
@@ -312,7 +314,7 @@ impl<M: ?Sized + Servable + 'static> Version<M> {
         let gone = std::mem::take(&mut queue.roster.gone);
         drop(queue);
         self.work.notify_all();
-        drop(gone);
+        self.ledger.listen(|| drop(gone));
         for model in prepare::more(self, replicas.saturating_sub(target + stay))? {
             let mut queue = self.queue.lock();
             if queue.is_closed {

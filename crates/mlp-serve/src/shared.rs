@@ -231,7 +231,8 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             return Err(ServeError::Routed);
         }
         let replicas = self.replicas.load(Ordering::Relaxed);
-        Ok(self.build(version, source, replicas, Use::Current)?)
+        self.build(version, source, replicas, Use::Current)?;
+        Ok(())
     }
 
     /// Puts a changed table in the place of the present one.
@@ -254,6 +255,26 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         result
     }
 
+    /// Retires the version that is meant, if it is held.
+    fn withdraw(&self, is_meant: impl Fn(&Arc<Version<M>>) -> bool) {
+        let mut changes = self.changes.lock();
+        let retired = self.table.load().versions.iter().find(|held| is_meant(held)).cloned();
+        if let Some(retired) = &retired {
+            let number = retired.ledger.version;
+            self.put(|table| {
+                table.versions.retain(|held| held.ledger.version != number);
+                table.current = table.current.filter(|current| *current != number);
+                table.rolling = table.rolling.filter(|rolling| rolling.to != number);
+            });
+            changes.leaving.push(Arc::downgrade(retired));
+        }
+        changes.reap();
+        drop(changes);
+        // Listeners hear of copies that it leaves to others: under no lock.
+        retired.iter().for_each(|retired| retired.close());
+        self.threads.reap();
+    }
+
     /// Sets how many replicas each version has, those to come among them. A roll-out gives its versions theirs.
     pub(crate) fn scale_to(&self, replicas: usize) -> Result<(), ServeError> {
         let options = ServeOptions { replicas, ..self.options.clone() };
@@ -264,13 +285,17 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             table.rolling.is_some_and(|it| it.to == version || table.current == Some(version))
         };
         for version in table.versions.iter().filter(|it| !is_rolling(it.ledger.version)) {
-            match version.scale_to(replicas) {
-                // One that was retired meanwhile needs none.
-                Err(HostError::ShuttingDown) if !self.is_draining.load(Ordering::Acquire) => {}
-                scaled => scaled?,
-            }
+            self.scale(version, replicas)?;
         }
         Ok(())
+    }
+
+    fn scale(&self, version: &Arc<Version<M>>, replicas: usize) -> Result<(), HostError> {
+        match version.scale_to(replicas) {
+            // One that was retired meanwhile needs none.
+            Err(HostError::ShuttingDown) if !self.is_draining.load(Ordering::Acquire) => Ok(()),
+            scaled => scaled,
+        }
     }
 
     pub(crate) fn forget(&self, input: Option<&M::Input>) {
@@ -283,8 +308,46 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         source: VersionSource<M>,
         replicas: usize,
         in_use: Use,
-    ) -> Result<(), HostError> {
+    ) -> Result<Arc<Version<M>>, HostError> {
         self.reserve(number)?;
+        // Whatever of it panics, its place is given back.
+        let built = catch_panic(|| self.make(number, source, replicas))
+            .unwrap_or_else(|it| Err(HostError::Build { version: number, source: it.into() }));
+        let mut changes = self.changes.lock();
+        changes.warming.retain(|warming| *warming != number);
+        let version = built?;
+        if self.is_draining.load(Ordering::Acquire) {
+            drop(changes);
+            version.close();
+            return Err(HostError::ShuttingDown);
+        }
+        let before = self.put(|table| {
+            table.versions.push(Arc::clone(&version));
+            table.versions.sort_by_key(|version| version.ledger.version);
+            if in_use != Use::Current {
+                return Vec::new();
+            }
+            let rolling = table.rolling.take().map(|rolling| rolling.to);
+            let before = [table.current.replace(number), rolling].into_iter().flatten();
+            before.filter_map(|before| table.find(before).cloned()).collect()
+        });
+        drop(changes);
+        before.iter().for_each(|before| self.withdraw(|held| Arc::ptr_eq(held, before)));
+        // It may have been scaled while it was built.
+        let wanted = self.replicas.load(Ordering::SeqCst);
+        if in_use != Use::Rolling && wanted != replicas {
+            self.scale(&version, wanted)?;
+        }
+        Ok(version)
+    }
+
+    /// Builds a version and starts its threads.
+    fn make(
+        &self,
+        number: VersionNumber,
+        source: VersionSource<M>,
+        replicas: usize,
+    ) -> Result<Arc<Version<M>>, HostError> {
         let ledger = Ledger {
             version: number,
             time: self.time.clone(),
@@ -302,33 +365,8 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             threads: Arc::clone(&self.threads),
             cache: (self.cache)(&self.options),
         };
-        let built = prepare::build(ledger, source, replicas, context)
-            .and_then(|version| prepare::start(&version).map(|()| version));
-        let mut changes = self.changes.lock();
-        changes.warming.retain(|warming| *warming != number);
-        let version = built?;
-        if self.is_draining.load(Ordering::Acquire) {
-            drop(changes);
-            version.close();
-            return Err(HostError::ShuttingDown);
-        }
-        let before = self.put(|table| {
-            table.versions.push(version);
-            table.versions.sort_by_key(|version| version.ledger.version);
-            if in_use == Use::Named {
-                return [None; 2];
-            }
-            let rolling = table.rolling.take().map(|rolling| rolling.to);
-            [table.current.replace(number), rolling]
-        });
-        drop(changes);
-        before.into_iter().flatten().for_each(|before| self.retire(before));
-        // It may have been scaled while it was built.
-        let wanted = self.replicas.load(Ordering::SeqCst);
-        match (in_use, self.table.load_full().find(number)) {
-            (Use::Current, Some(version)) if wanted != replicas => version.scale_to(wanted),
-            _ => Ok(()),
-        }
+        let version = prepare::build(ledger, source, replicas, context)?;
+        prepare::start(&version).map(|()| version)
     }
 
     /// Takes a place for a version that is about to be built. Versions that answer what they have accepted count until they have done so, and
@@ -432,7 +470,9 @@ enum Use {
     /// To answer from now on, where there is no router.
     Current,
     /// To be there when a router or a pin names it.
-    Named,
+    Prepared,
+    /// To take over replica by replica: whoever rolls it out gives it those that it is to have.
+    Rolling,
 }
 
 impl<M: ?Sized + Servable> Changes<M> {
@@ -458,7 +498,8 @@ fn describe<M: ?Sized + Servable>(version: &Version<M>) -> VersionHealth {
 
 impl<M: ?Sized + Servable + 'static> Host<M> for Shared<M> {
     fn prepare(&self, version: VersionNumber, source: VersionSource<M>) -> Result<(), HostError> {
-        self.build(version, source, self.replicas.load(Ordering::Relaxed), Use::Named)
+        self.build(version, source, self.replicas.load(Ordering::Relaxed), Use::Prepared)?;
+        Ok(())
     }
 
     fn health(&self, version: VersionNumber) -> Health {
@@ -468,26 +509,50 @@ impl<M: ?Sized + Servable + 'static> Host<M> for Shared<M> {
     }
 
     fn retire(&self, version: VersionNumber) {
-        let mut changes = self.changes.lock();
-        let retired = self.table.load().find(version).cloned();
-        if let Some(retired) = &retired {
-            self.put(|table| {
-                table.versions.retain(|held| held.ledger.version != version);
-                table.current = table.current.filter(|current| *current != version);
-                table.rolling = table.rolling.filter(|rolling| rolling.to != version);
-            });
-            changes.leaving.push(Arc::downgrade(retired));
-        }
-        changes.reap();
-        drop(changes);
-        // Listeners hear of copies that it leaves to others: under no lock.
-        retired.iter().for_each(|retired| retired.close());
-        self.threads.reap();
+        self.withdraw(|held| held.ledger.version == version);
     }
 }
 
 impl<M: ?Sized + Servable + 'static> fmt::Debug for Shared<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.table.load().versions).finish()
+    }
+}
+
+#[cfg(all(test, not(mlp_loom)))]
+mod tests {
+    use super::*;
+    use crate::server::Server;
+    use mlp_core::ModelError;
+
+    #[derive(Debug)]
+    struct Echo;
+
+    impl Servable for Echo {
+        type Input = u64;
+        type Output = u64;
+
+        fn run(&self, batch: &[u64], out: &mut Vec<u64>) -> Result<(), ModelError> {
+            out.extend(batch);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn threads_of_replicas_that_left_are_joined_when_it_is_scaled_again() {
+        let options = ServeOptions::default().with_replicas(1);
+        let source = VersionSource::shared(Arc::new(Echo));
+        let server =
+            Server::builder().with_options(options).fixed(VersionNumber(1), source).unwrap();
+        for replicas in [5, 1, 5, 1, 5, 1] {
+            server.scale_to(replicas).unwrap();
+        }
+        let threads = &server.shared.threads;
+        let start = std::time::Instant::now();
+        while threads.len() > 1 {
+            assert!(start.elapsed() < Duration::from_secs(20), "{} are left", threads.len());
+            std::thread::sleep(Duration::from_millis(1));
+            server.scale_to(1).unwrap();
+        }
     }
 }

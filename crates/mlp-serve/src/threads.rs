@@ -102,6 +102,11 @@ impl Threads {
         Ok(())
     }
 
+    #[cfg(all(test, not(mlp_loom)))]
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
     /// Joins the threads that have ended.
     pub(crate) fn reap(&self) {
         #[cfg(not(mlp_loom))]

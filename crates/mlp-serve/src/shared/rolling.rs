@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mlp_core::{Host, HostError, ModelError, Servable, VersionNumber, VersionSource};
+use mlp_core::{HostError, ModelError, Servable, VersionNumber, VersionSource, catch_panic};
 
 use super::{Shared, Use};
 use crate::error::ServeError;
@@ -25,6 +25,15 @@ impl Rolling {
     }
 }
 
+/// That a version is being rolled out, for as long as it lives.
+struct Claim<'a, M: ?Sized + Servable + 'static>(&'a Shared<M>);
+
+impl<M: ?Sized + Servable + 'static> Drop for Claim<'_, M> {
+    fn drop(&mut self) {
+        self.0.changes.lock().rolling = None;
+    }
+}
+
 impl<M: ?Sized + Servable + 'static> Shared<M> {
     /// Replaces the current version replica by replica.
     pub(crate) fn roll(
@@ -37,49 +46,48 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         let Some(old) = table.current.and_then(|current| table.find(current)).cloned() else {
             return self.swap(number, source);
         };
-        if let Some(version) = self.claim_roll(number) {
-            return Err(ServeError::RollingOut { version });
-        }
-        let rolled = self.build(number, source, 1, Use::Named).map_err(ServeError::from);
-        let rolled = rolled.and_then(|()| {
-            let rolled = self.roll_on(&old, number, pause);
-            self.end_roll(&old, number, rolled)
+        let _claim = self.claim_roll(number)?;
+        let new = self.build(number, source, 1, Use::Rolling)?;
+        // Whatever of it panics, the old version takes all again.
+        let rolled = catch_panic(|| self.roll_on(&old, &new, pause)).unwrap_or_else(|it| {
+            Err(HostError::Build { version: number, source: it.into() }.into())
         });
-        self.changes.lock().rolling = None;
-        rolled
+        self.end_roll(&old, &new, rolled)
     }
 
-    /// Notes that a version is to be rolled out, unless another one is: that one.
-    fn claim_roll(&self, number: VersionNumber) -> Option<VersionNumber> {
+    /// Notes that a version is to be rolled out, unless another one is.
+    fn claim_roll(&self, number: VersionNumber) -> Result<Claim<'_, M>, ServeError> {
         let mut changes = self.changes.lock();
-        if changes.rolling.is_none() {
-            changes.rolling = Some(number);
-            return None;
+        if let Some(version) = changes.rolling {
+            return Err(ServeError::RollingOut { version });
         }
-        changes.rolling
+        changes.rolling = Some(number);
+        Ok(Claim(self))
     }
 
     fn roll_on(
         &self,
         old: &Arc<Version<M>>,
-        number: VersionNumber,
+        new: &Arc<Version<M>>,
         pause: Duration,
     ) -> Result<(), ServeError> {
+        let number = new.ledger.version;
         let superseded = || ServeError::Superseded { version: number };
         let mut done = 0;
         loop {
             // Asked each time anew: it may be scaled meanwhile.
             let replicas = self.replicas.load(Ordering::Relaxed);
             done = (done + 1).min(replicas);
-            let table = self.table.load_full();
-            let new = table.find(number).ok_or_else(superseded)?;
+            if !self.table.load().holds(new) {
+                return Err(superseded());
+            }
             new.scale_to(done)?;
             let (share, of) = (done as u64, replicas as u64);
             let is_first = done == 1;
             let is_ours = self.change(|table| {
                 let to = table.rolling.map(|rolling| rolling.to);
-                let is_ours = table.current == Some(old.ledger.version)
-                    && table.find(number).is_some()
+                let is_ours = table.answers_by(old)
+                    && table.holds(new)
                     && (to == Some(number) || (is_first && to.is_none()));
                 if is_ours {
                     table.rolling = Some(Rolling { to: number, share, of });
@@ -107,11 +115,13 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
     fn end_roll(
         &self,
         old: &Arc<Version<M>>,
-        number: VersionNumber,
+        new: &Arc<Version<M>>,
         rolled: Result<(), ServeError>,
     ) -> Result<(), ServeError> {
+        let number = new.ledger.version;
         let is_ours = self.change(|table| {
-            let is_ours = table.rolling.is_some_and(|rolling| rolling.to == number);
+            let is_rolling = table.rolling.is_some_and(|rolling| rolling.to == number);
+            let is_ours = is_rolling && table.holds(new);
             if is_ours {
                 table.rolling = None;
             }
@@ -125,16 +135,12 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             false => Err(ServeError::Superseded { version: number }),
         };
         let replicas = self.replicas.load(Ordering::Relaxed);
+        let gone = if rolled.is_ok() { old } else { new };
+        self.withdraw(|held| Arc::ptr_eq(held, gone));
         if rolled.is_ok() {
-            self.retire(old.ledger.version);
-            if let Some(new) = self.table.load_full().find(number) {
-                new.scale_to(replicas)?;
-            }
-        } else {
-            self.retire(number);
-            if self.table.load().current == Some(old.ledger.version) {
-                old.scale_to(replicas)?;
-            }
+            self.scale(new, replicas)?;
+        } else if self.table.load().answers_by(old) {
+            old.scale_to(replicas)?;
         }
         rolled
     }

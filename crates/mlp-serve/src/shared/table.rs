@@ -27,6 +27,16 @@ impl<M: ?Sized + Servable> Table<M> {
         self.versions.iter().find(|held| held.ledger.version == version)
     }
 
+    /// Whether it holds this very version: a number may be given anew.
+    pub(super) fn holds(&self, version: &Arc<Version<M>>) -> bool {
+        self.versions.iter().any(|held| Arc::ptr_eq(held, version))
+    }
+
+    /// Whether this very version answers when there is no router.
+    pub(super) fn answers_by(&self, version: &Arc<Version<M>>) -> bool {
+        self.current == Some(version.ledger.version) && self.holds(version)
+    }
+
     /// The shadows of a route that are here, the first one last.
     pub(super) fn shadows(&self, route: &Route) -> Shadows<M> {
         if route.shadows().is_empty() {

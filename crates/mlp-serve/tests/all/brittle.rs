@@ -1,17 +1,19 @@
 //! Foreign code that panics outside of the call of the model: when it is asked for rows, copied, dropped, woken, routed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use mlp_core::{
-    HostError, ManualClock, ModelError, Outcome, RequestKey, Role, Route, Router, Servable,
+    Host, HostError, ManualClock, ModelError, Outcome, RequestKey, Role, Route, Router, Servable,
     VersionSource,
 };
 use mlp_serve::{Request, ServeError, ServeOptions, Server};
 
-use crate::support::{Probe, V1, builder, clock, eventually, in_time, queued, serve};
+use crate::support::{
+    Probe, V1, V2, V3, builder, clock, eventually, in_time, queued, serve, source,
+};
 
 const BAD: i64 = 13;
 
@@ -238,7 +240,7 @@ fn a_router_that_panics_is_an_error_of_its_request() {
         fn observe(&self, _: &Outcome) {}
     }
     let server = builder(queued()).routed(Arc::new(Lost)).unwrap();
-    server.host().prepare(V1, crate::support::source(&Probe::new(1))).unwrap();
+    server.host().prepare(V1, source(&Probe::new(1))).unwrap();
     let reply = server.predict_for(&mlp_serve::Request::new().with_unit("bob"), 1);
     assert!(
         matches!(&reply, Err(ServeError::RouterPanicked { message }) if message == "who is that?"),
@@ -281,10 +283,94 @@ impl mlp_serve::PredictionCache<i64> for OwnCache {
 #[test]
 fn a_cache_of_the_users_own_is_used_and_may_panic() {
     let builder = builder(queued()).with_cache(OwnCache::default);
-    let server = builder.fixed(V1, crate::support::source(&Probe::new(1))).unwrap();
+    let server = builder.fixed(V1, source(&Probe::new(1))).unwrap();
     let asked = [1, 1, 2, 2].map(|input| server.predict(input).unwrap());
     assert_eq!(
         asked.map(|answer| (answer.output, answer.cached)),
         [(2, false), (2, true), (3, false), (3, false)]
     );
+}
+
+#[test]
+fn a_version_whose_cache_cannot_be_made_is_not_served_and_keeps_no_number() {
+    let may_make = Arc::new(AtomicBool::new(true));
+    let flag = Arc::clone(&may_make);
+    let builder = builder(queued()).with_cache(move || {
+        assert!(flag.load(Ordering::SeqCst), "no memory");
+        OwnCache::default()
+    });
+    let server = builder.fixed(V1, source(&Probe::new(0))).unwrap();
+    may_make.store(false, Ordering::SeqCst);
+    let prepared = server.prepare(V2, source(&Probe::new(1)));
+    assert!(matches!(prepared, Err(HostError::Build { version: V2, .. })), "{prepared:?}");
+    let rolled = server.roll(V2, source(&Probe::new(1)), Duration::ZERO);
+    assert!(matches!(rolled, Err(ServeError::Host(HostError::Build { .. }))), "{rolled:?}");
+    assert_eq!(server.health().versions.len(), 1);
+    may_make.store(true, Ordering::SeqCst);
+    server.roll(V2, source(&Probe::new(1)), Duration::ZERO).unwrap();
+    assert_eq!(server.predict(1).unwrap().output, 2);
+}
+
+/// Adds its second part to its input, and panics when it is dropped while it is armed.
+#[derive(Debug)]
+struct Tenacious(Arc<AtomicBool>, i64);
+
+impl Servable for Tenacious {
+    type Input = i64;
+    type Output = i64;
+
+    fn run(&self, batch: &[i64], out: &mut Vec<i64>) -> Result<(), ModelError> {
+        out.extend(batch.iter().map(|input| input + self.1));
+        Ok(())
+    }
+
+    fn agreement(&self, primary: &i64, shadow: &i64) -> Option<f64> {
+        Some(if primary == shadow { 1.0 } else { 0.0 })
+    }
+}
+
+impl Drop for Tenacious {
+    fn drop(&mut self) {
+        let is_armed = self.0.swap(false, Ordering::SeqCst);
+        assert!(!is_armed || std::thread::panicking(), "dropped");
+    }
+}
+
+/// A server of three replicas, whose models are armed with this.
+fn tenacious(armed: &Arc<AtomicBool>) -> (Server<Tenacious>, VersionSource<Tenacious>) {
+    let own = Arc::clone(armed);
+    let each = VersionSource::new(move || Ok(Arc::new(Tenacious(Arc::clone(&own), 0))));
+    let builder = Server::builder().with_options(queued().with_replicas(3)).with_warm_up([1]);
+    (builder.fixed(V1, each.clone()).unwrap(), each)
+}
+
+#[test]
+fn a_model_that_cannot_be_dropped_stops_no_roll_out() {
+    let armed = Arc::new(AtomicBool::new(false));
+    // The model of the first replica is kept for as long as its version, that of the second one goes while the third serves.
+    let (server, each) = tenacious(&armed);
+    armed.store(true, Ordering::SeqCst);
+    server.roll(V2, each.clone(), Duration::ZERO).unwrap();
+    assert!(!armed.load(Ordering::SeqCst), "one was dropped");
+    server.roll(V3, each, Duration::ZERO).unwrap();
+    assert_eq!(server.predict(1).unwrap().version, V3);
+}
+
+#[test]
+fn a_version_whose_further_replica_can_neither_be_taken_nor_dropped_is_rolled_back() {
+    let armed = Arc::new(AtomicBool::new(false));
+    let (server, each) = tenacious(&armed);
+    let built = AtomicUsize::new(0);
+    let uneven = VersionSource::new(move || {
+        let is_first = built.fetch_add(1, Ordering::SeqCst) == 0;
+        armed.store(!is_first, Ordering::SeqCst);
+        Ok(Arc::new(Tenacious(Arc::clone(&armed), i64::from(!is_first))))
+    });
+    let rolled = server.roll(V2, uneven, Duration::ZERO);
+    let is_build = |it: &ServeError| matches!(it, ServeError::Host(HostError::Build { .. }));
+    assert!(rolled.as_ref().is_err_and(is_build), "{rolled:?}");
+    assert_eq!(server.predict(1).unwrap().version, V1);
+    assert_eq!(Host::health(&server, V1).replicas, 3);
+    server.roll(V3, each, Duration::ZERO).unwrap();
+    assert_eq!(server.predict(1).unwrap().version, V3);
 }

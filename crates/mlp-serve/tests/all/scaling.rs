@@ -254,6 +254,43 @@ fn a_swap_during_a_roll_out_takes_over_from_both_and_the_roll_out_says_so() {
 }
 
 #[test]
+fn a_superseded_roll_out_leaves_a_later_version_of_its_number_alone() {
+    let (rolled, server, clock) = resting(2);
+    server.swap(V3, source(&Probe::new(9))).unwrap();
+    server.swap(V2, source(&Probe::new(20))).unwrap();
+    eventually("it is over", || {
+        clock.advance(REST);
+        rolled.is_finished()
+    });
+    let rolled = rolled.join().unwrap();
+    assert!(matches!(rolled, Err(ServeError::Superseded { version: V2 })), "{rolled:?}");
+    assert_eq!(server.predict(1).unwrap().output, 21);
+    assert_eq!(Host::health(&server, V2).replicas, 2);
+}
+
+#[test]
+fn scaling_while_a_version_is_prepared_holds_for_it_too() {
+    let (built, may_build) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (count, flag) = (Arc::clone(&built), Arc::clone(&may_build));
+    let slow = VersionSource::new(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        while !flag.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Probe::new(7))
+    });
+    let server = serve(queued().with_replicas(2), &Probe::new(0));
+    let preparing = server.clone();
+    let prepared = std::thread::spawn(move || preparing.prepare(V2, slow));
+    eventually("it is being built", || built.load(Ordering::SeqCst) == 1);
+    server.scale_to(4).unwrap();
+    may_build.store(true, Ordering::SeqCst);
+    prepared.join().unwrap().unwrap();
+    assert_eq!(Host::health(&server, V2).replicas, 4);
+    assert_eq!(Host::health(&server, V1).replicas, 4);
+}
+
+#[test]
 fn a_server_with_a_router_swaps_and_rolls_nothing_by_itself() {
     let server = builder(queued()).routed(crate::support::Script::new(V1, &[])).unwrap();
     server.prepare(V1, source(&Probe::new(0))).unwrap();
