@@ -258,7 +258,8 @@ impl<O: Clone> QuickCache<O> {
         Self::bounded(entries, usize::MAX)
     }
 
-    /// A cache for about so many answers that take so many bytes together at most. An answer of more than 97 % of a part of them (see [`QuickCache`]) is not kept.
+    /// A cache for about so many answers that take so many bytes together at most. One that takes more than 97 % of a part of the bytes (see
+    /// [`QuickCache`]) is not kept.
     #[must_use]
     pub fn bounded(entries: usize, max_bytes: usize) -> Self {
         Self::with_hasher(entries, max_bytes, RandomState::default())

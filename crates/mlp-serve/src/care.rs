@@ -64,6 +64,11 @@ impl<M: ?Sized + Servable> Version<M> {
 
     /// Runs the warm-up inputs on a model, each call watched: it must answer them as this version did when it was prepared.
     fn probe(&self, model: &M, ticket: u64, serving: bool) -> Result<(), ModelError> {
+        self.watch_anew(ticket, Activity::Checking { serving });
+        if self.queue.lock().is_quiet() {
+            // The watchdog may have left while the model was built.
+            return Err(ModelError::failed("the version has ended"));
+        }
         let cap = self.options.max_batch_rows;
         let answers = prepare::answers(model, self.warm_up.inputs(), cap, |_, is_done| {
             if !is_done {
@@ -139,7 +144,7 @@ impl<M: ?Sized + Servable + 'static> Version<M> {
     /// never given up.
     pub(crate) fn keep_watch(self: &Arc<Self>, limit: Duration) {
         let mut queue = self.queue.lock();
-        while !queue.is_closed || queue.open > 0 || queue.roster.is_watched() {
+        while !queue.is_quiet() || queue.roster.is_watched() {
             let now = self.ledger.time.monotonic();
             let is_stuck = |busy: &Busy<M>| now >= busy.since.saturating_add(limit);
             let Some(at) = queue.roster.busy.iter().position(is_stuck) else {

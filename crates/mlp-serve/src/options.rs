@@ -51,15 +51,16 @@ pub struct ServeOptions {
     /// After how many batches in a row that came to nothing but failures a replica is checked on the warm-up inputs, and built anew if it fails
     /// those too, or if there are none. Give warm-up inputs, so that bad inputs are not taken for a bad replica. 0: never. Default: 16.
     pub restart_after: u32,
-    /// After how long a call of the model counts as stuck: the callers of its batch are told, and another replica and thread take the place of the one that
-    /// does not come back, for as many as there are replicas. A batch that fails is halved, and each further call has as long. No caller runs the model itself then. Default: never.
+    /// After how long a call of the model counts as stuck: the callers of its batch are told, and another replica and thread take the place of the one
+    /// that does not come back, for as many as there are replicas. Each call for a batch that is halved has as long. No caller runs the model itself
+    /// then. Default: never.
     #[serde(with = "optional_seconds")]
     pub stuck_after: Option<Duration>,
     /// Which share of its replicas must be well for a version to be ready, above 0 and at most 1. Default: 0.5.
     pub quorum: f64,
-    /// How many answers each version remembers, any number; 0: none. Room is taken for those that are there. Default: 0, since a look-up costs as much as many a model: about 0.1 µs with the making of its
-    /// key, which each request pays and each hit earns back. A cache pays off where the cost of the model times the share of hits is more than that: at
-    /// one hit in ten from about 1 µs a row.
+    /// How many answers each version remembers, any number, and room is taken only for those that are there; 0: none. Default: 0, since a look-up costs
+    /// as much as many a model: about 0.1 µs with the making of its key, which each request pays and each hit earns back. A cache pays off where the
+    /// cost of the model times the share of hits is more than that: at one hit in ten from about 1 µs a row.
     pub cache_entries: usize,
     /// How many bytes the remembered answers of a version may take, with their keys, about. One of more than a sixteenth of them may not be remembered
     /// (see [`QuickCache`](crate::QuickCache)). Default: any number.

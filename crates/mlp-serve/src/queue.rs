@@ -159,6 +159,11 @@ impl<M: ?Sized + Servable> Queue<M> {
         self.is_closed && self.is_empty()
     }
 
+    /// Whether all that was accepted is settled, and nothing more will be.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_closed && self.open == 0
+    }
+
     pub(crate) fn has_requests(&self) -> bool {
         self.rows > 0
     }

@@ -163,7 +163,7 @@ impl<M: ?Sized + Servable> Version<M> {
     #[cold]
     fn pass_news(&self, mut queue: MutexGuard<'_, Queue<M>>, is_changed: bool, is_well: bool) {
         let (has_work, is_over) = (!queue.is_empty(), queue.is_over());
-        let is_quiet = queue.is_closed && queue.open == 0;
+        let is_quiet = queue.is_quiet();
         let gone = std::mem::take(&mut queue.roster.gone);
         drop(queue);
         if !gone.is_empty() {
@@ -186,7 +186,7 @@ impl<M: ?Sized + Servable> Version<M> {
     pub(crate) fn close_requests(&self, requests: usize) {
         let mut queue = self.queue.lock();
         queue.open -= requests;
-        if queue.open == 0 && queue.is_closed {
+        if queue.is_quiet() {
             drop(queue);
             self.quiet.notify_all();
         }

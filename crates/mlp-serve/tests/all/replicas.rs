@@ -305,6 +305,27 @@ fn a_build_that_hangs_is_waited_for_no_longer_than_a_dropped_server_drains() {
     }
 }
 
+#[test]
+fn a_model_that_is_built_after_the_end_of_its_version_is_not_checked() {
+    let (late, may_build) = (Probe::new(0), Arc::new(AtomicBool::new(false)));
+    late.hold();
+    let (built, flag) = (Arc::clone(&late), Arc::clone(&may_build));
+    let (source, count) = made_by(move |k| {
+        while k > 0 && !flag.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if k == 0 { Probe::new(0) } else { Arc::clone(&built) }
+    });
+    let options = queued().with_stuck_after(Some(Duration::from_secs(10)));
+    let server = builder(options).with_warm_up([1]).fixed(V1, source).unwrap();
+    assert!(server.predict(PANIC).is_err());
+    eventually("another one is being built", || count.load(Ordering::SeqCst) == 2);
+    assert_eq!(server.drain(Duration::from_secs(20)).unanswered, 0);
+    may_build.store(true, Ordering::SeqCst);
+    in_time(move || drop(server));
+    assert!(late.calls().is_empty());
+}
+
 /// Takes six seconds of the clock for each call, and real time for a watchdog to look at it; waits for the flag before it does.
 #[derive(Debug)]
 struct SixSeconds(Arc<ManualClock>, AtomicBool);
