@@ -121,10 +121,11 @@ impl Observed {
 
     /// Divides the groups of which complete trials, of a smaller space, have some parameters only; whether there were any.
     fn divide(&mut self, ended: &[&TrialRecord]) -> bool {
-        let complete = ended.iter().filter(|trial| trial.state == TrialState::Complete);
-        complete.fold(false, |any, trial| {
-            divide(&mut self.parts, &self.dimensions, &trial.params) || any
-        })
+        let mut any = false;
+        for trial in ended.iter().filter(|trial| trial.state == TrialState::Complete) {
+            any |= divide(&mut self.parts, &self.dimensions, &trial.params);
+        }
+        any
     }
 
     fn take(&mut self, trial: &TrialRecord, request: &Request<'_>, settings: &TpeSettings) {
