@@ -31,10 +31,11 @@ enum Method {
 ///
 /// The estimator predicts the rows that each fold holds out; one curve is fitted to all these predictions, and the estimator learns from all
 /// rows (scikit-learn's `CalibratedClassifierCV` with `ensemble=False`). With more than two classes each has a curve against the rest, and
-/// the results are scaled to the sum 1.
+/// the results are scaled to the sum 1. Each class that rows with weight have must be among those that are held out.
 ///
 /// * [`platt`](Self::platt): a sigmoid of the log-odds, with the smoothed targets of Platt (1999). Probabilities that are right already stay as they
-///   are; where folds hold out `n` rows, probabilities closer than `1 / (n + 2)` to 0 or 1 count as that close.
+///   are; where folds hold out `n` rows, probabilities closer than `1 / (n + 2)` to 0 or 1 count as that close. Weights count like so many rows, or,
+///   if they are below 1 in the mean, as if they were 1 there.
 /// * [`isotonic`](Self::isotonic): a curve that never falls, by pooling adjacent violators. Needs some thousand rows, and makes ties.
 ///
 /// ```
@@ -72,14 +73,21 @@ impl Estimator for Calibrated {
         let rows = weighted_rows(&asked)?;
         let has_weight = weights(&asked)?.iter().map(|weight| *weight > 0.0).collect::<Vec<_>>();
         let asked = cut_to(&asked, rows.as_deref())?;
+        let learnt = present(&labels, names.len());
         let (labels, weights) = (asked.classes()?.0, weights(&asked)?);
+        check_two_classes(&labels, names)?;
+        let held = present(&labels, names.len());
+        if let Some(class) = (0..names.len()).find(|&class| learnt[class] && !held[class]) {
+            let reason = format!("no held-out row with weight is of class {:?}", names[class]);
+            return Err(FitError::failed(reason));
+        }
         let least = 1.0 / (labels.len() as f64 + 2.0);
         let curve = |class: usize| {
             let is_class: Vec<bool> = labels.iter().map(|&label| label == class).collect();
             let of_all = found.predictions.column(class).into_iter().zip(&has_weight);
             let probabilities: Vec<f64> =
                 of_all.filter(|(_, has_weight)| **has_weight).map(|(p, _)| *p).collect();
-            is_class.contains(&true).then(|| match self.method {
+            held[class].then(|| match self.method {
                 Method::Platt => {
                     let scores: Vec<f64> =
                         probabilities.iter().map(|p| log_odds(*p, least)).collect();
@@ -101,6 +109,13 @@ impl Estimator for Calibrated {
         let model = self.estimator.fit(data, seed)?;
         FittedCalibrated::new(model, curves).map(|f| Arc::new(f) as _).map_err(FitError::failed)
     }
+}
+
+/// Which classes there are.
+fn present(labels: &[usize], classes: usize) -> Vec<bool> {
+    let mut present = vec![false; classes];
+    labels.iter().for_each(|&label| present[label] = true);
+    present
 }
 
 /// The logarithm of the odds of a probability, which counts as no closer to 0 or 1 than `least`.
@@ -148,7 +163,7 @@ impl Curve {
 #[derive(Debug, Clone)]
 pub struct FittedCalibrated {
     model: Arc<dyn FittedModel>,
-    /// One for two classes, else one a class; none for a class that no held-out row has.
+    /// One for two classes, else one a class; none for a class that no row has.
     curves: Vec<Option<Curve>>,
 }
 

@@ -5,10 +5,14 @@ use crate::logistic::sigmoid;
 /// `P = 1 / (1 + exp(−(slope · score + intercept)))`: the slope and intercept of greatest likelihood for smoothed targets.
 ///
 /// The targets are `(N₊ + 1) / (N₊ + 2)` and `1 / (N₋ + 2)` instead of 1 and 0 (Platt 1999, *Probabilistic outputs for support vector machines*,
-/// section 2.2; counted by weight), which keeps the slope finite on separated scores. Solved by Newton's method with step halving (Lin, Lin and
-/// Weng 2007, *A note on Platt's probabilistic outputs*).
+/// section 2.2; counted by weight), which keeps the slope finite on separated scores. Weights of less than 1 in the mean are scaled to 1: there would
+/// seem to be fewer rows than there are, and the targets would tend to ½. Solved by Newton's method with step halving (Lin, Lin and Weng 2007, *A note
+/// on Platt's probabilistic outputs*).
 pub(super) fn fit(scores: &[f64], is_positive: &[bool], weights: &[f64]) -> (f64, f64) {
-    let likelihood = Likelihood::new(scores, is_positive, weights);
+    let rows = weights.iter().filter(|weight| **weight > 0.0).count() as f64;
+    let raise = (rows / weights.iter().sum::<f64>()).max(1.0);
+    let weights: Vec<f64> = weights.iter().map(|weight| weight * raise).collect();
+    let likelihood = Likelihood::new(scores, is_positive, &weights);
     let mut at = (0.0, ((likelihood.positive + 1.0) / (likelihood.negative + 1.0)).ln());
     let mut loss = likelihood.loss(at);
     for _ in 0..100 {

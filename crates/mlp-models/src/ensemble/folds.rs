@@ -1,6 +1,6 @@
 //! Which rows a part learns from, and which it is then asked about.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,7 +49,9 @@ impl Folds {
         Self(Kind::Given { rows, folds: folds.into() })
     }
 
-    /// Folds by a rule of yours, such as a splitter of `mlp-select`, for the rows at hand and the seed of the fit.
+    /// Folds by a rule of yours, such as a splitter of `mlp-select`, for the rows at hand and the seed of the fit. Rows are named as
+    /// [`Samples::row_indices`] names them, not by their place among those at hand: a fold with any other row is refused, since an outer fold may
+    /// have set that aside.
     pub fn by(
         name: impl Into<String>,
         rule: impl Fn(&Samples<'_>, u64) -> Result<Vec<RowFold>, FitError> + Send + Sync + 'static,
@@ -62,7 +64,11 @@ impl Folds {
         let folds = match &self.0 {
             Kind::Stratified(folds) => stratified(data, *folds, seed)?,
             Kind::Given { rows, folds } => cut_down(data, *rows, folds)?,
-            Kind::By(_, rule) => mlp_core::catch_panic(|| rule(data, seed))??,
+            Kind::By(_, rule) => {
+                let folds = mlp_core::catch_panic(|| rule(data, seed))??;
+                check_at_hand(data, &folds)?;
+                folds
+            }
         };
         if folds.is_empty() {
             return Err(FitError::TooFew { what: "folds", given: 0, needed: 1 });
@@ -74,7 +80,7 @@ impl Folds {
             };
             side(train, "learn from")?;
             side(test, "be asked about")?;
-            let learnt: std::collections::HashSet<_> = train.iter().collect();
+            let learnt: HashSet<_> = train.iter().collect();
             if let Some(row) = test.iter().find(|row| learnt.contains(row)) {
                 let reason = format!("row {row} is on both sides of fold {number}");
                 return Err(FitError::failed(reason));
@@ -92,6 +98,18 @@ impl fmt::Debug for Folds {
             Kind::By(name, _) => write!(f, "Folds::by({name:?})"),
         }
     }
+}
+
+/// Refuses folds with a row that is not among those at hand.
+fn check_at_hand(data: &Samples<'_>, folds: &[RowFold]) -> Result<(), FitError> {
+    let at_hand: HashSet<usize> = data.row_indices().iter().copied().collect();
+    for (number, (train, test)) in folds.iter().enumerate() {
+        if let Some(row) = train.iter().chain(test).find(|row| !at_hand.contains(row)) {
+            let reason = format!("row {row} of fold {number} is not among the rows at hand");
+            return Err(FitError::failed(reason));
+        }
+    }
+    Ok(())
 }
 
 /// Deals the rows of each class, shuffled, to the folds in turn.

@@ -271,6 +271,102 @@ fn given_folds_are_cut_down_to_the_rows_of_an_outer_fold() {
 }
 
 #[test]
+fn folds_by_a_rule_that_names_rows_of_an_outer_test_fold_are_refused() {
+    let data = Data::load("iris");
+    let samples = data.samples();
+    let outer: Vec<usize> = (0..150).filter(|row| row % 3 != 0).collect();
+    let samples = samples.with_rows(&outer).unwrap();
+    let fit = |folds: Folds| {
+        let logistic = LogisticRegression::default().with_c(0.1);
+        Calibrated::platt(logistic, folds).fit(samples.reborrow(), 0)
+    };
+    let halves = |rows: Vec<usize>| -> Vec<(Vec<usize>, Vec<usize>)> {
+        let (even, odd): (Vec<usize>, Vec<usize>) = rows.iter().partition(|row| *row % 2 == 0);
+        vec![(even.clone(), odd.clone()), (odd, even)]
+    };
+    let refused = |folds: Folds, part: &str| {
+        let error = fit(folds).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains(part), "{source}");
+    };
+    // Positions among the rows at hand instead of the rows, and splits of the whole table that were made before.
+    let positions = Folds::by("positions", move |data, _| Ok(halves((0..data.n_rows()).collect())));
+    refused(positions, "row 0 of fold 0 is not among the rows at hand");
+    let all = halves((0..150).collect());
+    refused(Folds::by("all", move |_, _| Ok(all.clone())), "is not among the rows at hand");
+    let beyond = Folds::by("beyond", |data, _| {
+        let rows = data.row_indices();
+        Ok(vec![(rows[..50].to_vec(), [&rows[50..], &[999]].concat())])
+    });
+    refused(beyond, "row 999 of fold 0 is not among the rows at hand");
+    let right = Folds::by("right", move |data, _| Ok(halves(data.row_indices().to_vec())));
+    assert!(fit(right).is_ok(), "the control");
+}
+
+#[test]
+fn calibration_does_not_hang_on_the_unit_of_the_weights() {
+    let data = Coins::new(400, 9);
+    let fit = |calibrated: &Calibrated, weight: Option<f64>| {
+        let weights = vec![weight.unwrap_or(1.0); 400];
+        let samples = match weight {
+            Some(_) => data.samples().with_weights(&weights).unwrap(),
+            None => data.samples(),
+        };
+        // A model that does not hang on the unit either, so that the curve alone is asked.
+        let model = calibrated.fit(samples, 0).unwrap();
+        model.predict(data.features.view()).unwrap()
+    };
+    let stump = || DecisionTree::default().with_max_depth(2).with_min_leaf(20);
+    let methods: [fn(DecisionTree, Folds) -> Calibrated; 2] =
+        [Calibrated::platt, Calibrated::isotonic];
+    for method in methods {
+        let calibrated = method(stump(), Folds::stratified(4));
+        let wanted = fit(&calibrated, None);
+        for weight in [1.0, 1.0 / 1_024.0, 1e-12] {
+            let found = fit(&calibrated, Some(weight));
+            let pairs = wanted.iter().zip(&found);
+            assert!(pairs.clone().all(|(a, b)| (a - b).abs() < 1e-9), "{calibrated:?}, {weight}");
+        }
+    }
+}
+
+#[test]
+fn calibration_refuses_held_out_rows_that_lack_a_class() {
+    let features = Array2::from_shape_fn((60, 1), |(row, _)| (row * 7 % 60) as f64);
+    let names = ["x".to_owned()];
+    let fit = |labels: &[usize], weights: &[f64], held: std::ops::Range<usize>| {
+        let classes = ["a", "b", "c", "absent"].map(str::to_owned);
+        let count = if labels.contains(&2) { 4 } else { 2 };
+        let target = Target::Classes { labels, names: &classes[..count] };
+        let samples = Samples::new(features.view(), &names, target).unwrap();
+        let (test, train) = (0..60).partition(|row| held.contains(row));
+        let folds = Folds::given(60, vec![(train, test)]);
+        let calibrated = Calibrated::platt(LogisticRegression::default(), folds);
+        calibrated.fit(samples.with_weights(weights).unwrap(), 0)
+    };
+    let two: Vec<usize> = (0..60).map(|row| usize::from(row >= 20 && row % 2 == 0)).collect();
+    let ones = [1.0; 60];
+    let error = fit(&two, &ones, 0..20).unwrap_err();
+    assert!(matches!(&error, FitError::SingleClass { class } if class == "a"), "{error}");
+    // The rows of one class are there, but have no weight.
+    let weights: Vec<f64> = two
+        .iter()
+        .enumerate()
+        .map(|(row, &label)| if row < 40 { label as f64 } else { 1.0 })
+        .collect();
+    let error = fit(&two, &weights, 20..40).unwrap_err();
+    assert!(matches!(&error, FitError::SingleClass { class } if class == "b"), "{error}");
+    assert!(fit(&two, &ones, 20..40).is_ok(), "the control");
+    let three: Vec<usize> = (0..60).map(|row| if row < 20 { row % 2 } else { row % 3 }).collect();
+    let error = fit(&three, &ones, 0..20).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("no held-out row with weight is of class \"c\""), "{source}");
+    let model = fit(&three, &ones, 20..40).unwrap();
+    let predicted = model.predict(features.view()).unwrap();
+    assert!(predicted.column(3).iter().all(|p| *p == 0.0), "a class that no row has");
+}
+
+#[test]
 fn a_rule_reads_its_features_by_name_and_loads_where_it_is_registered() {
     let rule =
         HeuristicRule::classifier("chance above", ["chance"], |row| usize::from(row[0] > 0.5));
