@@ -93,7 +93,8 @@ impl FittedBoosting {
         Ok(all)
     }
 
-    /// What each feature adds to each of the [scores](Self::predict_scores) of these rows (`n_rows × n_features`), by path-dependent TreeSHAP.
+    /// What each feature adds to each of the [scores](Self::predict_scores) of these rows (`n_rows × n_features`), by path-dependent TreeSHAP: rows
+    /// count by the hessian of their loss, as in XGBoost.
     ///
     /// # Errors
     /// If the shape does not fit the signature, or a value is infinite.

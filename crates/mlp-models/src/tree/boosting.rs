@@ -15,12 +15,16 @@ use crate::support::as_param;
 /// The least curvature on either side of a cut, for weights of 1 in the mean: scikit-learn's `min_hessian_to_split`.
 const MIN_HESSIAN: f64 = 1e-3;
 
+/// What a cut must gain more than, for weights of 1 in the mean and a loss in its own unit: less is rounding.
+pub(super) const MIN_GAIN: f64 = 1e-12;
+
 /// Gradient boosting with histograms (Friedman 2001; Ke et al. 2017): each round adds a tree, grown leaf by leaf, that takes a step down the
 /// loss. Log loss for classes, squared error for numbers; the defaults are those of scikit-learn's `HistGradientBoosting`.
 ///
 /// Without early stopping and with all rows and features nothing in it is random. Round `k` draws from the stream (seed, k) alone, and any
 /// number of threads gives the same model, bit for bit. NaN is a missing value, which each split sends to the better side; infinity is refused. A class without rows has
-/// probability zero. A side of a split has a hessian of at least 1e-3 times the mean weight of the rows.
+/// probability zero. A side of a split has a hessian of at least 1e-3 times the mean weight of the rows, and a split gains more than 1e-12 times that
+/// weight, for numbers times the variance of the target: the unit of neither matters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -37,7 +41,8 @@ pub struct GradientBoosting {
     pub min_leaf: usize,
     /// The weight of the penalty on the squares of the leaves' values: finite and at least 0.
     pub l2: f64,
-    /// How much a split must gain: finite and at least 0. In twice the loss, as LightGBM's `min_gain_to_split`.
+    /// How much a split must gain: finite and at least 0. In twice the loss, as LightGBM's `min_gain_to_split`; for numbers in the square of the target's
+    /// unit.
     pub min_gain: f64,
     /// How many rows each round is fitted on, drawn without replacement, as a share of all: above 0 and at most 1 (Friedman 2002).
     pub rows: f64,
@@ -61,7 +66,7 @@ pub struct EarlyStopping {
     pub share: f64,
     /// After how many rounds without improvement it stops, at least 1.
     pub patience: usize,
-    /// What counts as an improvement: a mean loss lower by more than this, finite and at least 0.
+    /// What counts as an improvement: a mean loss lower by more than this, finite and at least 0. For numbers it is in the square of the target's unit.
     pub tolerance: f64,
 }
 

@@ -17,7 +17,8 @@ use crate::support::as_param;
 /// `DecisionTreeClassifier` and `DecisionTreeRegressor`.
 ///
 /// Of equally good splits the one on the first feature, and there the lowest threshold, is taken: the tree does not depend on the seed.
-/// NaN is a missing value, which each split sends to the better side; infinity is refused. A class without rows has probability zero.
+/// NaN is a missing value, which each split sends to the better side; infinity is refused. A class without rows has probability zero. Neither side of a
+/// split weighs less than 1e-12 of both: beside the other it would be rounding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

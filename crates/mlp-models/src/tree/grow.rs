@@ -51,7 +51,15 @@ struct Task {
     end: usize,
     depth: usize,
     bounds: Bounds,
+    /// The weight of the node whose evidence was counted last on the way here; what came after it was subtracted.
+    counted: f64,
 }
+
+/// Neither side of a cut weighs less than this share of its node: what subtraction leaves of so little is rounding.
+const LEAST_SHARE: f64 = 1e-12;
+
+/// Evidence is counted anew where it weighs less than this share of what it was subtracted from.
+const SMALL_SHARE: f64 = 1e-6;
 
 impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
     pub(crate) fn new(table: &'a Table<C>, rules: Rules, trends: &'a Trends) -> Self {
@@ -86,18 +94,22 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
         let evidence = collect::<E>(items);
         self.least_gain = self.rules.min_gain * evidence.weight();
         let root = nodes.root(evidence.weight());
-        let whole = Task { node: root, start: 0, end: items.len(), depth: 0, bounds: Bounds::NONE };
+        let (start, end, depth, counted) = (0, items.len(), 0, evidence.weight());
+        let whole = Task { node: root, start, end, depth, bounds: Bounds::NONE, counted };
         let mut tasks = vec![(whole, evidence)];
         while let Some((task, evidence)) = tasks.pop() {
             let part = &mut items[task.start..task.end];
-            let Some(split) = self.find(part, &evidence, &task, generator) else {
+            let Some(mut split) = self.find(part, &evidence, &task, generator) else {
                 // Counted anew: what subtraction left of a small weight may be below 0.
                 let own = if self.trends.is_empty() { collect::<E>(part) } else { evidence };
                 own.answer(nodes.answer(task.node));
                 continue;
             };
-            gains[split.feature] += split.score - evidence.purity();
-            let middle = task.start + self.partition(part, &split);
+            // Below 0 is what rounding left of nothing.
+            gains[split.feature] += (split.score - evidence.purity()).max(0.0);
+            let n_left = self.partition(part, &split);
+            let counted = self.count_right(&part[n_left..], &mut split, &task);
+            let middle = task.start + n_left;
             let left = nodes.split(
                 task.node,
                 split.feature,
@@ -111,10 +123,28 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
                 trend => task.bounds.split(trend, split.left.level(), split.right.level()),
             };
             let (Task { start, end, .. }, [low, high]) = (task, bounds);
-            let right = Task { node: left + 1, start: middle, end, depth, bounds: high };
+            let right = Task { node: left + 1, start: middle, end, depth, bounds: high, counted };
             tasks.push((right, split.right));
-            tasks.push((Task { node: left, start, end: middle, depth, bounds: low }, split.left));
+            let counted = split.left.weight();
+            let left = Task { node: left, start, end: middle, depth, bounds: low, counted };
+            tasks.push((left, split.left));
         }
+    }
+
+    /// Counts the right side anew if little is left there of what it was subtracted from, and gives the weight that was counted last on the way.
+    fn count_right(&self, items: &[Item<E::Part>], split: &mut Split<E>, task: &Task) -> f64 {
+        if split.right.weight() >= SMALL_SHARE * task.counted {
+            return task.counted;
+        }
+        let right = collect::<E>(items);
+        let trend = self.trends.of(split.feature);
+        let (low, high) = (split.left.level(), right.level());
+        // The last digits must not turn a split against its trend.
+        if !self.trends.is_empty() && !task.bounds.allow(trend, low, high) {
+            return task.counted;
+        }
+        split.right = right;
+        split.right.weight()
     }
 
     fn find(
@@ -190,6 +220,7 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
     ) {
         let trend = self.trends.of(feature);
         let least = self.rules.min_rows_in_leaf as u32;
+        let least_weight = LEAST_SHARE * evidence.weight();
         let mut left = E::default();
         for place in 0..self.runs.len() {
             left.join(&self.runs[place].1);
@@ -214,6 +245,9 @@ impl<'a, C: Code, E: Evidence> Grower<'a, C, E> {
                 }
                 let score = left.purity() + right.purity();
                 if best.as_ref().is_some_and(|best| score <= best.score) || score.is_nan() {
+                    continue;
+                }
+                if left.weight() < least_weight || right.weight() < least_weight {
                     continue;
                 }
                 if !self.trends.is_empty() && !bounds.allow(trend, left.level(), right.level()) {

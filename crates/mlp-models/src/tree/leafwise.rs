@@ -24,6 +24,7 @@ pub(crate) struct LeafRules {
     pub max_depth: usize,
     pub min_leaf: usize,
     pub l2: f64,
+    /// What a cut must gain more than: nothing that is rounding.
     pub min_gain: f64,
     /// The least curvature on either side of a cut: what is left of a smaller one after subtractions is rounding.
     pub min_hessian: f64,

@@ -53,6 +53,18 @@ impl Loss {
         }
     }
 
+    /// The unit of the loss, around the best constant score: 1, or the weighted variance of numbers. Of a constant that is the rounding of its mean, of
+    /// which a sum over many rows may have lost some digits.
+    pub(super) fn unit(&self, base: &[f64], weights: &[f64]) -> f64 {
+        match self {
+            Self::Log(_) => 1.0,
+            Self::Squared(values) => {
+                let variance = self.mean(&vec![base[0]; values.len()], weights, 1);
+                variance.max((1e-10 * base[0]).powi(2))
+            }
+        }
+    }
+
     /// The weighted mean loss.
     pub(super) fn mean(&self, scores: &[f64], weights: &[f64], n_scores: usize) -> f64 {
         let loss = |(row, scores): (usize, &[f64])| match self {

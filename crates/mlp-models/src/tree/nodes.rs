@@ -55,7 +55,7 @@ impl PartialEq for Node {
 #[serde(try_from = "NodesBody", into = "NodesBody")]
 pub(crate) struct Nodes {
     pub(super) nodes: Vec<Node>,
-    /// The training weight that reached each node.
+    /// The training weight that reached each node; in boosting the sum of the hessians.
     cover: Vec<f64>,
     pub(super) roots: Vec<u32>,
     answers: Vec<f64>,

@@ -8,7 +8,7 @@ use ndarray::{Axis, CowArray, Ix2};
 
 use super::bins::Table;
 use super::boosted::FittedBoosting;
-use super::boosting::{EarlyStopping, GradientBoosting};
+use super::boosting::{EarlyStopping, GradientBoosting, MIN_GAIN};
 use super::fit::check_row_count;
 use super::leafwise::{Field, LeafGrower, LeafRules, with_grower};
 use super::loss::Loss;
@@ -92,8 +92,11 @@ impl<'s, 'd> Boost<'s, 'd> {
         let (present, base) = start(&goal, &all_weights, &rows)?;
         let trends = Trends::new(&settings.monotone, data.names(), present.len())?;
         let train = Part::new(data, &goal, &all_weights, &rows, &present);
-        // Whatever the unit of the weights is, the trees are the same.
-        rules.min_hessian *= train.weights.iter().sum::<f64>() / train.weights.len() as f64;
+        // Whatever the unit of the weights and of the target is, the trees are the same.
+        let weight = train.weights.iter().sum::<f64>() / train.weights.len() as f64;
+        rules.min_hessian *= weight;
+        rules.min_gain =
+            rules.min_gain.max(MIN_GAIN * weight * train.loss.unit(&base, &train.weights));
         let early = settings.early_stopping.unwrap_or_default();
         let watch = match validation {
             Some(given) => {

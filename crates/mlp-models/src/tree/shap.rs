@@ -8,8 +8,9 @@ use super::nodes::{Nodes, Step};
 /// What each feature added to each output of some rows: Shapley values of path-dependent TreeSHAP (Lundberg, Erion and Lee 2018,
 /// *Consistent individualized feature attribution for tree ensembles*).
 ///
-/// A feature that is left out sends a row down both sides of a split, in proportion to the training weight that went there. A row's values and
-/// the base sum to its prediction.
+/// A feature that is left out sends a row down both sides of a split, in proportion to what went there in training: the weight of the rows or, in
+/// boosting, the hessian of their loss, as in XGBoost. For numbers that is the weight too; for classes rows of which the trees before were sure count
+/// for little. A row's values and the base sum to its prediction.
 ///
 /// Each leaf is a game of its own: its answer counts if every feature on its path lets the row through, and a feature that is left out lets
 /// through a share. The Shapley values of such a product are integrals of a polynomial (Owen 1972, *Multilinear extensions of games*), which
@@ -18,7 +19,8 @@ use super::nodes::{Nodes, Step};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ShapValues {
-    /// The mean output over the training rows, one an output.
+    /// What is predicted without any feature, one an output: of trees and forests the mean over the rows that each tree learnt from, by weight. Of
+    /// boosting the mean of the scores, tree by tree by that tree's hessians, which for classes is not the mean over the training rows.
     pub base: Vec<f64>,
     /// `n_rows × n_features × n_outputs`.
     pub values: Array3<f64>,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use mlp_core::{Samples, Target};
+use mlp_core::{FitError, Samples, Target};
 use ndarray::{Array2, Axis};
 use serde_json::Value;
 
@@ -94,4 +94,41 @@ impl Data {
         };
         Samples::new(self.features.view(), &self.names, target).expect("data that fit together")
     }
+}
+
+/// Features x0, x1, … with weights or groups, and a target of either kind.
+pub(crate) struct Given {
+    pub(crate) features: Array2<f64>,
+    pub(crate) names: Vec<String>,
+    pub(crate) classes: Vec<String>,
+    pub(crate) labels: Vec<usize>,
+    pub(crate) values: Vec<f64>,
+}
+
+impl Given {
+    pub(crate) fn classes(features: Array2<f64>, labels: &[usize]) -> Self {
+        let most = labels.iter().max().map_or(0, |most| most + 1);
+        let classes = (0..most).map(|class| format!("c{class}")).collect();
+        Self { labels: labels.to_vec(), classes, ..Self::values(features, &[]) }
+    }
+
+    pub(crate) fn values(features: Array2<f64>, values: &[f64]) -> Self {
+        let names = (0..features.ncols()).map(|column| format!("x{column}")).collect();
+        Self { features, names, classes: vec![], labels: vec![], values: values.to_vec() }
+    }
+
+    pub(crate) fn samples(&self) -> Samples<'_> {
+        let target = if self.labels.is_empty() {
+            Target::Values(&self.values)
+        } else {
+            Target::Classes { labels: &self.labels, names: &self.classes }
+        };
+        Samples::new(self.features.view(), &self.names, target).unwrap()
+    }
+}
+
+/// An error and its source as one text.
+pub(crate) fn reason(error: &FitError) -> String {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    format!("{error} {}", source.unwrap_or_default())
 }

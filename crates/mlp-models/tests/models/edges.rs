@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mlp_core::{
     Estimator, FitError, FittedModel, FittedTransformer, FittedTransformerExt, ModelExt, Samples,
-    SaveError, Saved, Target, Transformer, random,
+    SaveError, Saved, Transformer, random,
 };
 use mlp_models::{
     Calibrated, DecisionGoal, DecisionTree, DummyClassifier, DummyRegressor, ElasticNet, Fill,
@@ -14,43 +14,8 @@ use mlp_models::{
 };
 use ndarray::{Array2, array};
 
+use crate::data::{Given, reason};
 use crate::{memory, peak};
-
-/// Features x0, x1, … with weights or groups, and a target of either kind.
-struct Given {
-    features: Array2<f64>,
-    names: Vec<String>,
-    classes: Vec<String>,
-    labels: Vec<usize>,
-    values: Vec<f64>,
-}
-
-impl Given {
-    fn classes(features: Array2<f64>, labels: &[usize]) -> Self {
-        let most = labels.iter().max().map_or(0, |most| most + 1);
-        let classes = (0..most).map(|class| format!("c{class}")).collect();
-        Self { labels: labels.to_vec(), classes, ..Self::values(features, &[]) }
-    }
-
-    fn values(features: Array2<f64>, values: &[f64]) -> Self {
-        let names = (0..features.ncols()).map(|column| format!("x{column}")).collect();
-        Self { features, names, classes: vec![], labels: vec![], values: values.to_vec() }
-    }
-
-    fn samples(&self) -> Samples<'_> {
-        let target = if self.labels.is_empty() {
-            Target::Values(&self.values)
-        } else {
-            Target::Classes { labels: &self.labels, names: &self.classes }
-        };
-        Samples::new(self.features.view(), &self.names, target).unwrap()
-    }
-}
-
-fn reason(error: &FitError) -> String {
-    let source = std::error::Error::source(error).map(ToString::to_string);
-    format!("{error} {}", source.unwrap_or_default())
-}
 
 #[test]
 fn boosting_for_long_takes_no_step_that_only_rounding_asks_for() {

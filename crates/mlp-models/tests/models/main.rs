@@ -11,6 +11,7 @@ mod saved;
 mod shap;
 mod sklearn;
 mod trees;
+mod units;
 mod vectors;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

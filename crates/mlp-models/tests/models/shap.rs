@@ -106,6 +106,27 @@ fn shap_values_sum_to_the_prediction_for_deep_trees_forests_and_boosting() {
 }
 
 #[test]
+fn the_base_of_numbers_and_trees_is_the_mean_output_and_that_of_boosted_classes_is_not() {
+    let means = |rows: Array2<f64>| rows.mean_axis(Axis(0)).unwrap();
+    let apart = |base: &[f64], means: &ndarray::Array1<f64>| {
+        base.iter().zip(means).map(|(base, mean)| (base - mean).abs()).fold(0.0, f64::max)
+    };
+    let (numbers, classes) = (Data::load("friedman1"), Data::load("breast_cancer"));
+    let boosting = GradientBoosting::default().with_rounds(20).with_min_leaf(3);
+    for data in [&numbers, &classes] {
+        let rows = data.features.view();
+        let tree = DecisionTree::default().with_max_depth(4).fit_tree(data.samples()).unwrap();
+        let base = tree.shap(rows.slice(s![..1, ..])).unwrap().base;
+        assert!(apart(&base, &means(tree.predict(rows).unwrap())) < 1e-12, "{base:?}");
+        let boosted = boosting.fit_boosting(data.samples(), 0).unwrap();
+        let base = boosted.shap(rows.slice(s![..1, ..])).unwrap().base;
+        let apart = apart(&base, &means(boosted.predict_scores(rows).unwrap()));
+        let has_classes = data.samples().classes().is_ok();
+        assert!(if has_classes { apart > 1e-3 } else { apart < 1e-9 }, "{base:?}: {apart}");
+    }
+}
+
+#[test]
 fn a_feature_that_no_tree_asks_adds_nothing_and_a_tree_of_one_leaf_explains_itself() {
     let data = Data::load("iris");
     let rows = data.features.slice(s![..;15, ..]);

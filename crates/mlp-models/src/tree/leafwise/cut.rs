@@ -47,7 +47,7 @@ impl Sum {
 
     /// The best value of a leaf.
     pub(super) fn value(self, l2: f64) -> f64 {
-        -self.gradient / (self.hessian + l2).max(1e-16)
+        -self.gradient / (self.hessian + l2).max(f64::MIN_POSITIVE)
     }
 }
 
@@ -133,7 +133,7 @@ impl<'a> Search<'a> {
         let sides: &[bool] = if missing.rows > 0 { &[true, false] } else { &[true] };
         for &missing_right in sides {
             let start = if missing_right { Sum::default() } else { missing };
-            let least = self.best.map_or(rules.min_gain.max(1e-12), |best| best.gain);
+            let least = self.best.map_or(rules.min_gain, |best| best.gain);
             let found = if trends.is_empty() {
                 self.steepest(bins(), start, least)
             } else {
@@ -243,7 +243,7 @@ mod tests {
             max_depth: 8,
             min_leaf: 1,
             l2: 0.0,
-            min_gain: 0.0,
+            min_gain: 1e-12,
             min_hessian: 1e-3,
             learning_rate: 0.1,
             threads: 1,
