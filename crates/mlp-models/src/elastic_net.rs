@@ -14,7 +14,7 @@ use crate::support::as_param;
 ///
 /// The objective is that of scikit-learn's `ElasticNet`, and of its `Lasso` for `l1_ratio = 1` ([`lasso`](Self::lasso)); it is not that of
 /// [`LinearRegression`](crate::LinearRegression), whose squares are summed and not averaged. Solved by coordinate descent over the products of the
-/// features, so that a sweep does not depend on the rows; meant for up to some thousands of features. Put a scaler before it: the penalty
+/// features, so that a sweep does not depend on the rows (and, where that takes long, by solving the equations of the features that are left); meant for up to some thousands of features. Put a scaler before it: the penalty
 /// treats all coefficients alike.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, CowAr
 use serde::{Deserialize, Serialize};
 
 use crate::persist::{Plain, save};
-use crate::solve::{row_dot, solve};
+use crate::solve::{dot, in_one_piece, solve, space_for};
 use crate::support::{check_finite, part, weights};
 
 /// Fits a number as a weighted sum of the features: minimises `Σ wᵢ (yᵢ − xᵢ·β − β₀)² + α‖β‖²`, the intercept free.
@@ -221,13 +221,15 @@ impl Model for FittedLinear {
         &self,
         rows: ArrayView2<'_, f64>,
         mut out: ArrayViewMut2<'_, f64>,
-        _: &mut Scratch,
+        scratch: &mut Scratch,
     ) -> Result<(), ModelError> {
         self.signature.check_shapes(&rows, &out)?;
         check_finite(&rows)?;
+        let mut space = scratch.take(space_for(&rows));
         for (row, mut out) in rows.rows().into_iter().zip(out.rows_mut()) {
-            out[0] = self.intercept + row_dot(row, &self.coefficients);
+            out[0] = self.intercept + dot(in_one_piece(&row, &mut space), &self.coefficients);
         }
+        scratch.give(space);
         Ok(())
     }
 

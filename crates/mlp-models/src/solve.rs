@@ -1,6 +1,6 @@
 //! Symmetric positive systems of equations.
 
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
 /// Solves `a x = b` for a symmetric matrix that is positive semi-definite, by Cholesky's decomposition.
 ///
@@ -47,6 +47,22 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
         }
     }
     sums.iter().sum::<f64>() + rest
+}
+
+/// A row in one piece of memory: copied into the space of as many numbers if it does not lie so. Sums differ in their last digits by how they are taken,
+/// and must not hang on where a row lies.
+pub(crate) fn in_one_piece<'a>(row: &'a ArrayView1<'_, f64>, space: &'a mut [f64]) -> &'a [f64] {
+    if let Some(cells) = row.as_slice() {
+        return cells;
+    }
+    space.iter_mut().zip(row).for_each(|(cell, value)| *cell = *value);
+    space
+}
+
+/// How many numbers of space [`in_one_piece`] needs for the rows of this table.
+pub(crate) fn space_for(rows: &ArrayView2<'_, f64>) -> usize {
+    let needs = rows.rows().into_iter().next().is_some_and(|row| row.as_slice().is_none());
+    if needs { rows.ncols() } else { 0 }
 }
 
 /// The product of a row of a matrix, however it lies in memory, and some weights.

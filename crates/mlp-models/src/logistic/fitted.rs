@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::link::{normalise, sigmoid};
 use crate::persist::{Plain, save};
-use crate::solve::row_dot;
+use crate::solve::{dot, in_one_piece, space_for};
 use crate::support::check_finite;
 
 /// A fitted logistic regression.
@@ -81,13 +81,16 @@ impl Model for FittedLogistic {
         check_finite(&rows)?;
         let n_features = self.signature.n_features();
         let mut scores = scratch.take(self.weights.len() / (n_features + 1));
+        let mut space = scratch.take(space_for(&rows));
         for (row, out) in rows.rows().into_iter().zip(out.rows_mut()) {
+            let row = in_one_piece(&row, &mut space);
             for (score, function) in scores.iter_mut().zip(self.functions()) {
-                *score = function[n_features] + row_dot(row, &function[..n_features]);
+                *score = function[n_features] + dot(row, &function[..n_features]);
             }
             self.write(&mut scores, out);
         }
         scratch.give(scores);
+        scratch.give(space);
         Ok(())
     }
 

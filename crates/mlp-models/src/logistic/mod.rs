@@ -76,7 +76,7 @@ impl Estimator for LogisticRegression {
             0.0 => problem.solve(self.max_iterations)?,
             ratio => problem.solve_l1(ratio / self.c, self.max_iterations)?,
         };
-        Ok(Arc::new(classes.model(data.names(), solution)))
+        Ok(Arc::new(classes.model(data.names(), problem.uncentred(solution))))
     }
 
     fn path(&self) -> Option<&dyn EliminationPath> {

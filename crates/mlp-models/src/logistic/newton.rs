@@ -41,6 +41,7 @@ impl Problem {
         let has_rows = |class: usize| labels.iter().filter(|label| **label == class).count() > 5;
         (0..classes).all(has_rows).then(|| Self {
             rows: self.rows.chunks_exact(self.width).step_by(THINNING).flatten().copied().collect(),
+            means: self.means.clone(),
             weights: self.weights.iter().copied().step_by(THINNING).collect(),
             penalty: self.penalty / THINNING as f64,
             labels,

@@ -191,6 +191,7 @@ impl EliminationState for LogisticElimination {
     fn model(&self) -> Result<Arc<dyn FittedModel>, FitError> {
         let names: Vec<String> =
             self.active.iter().map(|&column| self.names[column].clone()).collect();
-        Ok(Arc::new(self.classes.model(&names, self.solution.clone())))
+        let solution = self.problem.uncentred(self.solution.clone());
+        Ok(Arc::new(self.classes.model(&names, solution)))
     }
 }

@@ -11,10 +11,15 @@ use crate::solve::dot;
 const BLOCK: usize = 256;
 
 /// `functions` linear functions of the features, each with its intercept last; the parameters are theirs one after another.
+///
+/// The features are taken around their means: far from zero, a feature is nearly a multiple of the intercept's ones, and what it adds to them is lost
+/// in the curvature's rounding. The intercepts, which nothing holds, take the means up: [`uncentred`](Self::uncentred).
 #[derive(Debug)]
 pub(super) struct Problem {
-    /// The features and a column of ones (`n_rows × width`), row by row.
+    /// The features, less their means, and a column of ones (`n_rows × width`), row by row.
     pub(super) rows: Vec<f64>,
+    /// The means of the features.
+    pub(super) means: Vec<f64>,
     pub(super) width: usize,
     pub(super) labels: Vec<usize>,
     pub(super) weights: Vec<f64>,
@@ -30,9 +35,36 @@ impl Problem {
         functions: usize,
         penalty: f64,
     ) -> Self {
-        let rows = features.rows().into_iter();
-        let rows = rows.flat_map(|row| row.into_iter().copied().chain([1.0])).collect();
-        Self { rows, width: features.ncols() + 1, labels, weights, functions, penalty }
+        let width = features.ncols() + 1;
+        let means = means(features, &weights);
+        let mut rows = Vec::with_capacity(features.nrows() * width);
+        for row in features.rows() {
+            rows.extend(row.iter().zip(&means).map(|(value, mean)| value - mean));
+            rows.push(1.0);
+        }
+        for (column, mean) in means.iter().enumerate() {
+            // What is left of a constant is rounding.
+            let cells = || rows.iter().skip(column).step_by(width);
+            if cells().all(|value| value.abs() <= 10.0 * f64::EPSILON * mean.abs()) {
+                rows.iter_mut().skip(column).step_by(width).for_each(|value| *value = 0.0);
+            }
+        }
+        Self { rows, means, width, labels, weights, functions, penalty }
+    }
+
+    /// The same functions of the features as they are. With a function a class, the intercepts sum to 0: a number added to all of them changes nothing.
+    pub(super) fn uncentred(&self, mut solution: Vec<f64>) -> Vec<f64> {
+        let last = self.width - 1;
+        for function in solution.chunks_exact_mut(self.width) {
+            let shift: f64 = function.iter().zip(&self.means).map(|(w, mean)| w * mean).sum();
+            function[last] -= shift;
+        }
+        if self.functions > 1 {
+            let intercepts = || (0..self.functions).map(|function| function * self.width + last);
+            let mean = intercepts().map(|at| solution[at]).sum::<f64>() / self.functions as f64;
+            intercepts().for_each(|at| solution[at] -= mean);
+        }
+        solution
     }
 
     /// The number of features and the intercept.
@@ -67,6 +99,9 @@ impl Problem {
         }
         self.rows.truncate(to);
         self.width -= columns.len();
+        for &column in columns.iter().rev() {
+            self.means.remove(column);
+        }
     }
 
     /// The objective; the probabilities (`n_rows × functions`) are left for what is asked next.
@@ -199,6 +234,18 @@ impl Problem {
         let width = self.width();
         (0..self.size()).filter(move |index| index % width != width - 1)
     }
+}
+
+/// The weighted means of the features, around the first row, so that the mean of a constant is that constant.
+fn means(features: ArrayView2<'_, f64>, weights: &[f64]) -> Vec<f64> {
+    let total: f64 = weights.iter().sum();
+    let first = features.row(0);
+    let mut sums = vec![0.0; features.ncols()];
+    for (row, weight) in features.rows().into_iter().zip(weights) {
+        let parts = sums.iter_mut().zip(row.iter().zip(first));
+        parts.for_each(|(sum, (value, first))| *sum += weight * (value - first));
+    }
+    sums.iter().zip(first).map(|(sum, first)| first + sum / total).collect()
 }
 
 /// Adds the transpose of one matrix times another, both of this width and row by row.

@@ -34,14 +34,13 @@ impl Problem {
                 .zip(&gradient)
                 .map(|(row, slope)| row_dot(row, &solution) - slope)
                 .collect();
-            let target = self.towards(&hessian, &pull, l1, &solution);
+            let (target, is_exact) = self.towards(&hessian, &pull, l1, &solution);
             let step: Vec<f64> = target.iter().zip(&solution).map(|(to, from)| to - from).collect();
             let decrease = penalty(&solution) - penalty(&target) - dot(&step, &gradient);
             // Below this the objective is flat to rounding, and only the expected decrease still tells progress.
             if decrease <= 1e-10 * (1.0 + objective.abs()) {
                 solution = target;
-                if decrease <= 1e-24 || decrease >= 0.5 * last_decrease {
-                    self.centre_intercepts(&mut solution);
+                if is_exact && (decrease <= 1e-24 || decrease >= 0.5 * last_decrease) {
                     return Ok(solution);
                 }
                 last_decrease = decrease;
@@ -63,9 +62,15 @@ impl Problem {
         Err(FitError::NotConverged { iterations: max_iterations })
     }
 
-    /// The minimum of the quadratic model with the penalty, from here, or close to it: the intercepts, which nothing holds, are solved for as functions of the
-    /// weights, so that the descent has to do with the weights alone.
-    fn towards(&self, hessian: &Array2<f64>, pull: &[f64], l1: f64, from: &[f64]) -> Vec<f64> {
+    /// The minimum of the quadratic model with the penalty, from here, or a place on the way, and whether it is the minimum: the intercepts, which nothing
+    /// holds, are solved for as functions of the weights, so that the descent has to do with the weights alone.
+    fn towards(
+        &self,
+        hessian: &Array2<f64>,
+        pull: &[f64],
+        l1: f64,
+        from: &[f64],
+    ) -> (Vec<f64>, bool) {
         let width = self.width();
         let (free, held): (Vec<usize>, Vec<usize>) =
             (0..self.size()).partition(|at| at % width == width - 1);
@@ -89,8 +94,7 @@ impl Problem {
             .collect();
         let mut weights: Vec<f64> = held.iter().map(|&at| from[at]).collect();
         let penalties = vec![l1; weights.len()];
-        // An end that is only near is good enough: the next step starts from there.
-        let _ = minimise(&reduced, &held_pull, &penalties, &mut weights, 1e-13, MOST_SWEEPS);
+        let sweeps = minimise(&reduced, &held_pull, &penalties, &mut weights, 1e-13, MOST_SWEEPS);
         let left: Vec<f64> = free_pull
             .iter()
             .zip(between.columns())
@@ -99,17 +103,6 @@ impl Problem {
         let mut target = vec![0.0; self.size()];
         held.iter().zip(weights).for_each(|(&at, weight)| target[at] = weight);
         free.iter().zip(solve(among_free, left)).for_each(|(&at, value)| target[at] = value);
-        target
-    }
-
-    /// With a function a class, the intercepts sum to 0.
-    fn centre_intercepts(&self, solution: &mut [f64]) {
-        let (functions, width) = (self.functions(), self.width());
-        if functions == 1 {
-            return;
-        }
-        let places = || (0..functions).map(|function| (function + 1) * width - 1);
-        let mean = places().map(|at| solution[at]).sum::<f64>() / functions as f64;
-        places().for_each(|at| solution[at] -= mean);
+        (target, sweeps.is_some())
     }
 }

@@ -23,9 +23,10 @@ use crate::support::{
 /// scikit-learn's `MLPClassifier` and `MLPRegressor`.
 ///
 /// It minimises `mean loss + alpha / (2 · batch rows) · Σ w²` by Adam (Kingma and Ba 2015) over minibatches that are drawn anew in each epoch, from the
-/// initial weights of Glorot and Bengio (2010). It stops when the loss has not fallen by `tolerance` for `patience` epochs: the loss of the rows learnt
-/// from or, with [`with_early_stopping`](Self::with_early_stopping), of rows set aside, and then the best weights so far are kept. Features should be on
-/// one scale: put a scaler before it. A target of numbers is standardised inside, unlike in scikit-learn, so that the settings do not hang on its unit.
+/// initial weights of Glorot and Bengio (2010). The mean is that of all rows by their weights, so a minibatch of heavy rows counts for more than one of
+/// light rows. It stops when the loss has not fallen by `tolerance` for `patience` epochs: the loss of the rows learnt from or, with
+/// [`with_early_stopping`](Self::with_early_stopping), of rows set aside, and then the best weights so far are kept. Features should be on one scale: put
+/// a scaler before it. A target of numbers is standardised inside, unlike in scikit-learn, so that the settings do not hang on its unit.
 ///
 /// Everything is drawn from the seed and computed by one thread, so the same data and seed give the same network.
 ///

@@ -171,12 +171,14 @@ impl Network {
         sum / of.weights.sum()
     }
 
-    /// The slopes of `mean loss + alpha / (2 rows) Σ w²` in all parameters, and the sum of the losses by weight.
+    /// The slopes of `loss + alpha / (2 rows) Σ w²` in all parameters, and the sum of the losses by weight. The loss is the mean over the rows of the
+    /// batch, each times its weight in `mean_weight`, which is that of all batches: a batch of heavy rows counts for more.
     pub(super) fn gradient(
         &self,
         batch: &super::Batchable,
         n: usize,
         alpha: f64,
+        mean_weight: f64,
         buffers: &mut Buffers,
         gradient: &mut [Layer],
     ) -> f64 {
@@ -185,7 +187,7 @@ impl Network {
         let weights = batch.weights.slice(ndarray::s![..n]);
         self.forward(rows, buffers);
         let loss = self.loss_of(targets, weights, buffers);
-        let total = weights.sum().max(f64::MIN_POSITIVE);
+        let total = n as f64 * mean_weight;
         let Buffers { outputs, slopes } = buffers;
         for at in (0..self.layers.len()).rev() {
             let (here, above) = slopes.split_at_mut(at + 1);
@@ -246,7 +248,8 @@ mod tests {
             let batch = Batchable { features, targets, weights };
             let (mut buffers, alpha) = (network.buffers(7), 0.3);
             let mut gradient: Vec<Layer> = network.layers.iter().map(Layer::zeros_like).collect();
-            network.gradient(&batch, 7, alpha, &mut buffers, &mut gradient);
+            let mean_weight = batch.weights.sum() / 7.0;
+            network.gradient(&batch, 7, alpha, mean_weight, &mut buffers, &mut gradient);
             let mut objective = |network: &Network| {
                 let squares: f64 =
                     network.layers.iter().flat_map(|l| l.weights.iter()).map(|w| w * w).sum();

@@ -48,6 +48,7 @@ pub(super) fn train(
     let mut adam = Adam::new(&network, settings.learning_rate);
     let mut rows: Vec<usize> = (0..n).collect();
     let total = learnt.weights.sum();
+    let mean_weight = total / n as f64;
     let (mut curve, mut best) = (Vec::new(), None::<(f64, Network)>);
     let (mut least, mut without_progress) = (f64::INFINITY, 0);
     for epoch in 0..settings.max_epochs {
@@ -55,8 +56,8 @@ pub(super) fn train(
         let mut loss = 0.0;
         for rows in rows.chunks(batch_size) {
             batch.gather(learnt, rows);
-            let gradient = &mut adam.gradient;
-            loss += network.gradient(&batch, rows.len(), settings.alpha, &mut buffers, gradient);
+            let (n, alpha, gradient) = (rows.len(), settings.alpha, &mut adam.gradient);
+            loss += network.gradient(&batch, n, alpha, mean_weight, &mut buffers, gradient);
             adam.step(&mut network);
         }
         loss = aside.map_or(loss / total, |aside| network.mean_loss(aside, &mut buffers));

@@ -4,8 +4,12 @@ use ndarray::Array2;
 
 /// All eigenvalues, descending, and the eigenvectors as columns in the same order, by Jacobi's rotations (Golub and Van Loan, *Matrix Computations*,
 /// section 8.5): each sweep turns every pair of axes so that they are uncorrelated, and after some six to ten of them all are, to rounding.
+/// Cells are brought near 1 by a power of two, which changes no digit, so that their squares are numbers.
 pub(super) fn symmetric_eigen(mut a: Array2<f64>) -> (Vec<f64>, Array2<f64>) {
     let n = a.nrows();
+    let largest = a.iter().fold(0.0_f64, |largest, cell| largest.max(cell.abs()));
+    let unit = if largest > 0.0 { largest.log2().floor().exp2() } else { 1.0 };
+    a /= unit;
     // The rows of `turned` become the eigenvectors.
     let mut turned = Array2::eye(n);
     let scale: f64 = a.iter().map(|cell| cell * cell).sum();
@@ -23,7 +27,7 @@ pub(super) fn symmetric_eigen(mut a: Array2<f64>) -> (Vec<f64>, Array2<f64>) {
     }
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&i, &j| a[[j, j]].total_cmp(&a[[i, i]]));
-    let values = order.iter().map(|&i| a[[i, i]]).collect();
+    let values = order.iter().map(|&i| a[[i, i]] * unit).collect();
     (values, turned.select(ndarray::Axis(0), &order).reversed_axes())
 }
 

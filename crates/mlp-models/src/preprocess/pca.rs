@@ -79,9 +79,12 @@ impl Pca {
     /// Learns the components.
     ///
     /// # Errors
-    /// As [`Transformer::fit`].
+    /// As [`Transformer::fit`]; if there are no features or fewer than two rows, or a feature is too large to be squared.
     pub fn fit_pca(&self, data: &Samples<'_>) -> Result<FittedPca, FitError> {
         data.check_finite()?;
+        if data.n_features() == 0 {
+            return Err(FitError::TooFew { what: "features", given: 0, needed: 1 });
+        }
         if data.n_rows() < 2 {
             return Err(FitError::TooFew { what: "rows", given: data.n_rows(), needed: 2 });
         }
@@ -105,7 +108,9 @@ impl Pca {
         let mut centred = features.into_owned() - &means;
         let scales = weight.mapv(f64::sqrt).insert_axis(Axis(1));
         centred *= &scales;
-        let (values, vectors) = symmetric_eigen(centred.t().dot(&centred) / (total - 1.0));
+        let covariance = centred.t().dot(&centred) / (total - 1.0);
+        check_size(&covariance, data.names())?;
+        let (values, vectors) = symmetric_eigen(covariance);
         let variance: f64 = values.iter().map(|value| value.max(0.0)).sum();
         let kept = match self.components {
             Components::Count(count) => count,
@@ -141,6 +146,20 @@ impl Pca {
             total: variance,
         })
     }
+}
+
+/// Refuses features whose variances, or the sum of these, are no numbers.
+fn check_size(covariance: &Array2<f64>, names: &[String]) -> Result<(), FitError> {
+    let mut total = 0.0_f64;
+    for (name, variance) in names.iter().zip(covariance.diag()) {
+        total += variance;
+        if !total.is_finite() {
+            let reason =
+                format!("feature {name:?} is too large: its variance is no number; scale it first");
+            return Err(FitError::failed(reason));
+        }
+    }
+    Ok(())
 }
 
 fn names(count: usize) -> Vec<String> {

@@ -4,6 +4,7 @@ mod behaviour;
 mod composed;
 mod data;
 mod edges;
+mod linear;
 mod linfa;
 mod preprocess;
 mod same_bits;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mlp_core::{
-    Estimator, FittedTransformer, FittedTransformerExt, ModelExt, Samples, Saved, Target,
+    Estimator, FitError, FittedTransformer, FittedTransformerExt, ModelExt, Samples, Saved, Target,
     Transformer,
 };
 use mlp_models::{
@@ -131,6 +131,42 @@ fn components_are_uncorrelated_and_hold_the_variance_asked_for() {
     let flat = Array2::from_elem((4, 3), 2.0);
     assert!(try_fit(&Pca::count(2), &flat).is_ok());
     assert!(try_fit(&Pca::count(2).whitened(), &flat).is_err());
+}
+
+#[test]
+fn components_are_those_of_the_features_in_any_unit_or_an_error_names_the_feature() {
+    let data = Data::load("wine").standardised();
+    let fit = |unit: f64| {
+        let mut scaled = data.features.clone();
+        scaled *= unit;
+        let samples = data.samples();
+        let scaled = Samples::new(scaled.view(), samples.names(), Target::Absent).unwrap();
+        Pca::count(4).fit_pca(&scaled).unwrap()
+    };
+    let one = fit(1.0);
+    for power in [-300, -80, 80, 300] {
+        let unit = 2.0_f64.powi(power);
+        let model = fit(unit);
+        assert_eq!(model.components(), one.components(), "2^{power}");
+        let wanted: Vec<f64> = one.variances().iter().map(|v| v * unit * unit).collect();
+        assert_eq!(model.variances(), wanted, "2^{power}");
+    }
+    for large in [1e200, 1.7e308] {
+        let rows = array![[1.0, large], [2.0, -large], [3.0, large], [4.0, 0.5 * large]];
+        let error = try_fit(&Pca::count(1), &rows).unwrap_err();
+        assert!(error.contains("\"x1\" is too large"), "{error}");
+    }
+}
+
+#[test]
+fn components_of_no_features_are_refused() {
+    let rows = Array2::zeros((4, 0));
+    for pca in [Pca::default(), Pca::count(1)] {
+        let samples = Samples::new(rows.view(), &[], Target::Absent).unwrap();
+        let error = pca.fit(samples, 0).unwrap_err();
+        let is_named = matches!(error, FitError::TooFew { what: "features", given: 0, needed: 1 });
+        assert!(is_named, "{error}");
+    }
 }
 
 #[test]
