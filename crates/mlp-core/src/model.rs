@@ -78,9 +78,9 @@ pub trait ModelExt: Model {
     /// The first output of each row: the prediction of a regressor of one number.
     ///
     /// # Errors
-    /// As [`Model::predict_into`]; if the model is no regressor.
+    /// As [`Model::predict_into`]; if the model is no regressor, or has no outputs.
     fn predict_values(&self, rows: ArrayView2<'_, f64>) -> Result<Vec<f64>, ModelError> {
-        if self.signature().classes().is_some() {
+        if self.signature().classes().is_some() || self.signature().outputs().is_empty() {
             return Err(ModelError::WrongTask { needed: "regression" });
         }
         Ok(self.predict(rows)?.column(0).to_vec())
@@ -185,6 +185,7 @@ impl From<Panicked> for ModelError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature::Task;
     use ndarray::array;
 
     #[derive(Debug)]
@@ -218,6 +219,16 @@ mod tests {
         assert!(matches!(model.predict_classes(nan.view()), Err(ModelError::NoClass { row: 1 })));
         assert!(matches!(
             model.predict_values(nan.view()),
+            Err(ModelError::WrongTask { needed: "regression" })
+        ));
+    }
+
+    #[test]
+    fn a_model_without_outputs_predicts_no_values() {
+        let nothing = Task::Regression { targets: Vec::new() };
+        let model = Echo(Signature::new(Vec::new(), nothing));
+        assert!(matches!(
+            model.predict_values(Array2::zeros((2, 0)).view()),
             Err(ModelError::WrongTask { needed: "regression" })
         ));
     }

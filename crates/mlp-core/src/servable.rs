@@ -80,7 +80,8 @@ thread_local! {
 ///
 /// Features must be finite: a missing value is a matter of the pipeline before, and a NaN in a cache key would never be found again.
 /// `-0.0` and `0.0` are the same feature. Two classifiers agree (1 or 0) if their most probable classes are the same; two numbers `a` and
-/// `b` agree by `1 − |a − b| / (|a| + |b|)`, and the least agreement of the outputs counts.
+/// `b` agree by `1 − |a − b| / (|a| + |b|)`, and the least agreement of the outputs counts. A number and NaN do not agree (0), nor do a class
+/// and probabilities that are all NaN; where neither has an answer there is nothing to compare.
 impl Servable for dyn Model {
     type Input = Vec<f64>;
     type Output = Vec<f64>;
@@ -133,15 +134,14 @@ impl Servable for dyn Model {
             return None;
         }
         if self.signature().classes().is_some() {
-            let (first, second) =
-                (top(ArrayView1::from(&primary[..]))?, top(ArrayView1::from(&shadow[..]))?);
-            return Some(if first == second { 1.0 } else { 0.0 });
+            let class = |output: &[f64]| top(ArrayView1::from(output));
+            return match (class(primary), class(shadow)) {
+                (None, None) => None,
+                (first, second) => Some(if first == second { 1.0 } else { 0.0 }),
+            };
         }
-        let each = primary
-            .iter()
-            .zip(shadow)
-            .map(|(a, b)| if a == b { 1.0 } else { 1.0 - (a - b).abs() / (a.abs() + b.abs()) });
-        each.reduce(f64::min).filter(|agreement| !agreement.is_nan())
+        let pairs = primary.iter().zip(shadow).filter(|(a, b)| !(a.is_nan() && b.is_nan()));
+        pairs.map(|(&a, &b)| agreement_of(a, b)).reduce(f64::min)
     }
 
     fn features<'a>(&self, row: &'a Vec<f64>) -> Option<&'a [f64]> {
@@ -151,6 +151,19 @@ impl Servable for dyn Model {
     fn outputs<'a>(&self, output: &'a Vec<f64>) -> Option<&'a [f64]> {
         Some(output)
     }
+}
+
+/// How well two numbers agree, from 0 to 1.
+fn agreement_of(a: f64, b: f64) -> f64 {
+    if a == b {
+        return 1.0;
+    }
+    // The sum of halves cannot overflow, and halving rounds nothing that large.
+    let scale = if a.abs().max(b.abs()) > 1.0 { 0.5 } else { 1.0 };
+    let (a, b) = (a * scale, b * scale);
+    let distance = (a - b).abs() / (a.abs() + b.abs());
+    // From NaN or an infinite number every other one is as far as can be.
+    if distance.is_nan() { 0.0 } else { 1.0 - distance }
 }
 
 fn run_rows(
@@ -251,6 +264,26 @@ mod tests {
         assert_eq!(agreement(0.0, 0.0), Some(1.0));
         assert_eq!(agreement(3.0, 1.0), Some(0.5));
         assert_eq!(agreement(1.0, -1.0), Some(0.0));
-        assert_eq!(agreement(1.0, f64::NAN), None);
+        assert_eq!(agreement(5e-324, 0.0), Some(0.0));
+        assert_eq!(agreement(f64::MAX, f64::MIN), Some(0.0));
+        let huge = 2.0_f64.powi(1_022);
+        assert_eq!(agreement(3.0 * huge, huge), Some(0.5));
+        assert_eq!(agreement(f64::INFINITY, f64::INFINITY), Some(1.0));
+        assert_eq!(agreement(f64::INFINITY, 1.0), Some(0.0));
+    }
+
+    #[test]
+    fn a_number_and_nan_do_not_agree_whatever_stands_beside_them() {
+        const NAN: f64 = f64::NAN;
+        let agreement = |a: [f64; 2], b: [f64; 2]| sum().agreement(&a.to_vec(), &b.to_vec());
+        assert_eq!(agreement([1.0, 2.0], [NAN, 2.0]), Some(0.0));
+        assert_eq!(agreement([2.0, NAN], [2.0, 1.0]), Some(0.0));
+        assert_eq!(agreement([3.0, NAN], [1.0, NAN]), Some(0.5));
+        assert_eq!(agreement([NAN, NAN], [NAN, NAN]), None);
+        let classifier: Arc<dyn Model> = Arc::new(Sum(Signature::classifier(["a"], ["no", "yes"])));
+        let agreement = |a: [f64; 2], b: [f64; 2]| classifier.agreement(&a.to_vec(), &b.to_vec());
+        assert_eq!(agreement([0.2, 0.8], [0.4, 0.6]), Some(1.0));
+        assert_eq!(agreement([0.2, 0.8], [NAN, NAN]), Some(0.0));
+        assert_eq!(agreement([NAN, NAN], [NAN, NAN]), None);
     }
 }
