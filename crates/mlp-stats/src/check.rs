@@ -93,5 +93,10 @@ pub(crate) fn result(quantity: &'static str, value: f64) -> Result<f64, StatsErr
     if value.is_finite() { Ok(value) } else { Err(StatsError::Overflow { quantity }) }
 }
 
+/// Every value is one that streams take.
+pub(crate) fn within_largest(input: &'static str, values: &[f64]) -> Result<(), StatsError> {
+    within(input, values, "from -1e140 to 1e140", |value| value.abs() <= LARGEST)
+}
+
 /// The largest value that streams take: the squares of a billion of them can still be added up.
 pub(crate) const LARGEST: f64 = 1e140;

@@ -2,6 +2,7 @@
 
 mod moments;
 mod quantiles;
+mod stored;
 mod winsor;
 
 pub use moments::Moments;

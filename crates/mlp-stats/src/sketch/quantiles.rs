@@ -3,15 +3,16 @@
 use serde::{Deserialize, Serialize};
 use sketches_ddsketch::{Config, DDSketch};
 
+use super::stored::Stored;
 use crate::check;
 use crate::error::{StatsError, Undefined};
 
-/// Quantiles of any number of values in a bounded number of counters (at 1 % 2,048 each for negative and positive ones; the number grows as
-/// the accuracy shrinks) (DDSketch; Masson, Rim and Lee
-/// 2019): each is within the relative accuracy of a true one. Sketches of parts add up to exactly the sketch of all.
+/// Quantiles of any number of values in a bounded number of counters (DDSketch; Masson, Rim and Lee 2019): each is within the relative accuracy
+/// of a true one. Sketches of parts add up to exactly the sketch of all.
 ///
-/// Where the values span so many orders of magnitude that the counters do not suffice (more than 17), the
-/// smallest are taken together. Values nearer to 0 than 10⁻⁹ count as 0.
+/// At 1 % there are 116 counters, of 8 bytes, for each order of magnitude that the values span, negative and positive ones for themselves; the
+/// number grows as the accuracy shrinks. None are ever taken together, so one value in the wrong unit cannot spoil the others. Values
+/// nearer to 0 than 10⁻⁹ count as 0.
 ///
 /// ```
 /// use mlp_stats::QuantileSketch;
@@ -23,12 +24,33 @@ use crate::error::{StatsError, Undefined};
 /// # Ok::<(), mlp_stats::StatsError>(())
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Stored")]
 pub struct QuantileSketch {
     accuracy: f64,
     left_out: u64,
     /// None before the first value.
     sketch: Option<DDSketch>,
+}
+
+/// Values nearer to 0 count as 0.
+pub(super) const LEAST: f64 = 1e-9;
+/// More values than a sketch ever sees: sums of counters up to here cannot overflow.
+pub(super) const MOST: u64 = u64::MAX / 2;
+
+/// Counters for all magnitudes from [`LEAST`] to the largest.
+pub(super) fn config(accuracy: f64) -> Config {
+    let keys = Config::new(accuracy, 0, LEAST);
+    let counters = keys.key(check::LARGEST) - keys.key(LEAST) + 1;
+    Config::new(accuracy, counters.unsigned_abs(), LEAST)
+}
+
+impl TryFrom<Stored> for QuantileSketch {
+    type Error = StatsError;
+
+    fn try_from(stored: Stored) -> Result<Self, StatsError> {
+        let empty = Self::new(stored.accuracy)?;
+        Ok(Self { left_out: stored.left_out, sketch: stored.sketch()?, ..empty })
+    }
 }
 
 impl std::fmt::Debug for QuantileSketch {
@@ -54,15 +76,13 @@ impl QuantileSketch {
     }
 
     fn empty(&self) -> DDSketch {
-        // As many counters as span seventeen orders of magnitude: 2,048 at 1 %, 20,480 at 0.1 %.
-        let counters = (20.48 / self.accuracy).ceil().max(128.0) as u32;
-        DDSketch::new(Config::new(self.accuracy, counters, 1e-9))
+        DDSketch::new(config(self.accuracy))
     }
 
     /// Takes a value. One that is NaN, infinite or beyond 1e140 in magnitude is left out, and counted as such.
     pub fn add(&mut self, value: f64) {
         if value.is_nan() || value.abs() > check::LARGEST {
-            self.left_out += 1;
+            self.left_out = self.left_out.saturating_add(1);
             return;
         }
         if self.sketch.is_none() {
@@ -76,11 +96,13 @@ impl QuantileSketch {
     /// Adds the values of another sketch.
     ///
     /// # Errors
-    /// If its accuracy differs.
+    /// If its accuracy differs, or both together hold more than 2⁶³ values.
     pub fn merge(&mut self, other: &Self) -> Result<(), StatsError> {
         let same = self.accuracy == other.accuracy;
         check::parameter("accuracy", other.accuracy, "that of the other sketch", same)?;
-        self.left_out += other.left_out;
+        let count = self.count().saturating_add(other.count());
+        check::parameter("count", count as f64, "up to 2^63 together", count <= MOST)?;
+        self.left_out = self.left_out.saturating_add(other.left_out);
         let Some(theirs) = &other.sketch else { return Ok(()) };
         let mut ours = self.sketch.take().unwrap_or_else(|| self.empty());
         let merged = ours.merge(theirs);
