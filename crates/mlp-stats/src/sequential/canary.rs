@@ -22,12 +22,36 @@ use crate::error::StatsError;
 /// # Ok::<(), mlp_stats::StatsError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Stored")]
 pub struct CanaryEvidence {
     ratio: f64,
     /// The logarithm of the evidence from earlier shares.
     earlier: f64,
     current: RateEvidence,
+}
+
+/// What is stored of evidence, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    ratio: f64,
+    earlier: f64,
+    current: RateEvidence,
+}
+
+impl TryFrom<Stored> for CanaryEvidence {
+    type Error = StatsError;
+
+    fn try_from(stored: Stored) -> Result<Self, StatsError> {
+        let Stored { ratio, earlier, current } = stored;
+        check_ratio(ratio)?;
+        check::parameter("earlier", earlier, "a number", !earlier.is_nan())?;
+        Ok(Self { ratio, earlier, current })
+    }
+}
+
+fn check_ratio(ratio: f64) -> Result<(), StatsError> {
+    check::parameter("ratio", ratio, "above 0 and finite", ratio > 0.0 && ratio.is_finite())
 }
 
 impl CanaryEvidence {
@@ -36,7 +60,7 @@ impl CanaryEvidence {
     /// # Errors
     /// If the share is not above 0 and below 1, or the ratio is not above 0 and finite.
     pub fn new(share: f64, ratio: f64) -> Result<Self, StatsError> {
-        check::parameter("ratio", ratio, "above 0 and finite", ratio > 0.0 && ratio.is_finite())?;
+        check_ratio(ratio)?;
         Ok(Self {
             ratio,
             earlier: 0.0,

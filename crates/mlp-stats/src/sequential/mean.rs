@@ -21,7 +21,7 @@ use crate::error::StatsError;
 /// # Ok::<(), mlp_stats::StatsError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Stored")]
 pub struct MeanDifferenceEvidence {
     variance: f64,
     prior_variance: f64,
@@ -30,6 +30,28 @@ pub struct MeanDifferenceEvidence {
     total: f64,
     /// The logarithm of the greatest ratio seen: at least 0.
     greatest: f64,
+}
+
+/// What is stored of evidence, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    variance: f64,
+    prior_variance: f64,
+    pairs: u64,
+    total: f64,
+    greatest: f64,
+}
+
+impl TryFrom<Stored> for MeanDifferenceEvidence {
+    type Error = StatsError;
+
+    fn try_from(stored: Stored) -> Result<Self, StatsError> {
+        let Stored { variance, prior_variance, pairs, total, greatest } = stored;
+        check::parameter("total", total, "a number", !total.is_nan())?;
+        check::parameter("greatest", greatest, "at least 0", greatest >= 0.0)?;
+        Ok(Self { pairs, total, greatest, ..Self::new(variance, prior_variance)? })
+    }
 }
 
 impl MeanDifferenceEvidence {
@@ -51,7 +73,7 @@ impl MeanDifferenceEvidence {
     pub fn record(&mut self, first: f64, second: f64) -> Result<(), StatsError> {
         let difference = first - second;
         check::parameter("first - second", difference, "finite", difference.is_finite())?;
-        self.pairs += 1;
+        self.pairs = self.pairs.saturating_add(1);
         self.total += difference;
         self.greatest = self.greatest.max(self.log_ratio());
         Ok(())

@@ -19,12 +19,30 @@ use crate::error::StatsError;
 /// # Ok::<(), mlp_stats::StatsError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Stored")]
 pub struct SprtPlan {
     p0: f64,
     p1: f64,
     alpha: f64,
     beta: f64,
+}
+
+/// What is stored of a plan, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    p0: f64,
+    p1: f64,
+    alpha: f64,
+    beta: f64,
+}
+
+impl TryFrom<Stored> for SprtPlan {
+    type Error = StatsError;
+
+    fn try_from(stored: Stored) -> Result<Self, StatsError> {
+        Self::new(stored.p0, stored.p1, stored.alpha, stored.beta)
+    }
 }
 
 /// What the trials so far amount to.
@@ -86,8 +104,8 @@ impl SprtState {
     /// Counts one trial, unless the test is decided.
     pub fn record(&mut self, event: bool) -> SprtDecision {
         if self.decision == SprtDecision::GoOn {
-            self.trials += 1;
-            self.events += u64::from(event);
+            self.trials = self.trials.saturating_add(1);
+            self.events = self.events.saturating_add(u64::from(event));
             self.decide();
         }
         self.decision

@@ -93,11 +93,16 @@ impl TryFrom<Stored> for Adwin {
             check::limit("buckets of one size", buckets, config.max_buckets.saturating_add(1))?;
             values += (buckets as u128) << at;
         }
-        let fits = values == u128::from(width);
+        let fits = values == u128::from(width) && width <= MOST;
         check::parameter("width", width as f64, "the number of values in the buckets", fits)?;
+        let ends = levels.last().is_some_and(|level| level.totals.is_empty());
+        check::parameter("levels", levels.len() as f64, "up to the last with buckets", !ends)?;
         Ok(Self { levels, width, total, deviations, updates, is_drift, ..Self::new(config)? })
     }
 }
+
+/// More values than a window ever holds; buckets of more could not be told in 64 bits.
+const MOST: u64 = 1 << 62;
 
 /// Buckets of one size.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -233,7 +238,7 @@ impl Adwin {
                 newer_total -= total;
                 let newer = width - older;
                 let apart = older_total * newer - newer_total * older;
-                if apart * apart <= quick * older * newer || older <= least || newer <= least {
+                if apart * apart <= quick * older * newer || older < least || newer < least {
                     continue;
                 }
                 let mean = 1.0 / (older - least + 1.0) + 1.0 / (newer - least + 1.0);
@@ -255,7 +260,7 @@ impl DriftDetector for Adwin {
         }
         self.is_drift = false;
         self.insert(value);
-        self.updates += 1;
+        self.updates = self.updates.wrapping_add(1);
         if self.updates.is_multiple_of(self.config.clock) && self.width > self.config.grace_period {
             while self.is_cut() {
                 self.is_drift = true;
@@ -282,6 +287,25 @@ mod tests {
         }
         assert_eq!(detector.width(), 1_000_000);
         assert!(detector.buckets() <= 6 * 20, "{}", detector.buckets());
+    }
+
+    /// With two values the newer part is no change any more: 500 on average are within the bound.
+    #[test]
+    fn parts_of_just_the_least_length_are_compared() {
+        let config = AdwinConfig {
+            clock: 1,
+            max_buckets: 30,
+            min_window_length: 1,
+            ..AdwinConfig::default()
+        };
+        let mut detector = Adwin::new(config).unwrap();
+        for _ in 0..24 {
+            assert_eq!(detector.update(0.0), Ok(DriftSignal::Stable));
+        }
+        assert_eq!(detector.update(1_000.0), Ok(DriftSignal::Drift));
+        let mut detector = Adwin::new(config).unwrap();
+        detector.update(1_000.0).unwrap();
+        assert!((0..24).any(|_| detector.update(0.0) == Ok(DriftSignal::Drift)));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::running::RunningMean;
-use super::{DriftDetector, DriftSignal, as_error, signal};
+use super::running::{RunningMean, rate};
+use super::{Config, DriftDetector, DriftSignal, as_error, checked, signal};
 use crate::check;
 use crate::error::StatsError;
 
@@ -25,13 +25,24 @@ impl Default for DdmConfig {
     }
 }
 
+impl Config for DdmConfig {
+    fn check(&self) -> Result<(), StatsError> {
+        let Self { warning_threshold: warning, drift_threshold: drift, .. } = *self;
+        check::parameter("drift_threshold", drift, "above 0", drift > 0.0 && drift.is_finite())?;
+        let allowed = warning > 0.0 && warning <= drift;
+        check::parameter("warning_threshold", warning, "above 0, up to drift_threshold", allowed)
+    }
+}
+
 /// Finds a change when the error rate so far is well above its least value (Gama and others 2004). As River's `DDM`.
 ///
 /// At low error rates and early in a stream it has many false alarms; [`RateEvidence`](crate::RateEvidence) has a bound on them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ddm {
+    #[serde(deserialize_with = "checked")]
     config: DdmConfig,
+    #[serde(deserialize_with = "rate")]
     rate: RunningMean,
     /// The error rate and its standard deviation when their sum was least.
     least: Option<(f64, f64)>,
@@ -44,10 +55,7 @@ impl Ddm {
     /// # Errors
     /// If a threshold is not above 0 and finite, or the one of a warning is greater than that of a change.
     pub fn new(config: DdmConfig) -> Result<Self, StatsError> {
-        let DdmConfig { warning_threshold: warning, drift_threshold: drift, .. } = config;
-        check::parameter("drift_threshold", drift, "above 0", drift > 0.0 && drift.is_finite())?;
-        let allowed = warning > 0.0 && warning <= drift;
-        check::parameter("warning_threshold", warning, "above 0, up to drift_threshold", allowed)?;
+        config.check()?;
         Ok(Self::start(config))
     }
 

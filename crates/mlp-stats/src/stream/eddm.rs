@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DriftDetector, DriftSignal, as_error, signal};
+use super::{Config, DriftDetector, DriftSignal, as_error, checked, signal};
 use crate::check;
 use crate::error::StatsError;
 use crate::sketch::Moments;
@@ -25,11 +25,20 @@ impl Default for EddmConfig {
     }
 }
 
+impl Config for EddmConfig {
+    fn check(&self) -> Result<(), StatsError> {
+        let Self { alpha, beta, .. } = *self;
+        check::parameter("beta", beta, "above 0, up to 1", beta > 0.0 && beta <= 1.0)?;
+        check::parameter("alpha", alpha, "from beta to 1", alpha >= beta && alpha <= 1.0)
+    }
+}
+
 /// Finds a change when errors come closer together: their mean distance plus two standard deviations falls well below its greatest
 /// value (Baena-García and others 2006). Better than [`Ddm`](super::Ddm) for slow changes, with more false alarms. As River's `EDDM`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Eddm {
+    #[serde(deserialize_with = "checked")]
     config: EddmConfig,
     count: u64,
     last_error: u64,
@@ -44,9 +53,7 @@ impl Eddm {
     /// # Errors
     /// If `beta` is not above 0, or `alpha` not from `beta` to 1.
     pub fn new(config: EddmConfig) -> Result<Self, StatsError> {
-        let EddmConfig { alpha, beta, .. } = config;
-        check::parameter("beta", beta, "above 0, up to 1", beta > 0.0 && beta <= 1.0)?;
-        check::parameter("alpha", alpha, "from beta to 1", alpha >= beta && alpha <= 1.0)?;
+        config.check()?;
         Ok(Self::start(config))
     }
 
@@ -60,9 +67,9 @@ impl Eddm {
         if self.last == DriftSignal::Drift {
             self.reset();
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         if is_wrong {
-            self.distances.add((self.count - self.last_error) as f64);
+            self.distances.add(self.count.saturating_sub(self.last_error) as f64);
             self.last_error = self.count;
             self.judge();
         }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::running::RunningMean;
-use super::{DriftDetector, DriftSignal, as_error, signal};
+use super::running::{RunningMean, rate};
+use super::{Config, DriftDetector, DriftSignal, as_error, checked, signal};
 use crate::check;
 use crate::error::StatsError;
 
@@ -25,7 +25,7 @@ impl Default for HddmAConfig {
     }
 }
 
-impl HddmAConfig {
+impl Config for HddmAConfig {
     fn check(&self) -> Result<(), StatsError> {
         check::open_unit("drift_confidence", self.drift_confidence)?;
         check::open_unit("warning_confidence", self.warning_confidence)
@@ -37,7 +37,9 @@ impl HddmAConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HddmA {
+    #[serde(deserialize_with = "checked")]
     config: HddmAConfig,
+    #[serde(deserialize_with = "rate")]
     all: RunningMean,
     /// The stream up to where its upper bound was least, and to where its lower bound was greatest.
     least: Cut,
@@ -47,7 +49,9 @@ pub struct HddmA {
 
 /// A part of the stream and the bound on its mean.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Cut {
+    #[serde(deserialize_with = "rate")]
     part: RunningMean,
     bound: f64,
 }

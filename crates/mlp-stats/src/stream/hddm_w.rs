@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DriftDetector, DriftSignal, as_error, signal};
+use super::{Config, DriftDetector, DriftSignal, as_error, checked, signal};
 use crate::check;
 use crate::error::StatsError;
 
@@ -26,11 +26,20 @@ impl Default for HddmWConfig {
     }
 }
 
+impl Config for HddmWConfig {
+    fn check(&self) -> Result<(), StatsError> {
+        check::open_unit("drift_confidence", self.drift_confidence)?;
+        check::open_unit("warning_confidence", self.warning_confidence)?;
+        check::open_unit("lambda", self.lambda)
+    }
+}
+
 /// Compares an exponentially weighted error rate with that since its best time, by McDiarmid's inequality (Frías-Blanco and others 2015,
 /// the W-test): quicker than [`HddmA`](super::HddmA) for sudden changes. As River's `HDDM_W`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HddmW {
+    #[serde(deserialize_with = "checked")]
     config: HddmWConfig,
     all: Weighted,
     rise: Cut,
@@ -40,6 +49,7 @@ pub struct HddmW {
 
 /// A moving average and the sum of the squares of its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Weighted {
     mean: Option<f64>,
     squares: f64,
@@ -60,6 +70,7 @@ impl Weighted {
 
 /// The stream up to its best bound so far, and since.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Cut {
     bound: Option<f64>,
     before: Weighted,
@@ -91,9 +102,7 @@ impl HddmW {
     /// # Errors
     /// If a confidence or `lambda` is not above 0 and below 1.
     pub fn new(config: HddmWConfig) -> Result<Self, StatsError> {
-        check::open_unit("drift_confidence", config.drift_confidence)?;
-        check::open_unit("warning_confidence", config.warning_confidence)?;
-        check::open_unit("lambda", config.lambda)?;
+        config.check()?;
         Ok(Self::start(config))
     }
 

@@ -121,7 +121,7 @@ impl Kswin {
         if oldest == count {
             return self.window.iter().take(count).map(|&value| key(value)).collect();
         }
-        self.draws += 1;
+        self.draws = self.draws.wrapping_add(1);
         let mut state = self.config.seed ^ self.draws.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut places = std::collections::BTreeSet::new();
         for last in oldest - count..oldest {

@@ -17,6 +17,9 @@ pub use hddm_w::{HddmW, HddmWConfig};
 pub use kswin::{Kswin, KswinConfig};
 pub use page_hinkley::{PageHinkley, PageHinkleyConfig, PageHinkleyMode};
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
 use crate::error::StatsError;
 
 /// What a detector says after a value.
@@ -81,6 +84,20 @@ impl<D: DriftDetector + ?Sized> DriftDetector for Box<D> {
     fn reset(&mut self) {
         (**self).reset();
     }
+}
+
+/// How a detector is set, which its constructor and whoever reads a stored one checks alike.
+trait Config {
+    fn check(&self) -> Result<(), StatsError>;
+}
+
+/// Reads the configuration of a stored detector.
+fn checked<'de, D: Deserializer<'de>, C: Config + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<C, D::Error> {
+    let config = C::deserialize(deserializer)?;
+    config.check().map_err(D::Error::custom)?;
+    Ok(config)
 }
 
 /// Detectors of errors take booleans at heart; this is their door for numbers.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::running::RunningMean;
-use super::{DriftDetector, DriftSignal, finite, signal};
+use super::{Config, DriftDetector, DriftSignal, checked, finite, signal};
 use crate::check;
 use crate::error::StatsError;
 
@@ -43,11 +43,23 @@ impl Default for PageHinkleyConfig {
     }
 }
 
+impl Config for PageHinkleyConfig {
+    fn check(&self) -> Result<(), StatsError> {
+        let Self { delta, threshold, alpha, .. } = *self;
+        check::parameter("delta", delta, "at least 0", delta >= 0.0 && delta.is_finite())?;
+        let allowed = threshold > 0.0 && threshold.is_finite();
+        check::parameter("threshold", threshold, "above 0", allowed)?;
+        check::parameter("alpha", alpha, "in (0, 1]", alpha > 0.0 && alpha <= 1.0)
+    }
+}
+
 /// Adds up how far values are from their running mean, and finds a change when the sum has risen too far above its least value, or
 /// fallen below its greatest (Page 1954; Hinkley 1970; with the forgetting factor of Sebastião and Fernandes 2017). As River's
 /// `PageHinkley`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PageHinkley {
+    #[serde(deserialize_with = "checked")]
     config: PageHinkleyConfig,
     mean: RunningMean,
     rise: f64,
@@ -64,11 +76,7 @@ impl PageHinkley {
     /// # Errors
     /// If `delta` is negative, `threshold` not above 0, `alpha` not in (0, 1], or one is not finite.
     pub fn new(config: PageHinkleyConfig) -> Result<Self, StatsError> {
-        let PageHinkleyConfig { delta, threshold, alpha, .. } = config;
-        check::parameter("delta", delta, "at least 0", delta >= 0.0 && delta.is_finite())?;
-        let allowed = threshold > 0.0 && threshold.is_finite();
-        check::parameter("threshold", threshold, "above 0", allowed)?;
-        check::parameter("alpha", alpha, "in (0, 1]", alpha > 0.0 && alpha <= 1.0)?;
+        config.check()?;
         Ok(Self::start(config))
     }
 

@@ -9,4 +9,5 @@ mod scores;
 mod sequential;
 mod stream;
 mod support;
+mod tampered;
 mod two_sample;
