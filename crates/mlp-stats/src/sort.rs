@@ -37,11 +37,14 @@ pub(crate) fn quantile_of_sorted(sorted: &[f64], p: f64) -> f64 {
     let low = sorted[below as usize];
     let high = sorted[(below as usize + 1).min(sorted.len() - 1)];
     let share = position - below;
-    if low == high {
+    if low == high || share == 0.0 {
         return low;
     }
     // The nearer end is the base, so that the result never leaves the interval.
     let step = high - low;
+    if step.is_infinite() {
+        return low * (1.0 - share) + high * share;
+    }
     if share >= 0.5 { high - step * (1.0 - share) } else { low + step * share }
 }
 

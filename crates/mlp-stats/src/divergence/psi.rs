@@ -82,8 +82,10 @@ impl ReferenceBins {
         for tied in quantiles.chunk_by(|a, b| a == b) {
             // -0 and 0 are one value.
             edges.push(tied[0] + 0.0);
-            if tied.len() > 1 {
-                edges.push((tied[0] + 0.0).next_up());
+            // Above the largest double there is nothing to tell apart.
+            let above = (tied[0] + 0.0).next_up();
+            if tied.len() > 1 && above.is_finite() {
+                edges.push(above);
             }
         }
         edges.dedup();

@@ -48,10 +48,11 @@ fn mean_distance(first: &[f64], second: &[f64]) -> f64 {
 /// one in thousandths of the unit.
 ///
 /// # Errors
-/// As [`wasserstein`].
+/// As [`wasserstein`], or if the variance of the first sample is beyond what a double can hold.
 pub fn normed_wasserstein(reference: &[f64], current: &[f64]) -> Result<f64, StatsError> {
     let distance = wasserstein(reference, current)?;
     let variance = squared_deviations(reference, mean(reference)) / reference.len() as f64;
+    let variance = check::result("normed_wasserstein", variance)?;
     check::result("normed_wasserstein", distance / variance.sqrt().max(0.001))
 }
 

@@ -105,7 +105,8 @@ impl<'a> RegressionScores<'a> {
     /// If there are no rows.
     pub fn max_error(&self) -> Result<f64, StatsError> {
         check::not_empty("max_error", self.truth.len())?;
-        Ok(self.pairs().map(|(t, p)| (t - p).abs()).fold(0.0, f64::max))
+        let greatest = self.pairs().map(|(t, p)| (t - p).abs()).fold(0.0, f64::max);
+        check::result("max_error", greatest)
     }
 
     /// The mean of the absolute errors relative to the truth, 1 being as large as it. A truth of 0 counts as 2⁻⁵², so the result is huge then.

@@ -78,7 +78,8 @@ impl<'a> Weights<'a> {
         let at = sums.partition_point(|&sum| sum < wanted).min(rows.len() - 1);
         let next = rows[(at + 1).min(rows.len() - 1)].0;
         let is_between = sums[at] - wanted <= f64::EPSILON;
-        Ok(if is_between { rows[at].0 / 2.0 + next / 2.0 } else { rows[at].0 })
+        let value = if is_between { rows[at].0 / 2.0 + next / 2.0 } else { rows[at].0 };
+        check::result(quantity, value)
     }
 }
 

@@ -8,7 +8,7 @@ use mlp_stats::{
     RateEvidence, RatePrior, ReferenceBins, RegressionScores, Season, Smoothing, SprtPlan,
     SprtState, StatsError, Undefined, chi_square_goodness_of_fit, chi_squared_tail, count_test,
     fisher_exact, jensen_shannon, ks_two_sample, ks_two_sample_with, mann_whitney,
-    mann_whitney_with, r2, robust_scale, student_t_tail, welch_t_test,
+    mann_whitney_with, normed_wasserstein, r2, robust_scale, student_t_tail, welch_t_test,
 };
 
 /// How long this thread has had a processor, which nobody else on the machine makes longer; where the system does not tell, how long it is
@@ -133,6 +133,40 @@ fn what_no_double_can_hold_is_an_error() {
 }
 
 #[test]
+fn errors_and_spreads_beyond_a_double_are_errors() {
+    let overflows = |result: Result<f64, StatsError>| {
+        assert!(matches!(result, Err(StatsError::Overflow { .. })), "{result:?}");
+    };
+    let far: Vec<f64> = (0..20).map(|i| if i % 2 == 0 { 1e160 } else { -1e160 }).collect();
+    overflows(normed_wasserstein(&far, &[0.0; 20]));
+    let rows = RegressionScores::new(&[f64::MAX, f64::MAX], &[f64::MIN, f64::MIN]).unwrap();
+    overflows(rows.max_error());
+    overflows(rows.median_absolute_error());
+    let rows = RegressionScores::new(&[f64::MAX, 1.0], &[f64::MAX, 3.0]).unwrap();
+    assert_eq!((rows.max_error(), rows.median_absolute_error()), (Ok(2.0), Ok(1.0)));
+}
+
+#[test]
+fn bins_of_the_largest_doubles_can_be_filled_and_stored() {
+    let stored = |bins: &ReferenceBins| {
+        let text = serde_json::to_string(bins).unwrap();
+        let again: ReferenceBins = serde_json::from_str(&text).unwrap();
+        assert_eq!(&again, bins, "{text}");
+    };
+    let ends = [f64::MIN, f64::MAX];
+    let bins = ReferenceBins::new(&ends, 10).unwrap();
+    stored(&bins);
+    assert_eq!(bins.counts().iter().sum::<u64>(), 2);
+    assert_eq!(bins.psi(&ends).unwrap().value, 0.0);
+    assert!(bins.psi(&[0.0; 9]).unwrap().value > 1.0);
+    let mostly: Vec<f64> = (0..100).map(|i| if i < 50 { f64::from(i) } else { f64::MAX }).collect();
+    let bins = ReferenceBins::new(&mostly, 10).unwrap();
+    stored(&bins);
+    assert_eq!(bins.counts()[bins.counts().len() - 1], 50);
+    stored(&ReferenceBins::new(&[f64::MIN; 9], 10).unwrap());
+}
+
+#[test]
 fn infinite_values_have_no_place_in_the_middle() {
     assert_eq!(robust_scale(&[f64::NEG_INFINITY, f64::INFINITY]), None);
     let scale = robust_scale(&[f64::NEG_INFINITY, 1.0, f64::INFINITY]).unwrap();
@@ -157,6 +191,62 @@ fn a_fine_sketch_is_as_fine_as_it_says() {
         assert!((found / wanted - 1.0).abs() < 0.0011, "{p}: {found} for {wanted}");
     }
     assert!(QuantileSketch::new(0.0001).is_err());
+}
+
+/// Sentinels and wrong units lie orders of magnitude away from everything else.
+#[test]
+fn one_large_value_leaves_the_others_of_a_sketch_as_they_were() {
+    for accuracy in [0.001, 0.01, 0.1, 0.5] {
+        let (mut latencies, mut sizes) =
+            (QuantileSketch::new(accuracy).unwrap(), QuantileSketch::new(accuracy).unwrap());
+        for value in 1..=1_000 {
+            latencies.add(f64::from(value));
+            sizes.add(f64::from(value) * 1e12);
+        }
+        let before = latencies.clone();
+        let close = |sketch: &QuantileSketch, p: f64, wanted: f64| {
+            let found = sketch.quantile(p).unwrap();
+            assert!((found / wanted - 1.0).abs() < accuracy + 0.002, "{p}: {found} for {wanted}");
+        };
+        for outlier in [1e30, 1e140, -1e140, 1.1e-9] {
+            latencies.add(outlier);
+            close(&latencies, 0.5, 500.0);
+        }
+        close(&latencies, 0.9995, 1e30);
+        assert_eq!((latencies.min(), latencies.max()), (Some(-1e140), Some(1e140)));
+        close(&sizes, 0.5, 500e12);
+        sizes.merge(&latencies).unwrap();
+        sizes.merge(&before).unwrap();
+        close(&sizes, 0.25, 375.0);
+        close(&sizes, 0.75, 251e12);
+        assert_eq!(sizes.count(), 3_004);
+    }
+}
+
+/// What a version wrote that had 128 counters here, and so took 1 and 2 for 3¹⁹.
+#[test]
+fn a_sketch_stored_with_fewer_counters_goes_on_with_more() {
+    let counters = |first: u64| format!("{first},{}1", "0,".repeat(126));
+    let text = format!(
+        r#"{{"accuracy":0.5,"left_out":1,"sketch":{{"config":{{"max_num_bins":128,"gamma":3.0,"gamma_ln":1.0986122886681098,"min_value":1e-9,"offset":19}},"store":{{"bins":[{}],"count":3,"min_key":19,"max_key":146,"offset":19,"bin_limit":128,"is_collapsed":true}},"negative_store":{{"bins":[],"count":0,"min_key":2147483647,"max_key":-2147483648,"offset":0,"bin_limit":128,"is_collapsed":false}},"min":1.0,"max":1e70,"sum":1e70,"zero_count":0}}}}"#,
+        counters(2)
+    );
+    let mut old: QuantileSketch = serde_json::from_str(&text).unwrap();
+    assert_eq!((old.count(), old.left_out(), old.min(), old.max()), (3, 1, Some(1.0), Some(1e70)));
+    let gone = old.quantile(0.5).unwrap();
+    assert!(gone > 1e9 && gone < 1e10, "{gone}");
+    let mut new = QuantileSketch::new(0.5).unwrap();
+    (0..9).for_each(|_| new.add(4.0));
+    (0..3).for_each(|_| old.add(4.0));
+    old.merge(&new).unwrap();
+    new.merge(&old).unwrap();
+    for sketch in [&old, &new] {
+        assert!((sketch.quantile(0.5).unwrap() - 4.5).abs() < 1e-12);
+        let text = serde_json::to_string(sketch).unwrap();
+        let again: QuantileSketch = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), text);
+    }
+    assert_eq!(new.count(), 24);
 }
 
 #[test]
