@@ -84,8 +84,8 @@ impl HoltWinters {
     /// Starts from a known state; `seasonal` holds one value for each place in the season.
     ///
     /// # Errors
-    /// If there are fewer than two places, a number is not finite, a smoothing parameter is outside 0 to 1, or a multiplicative state is
-    /// not above 0.
+    /// If there are fewer than two places, a number is NaN or beyond 1e140 in magnitude, a smoothing parameter is outside 0 to 1, or a
+    /// multiplicative state is not above 0.
     pub fn new(
         kind: Season,
         smoothing: Smoothing,
@@ -100,8 +100,8 @@ impl HoltWinters {
             check::parameter(name, given, "from 0 to 1", (0.0..=1.0).contains(&given))?;
         }
         check::at_least("holt_winters", seasonal.len(), 2)?;
-        check::finite("seasonal", &seasonal)?;
-        check::finite("level and trend", &[level, trend])?;
+        check::within_largest("seasonal", &seasonal)?;
+        check::within_largest("level and trend", &[level, trend])?;
         if kind == Season::Multiplicative {
             check::within("seasonal", &seasonal, "above 0 where it multiplies", |value| {
                 value > 0.0
@@ -126,7 +126,7 @@ impl HoltWinters {
             check::at_least("holt_winters", history.len(), period.max(2).saturating_mul(2))?;
             check::parameter("period", period as f64, "at least 2", period >= 2)?;
         }
-        check::finite("history", history)?;
+        check::within_largest("history", history)?;
         let history = &history[history.len() - seasons * period..];
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let means: Vec<f64> = history.chunks_exact(period).map(mean).collect();
@@ -159,27 +159,32 @@ impl HoltWinters {
         }
     }
 
-    /// Learns the next value. One that is not finite, or not above 0 where the season multiplies, is passed over: only time goes on.
+    /// Learns the next value. One that is NaN, infinite or beyond 1e140 in magnitude, or not above 0 where the season multiplies, is passed
+    /// over: only time goes on. So is one after which the state would be beyond that, as smoothing by parameters near 1 may let it grow.
     pub fn update(&mut self, value: f64) {
         // A quotient by what is not above 0 would never be a number again.
         let divides = self.kind == Season::Multiplicative;
-        let usable =
-            value.is_finite() && (!divides || (value > 0.0 && self.level + self.trend > 0.0));
+        let usable = value.abs() <= check::LARGEST
+            && (!divides || (value > 0.0 && self.level + self.trend > 0.0));
         if divides && self.level + self.trend <= 0.0 {
             self.trend = 0.0;
         }
         let value = if usable { value } else { self.forecast(0) };
         let Smoothing { level: alpha, trend: beta, season: gamma } = self.smoothing;
-        let season = &mut self.seasonal[self.place];
+        let season = self.seasonal[self.place];
         let expected = self.level + self.trend;
         let (deseasoned, fresh) = match self.kind {
-            Season::Additive => (value - *season, value - expected),
-            Season::Multiplicative => (value / *season, value / expected),
+            Season::Additive => (value - season, value - expected),
+            Season::Multiplicative => (value / season, value / expected),
         };
         let level = alpha * deseasoned + (1.0 - alpha) * expected;
-        self.trend = beta * (level - self.level) + (1.0 - beta) * self.trend;
-        *season = gamma * fresh + (1.0 - gamma) * *season;
-        self.level = level;
+        let trend = beta * (level - self.level) + (1.0 - beta) * self.trend;
+        let season = gamma * fresh + (1.0 - gamma) * season;
+        let holds = [level, trend, season].iter().all(|part| part.abs() <= check::LARGEST);
+        if holds && (!divides || (level > 0.0 && season > 0.0)) {
+            self.seasonal[self.place] = season;
+            (self.level, self.trend) = (level, trend);
+        }
         self.place = (self.place + 1) % self.seasonal.len();
     }
 
@@ -246,6 +251,50 @@ mod tests {
             assert!((model.forecast(0) / at(t) - 1.0).abs() < 0.01, "{t}");
             model.update(at(t));
         }
+    }
+
+    #[test]
+    fn two_opposite_sentinels_are_passed_over() {
+        let seasonal = vec![1.0, -1.0];
+        let start =
+            HoltWinters::new(Season::Additive, Smoothing::default(), 5.0, 0.0, seasonal).unwrap();
+        let mut model = start.clone();
+        model.update(f64::MAX);
+        model.update(f64::MIN);
+        assert_eq!(model, start);
+        model.update(6.5);
+        assert!((5.0..5.5).contains(&model.level()));
+    }
+
+    /// Parameters of 1 let errors swing up, a factor a value.
+    #[test]
+    fn a_state_that_grows_without_end_stays_finite() {
+        for (kind, seasonal) in
+            [(Season::Additive, vec![1.0, -1.0]), (Season::Multiplicative, vec![1e-130, 1.0])]
+        {
+            let fast = Smoothing::new(1.0, 1.0, 1.0);
+            let mut model = HoltWinters::new(kind, fast, 5.0, 0.0, seasonal).unwrap();
+            for at in 0..20_000 {
+                model.update([1.0, 1e140, 3.0, 1e-140, 1e100][at % 5]);
+                assert!(model.forecast(0).is_finite() && model.forecast(50).is_finite(), "{at}");
+            }
+            let text = serde_json::to_string(&model).unwrap();
+            assert_eq!(serde_json::from_str::<HoltWinters>(&text).unwrap(), model);
+        }
+    }
+
+    #[test]
+    fn a_state_beyond_what_streams_take_is_refused() {
+        let new = |level, trend, season| {
+            let seasonal = vec![season, 1.0];
+            HoltWinters::new(Season::Additive, Smoothing::default(), level, trend, seasonal)
+        };
+        assert!(new(1e140, -1e140, 1e140).is_ok());
+        assert!(new(1e141, 0.0, 1.0).is_err() && new(1.0, -1e141, 1.0).is_err());
+        assert!(new(1.0, 0.0, 1e141).is_err());
+        let history = [1.0, 2.0, 1e141, 2.0];
+        let smoothing = Smoothing::default();
+        assert!(HoltWinters::from_history(Season::Additive, smoothing, 2, &history).is_err());
     }
 
     #[test]
