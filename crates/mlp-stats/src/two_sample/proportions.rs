@@ -155,24 +155,32 @@ const VANISHING: f64 = 1e-300;
 /// root of the events.
 #[must_use]
 pub fn fisher_exact(first: Proportion, second: Proportion, alternative: Alternative) -> f64 {
-    let (n, m) = (first.trials as f64, second.trials as f64);
-    let events = first.events as f64 + second.events as f64;
-    let (from, to) = ((events - m).max(0.0), events.min(n));
-    let mode = ((events + 1.0) * ((n + 1.0) / (n + m + 2.0))).floor().clamp(from, to);
-    let observed = first.events as f64;
+    let (n, m, observed) = (first.trials, second.trials, first.events);
+    let events = u128::from(first.events) + u128::from(second.events);
+    // The first has at least the events that the second has no room for. Counted in whole numbers: doubles would put these out of order.
+    let (from, to) = (events.saturating_sub(m.into()) as u64, events.min(n.into()) as u64);
+    let of_second = |k: u64| (events - u128::from(k)) as u64;
+    let first_part = (n as f64 + 1.0) / (n as f64 + m as f64 + 2.0);
+    let mode = (((events as f64 + 1.0) * first_part).floor() as u64).clamp(from, to);
     // Weights relative to the mode's, each with its split, outwards on both sides until they vanish.
     let up = std::iter::successors(Some((mode, 1.0)), |&(k, weight)| {
-        let next = weight * ((n - k) / (k + 1.0)) * ((events - k) / (m - events + k + 1.0));
-        (k < to && next > VANISHING).then_some((k + 1.0, next))
+        let rest = of_second(k);
+        let next = weight
+            * ((n - k) as f64 / (k as f64 + 1.0))
+            * (rest as f64 / ((m - rest) as f64 + 1.0));
+        (k < to && next > VANISHING).then(|| (k + 1, next))
     });
     let down = std::iter::successors(Some((mode, 1.0)), |&(k, weight)| {
-        let next = weight * (k / (n - k + 1.0)) * ((m - events + k) / (events - k + 1.0));
-        (k > from && next > VANISHING).then_some((k - 1.0, next))
+        let rest = of_second(k);
+        let next = weight
+            * (k as f64 / ((n - k) as f64 + 1.0))
+            * ((m - rest) as f64 / (rest as f64 + 1.0));
+        (k > from && next > VANISHING).then(|| (k - 1, next))
     });
     let mut own = 0.0;
     up.clone().chain(down.clone()).filter(|split| split.0 == observed).for_each(|s| own = s.1);
     // Equally likely splits count, up to rounding.
-    let counts = |&(k, weight): &(f64, f64)| match alternative {
+    let counts = |&(k, weight): &(u64, f64)| match alternative {
         Alternative::Less => k <= observed,
         Alternative::Greater => k >= observed,
         Alternative::TwoSided => weight <= own * (1.0 + 1e-9),
@@ -221,5 +229,19 @@ mod tests {
             assert!((p - 0.028443966820490).abs() < 1e-7, "{trials}: {p}");
         }
         assert_eq!(none.clopper_pearson(0.95).unwrap().lower, 0.0);
+    }
+
+    #[test]
+    fn counts_that_no_double_holds_have_a_p_value() {
+        let all = |trials| Proportion::new(trials, trials).unwrap();
+        for trials in [9_007_199_254_740_994, 9_007_199_254_740_995, u64::MAX] {
+            for (first, second) in [(all(trials), all(1)), (all(1), all(trials))] {
+                assert_eq!(fisher_exact(first, second, Alternative::TwoSided), 1.0);
+            }
+            // One event less, among the one trial of the second: as likely as among any other.
+            let none = Proportion::new(0, 1).unwrap();
+            let p = fisher_exact(all(trials), none, Alternative::Greater);
+            assert!((p * (trials as f64 + 1.0) - 1.0).abs() < 1e-9, "{trials}: {p}");
+        }
     }
 }
