@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::matthews::matthews;
 use super::weights::Weights;
 use crate::check;
 use crate::error::{StatsError, Undefined};
@@ -244,22 +245,7 @@ impl Confusion {
     /// # Errors
     /// If there are no rows, or the truth or the prediction is one class only (scikit-learn says 0 then).
     pub fn matthews_correlation(&self) -> Result<f64, StatsError> {
-        let quantity = "matthews_correlation";
-        check::not_empty(quantity, usize::from(self.total() > 0.0))?;
-        let (truths, predictions) = self.shares();
-        let (mut chance, mut truth, mut predicted) = (0.0, 1.0, 1.0);
-        for (t, p) in truths.iter().zip(&predictions) {
-            chance += t * p;
-            truth -= t * t;
-            predicted -= p * p;
-        }
-        let is_one = |shares: &[f64]| shares.iter().filter(|share| **share > 0.0).count() == 1;
-        if is_one(&truths) || is_one(&predictions) {
-            let single = if is_one(&truths) { &truths } else { &predictions };
-            let class = single.iter().position(|share| *share > 0.0).unwrap_or_default();
-            return Err(StatsError::undefined(quantity, Undefined::SingleClass { class }));
-        }
-        Ok((self.right() / self.total() - chance) / (truth * predicted).sqrt())
+        matthews(&self.counts, self.classes)
     }
 
     /// Cohen's κ (Cohen 1960): the agreement beyond chance, 1 if perfect, 0 if by chance.
@@ -395,7 +381,10 @@ fn ratio(
     whole: f64,
     otherwise: Undefined,
 ) -> Result<f64, StatsError> {
-    if whole == 0.0 { Err(StatsError::undefined(quantity, otherwise)) } else { Ok(part / whole) }
+    if whole == 0.0 {
+        return Err(StatsError::undefined(quantity, otherwise));
+    }
+    check::result(quantity, part / whole)
 }
 
 #[cfg(test)]
@@ -434,6 +423,70 @@ mod tests {
         ));
         assert!(matches!(Confusion::of(&[], &[], usize::MAX), Err(StatsError::Limit { .. })));
         assert!(confusion.score(LabelScore::FBeta(f64::NAN), 0).is_err());
+    }
+
+    /// The correlation from whole numbers, which are exact.
+    fn correlation(counts: &[i128], classes: usize) -> f64 {
+        let row = |class: usize| counts[class * classes..][..classes].iter().sum::<i128>();
+        let column = |class: usize| counts.iter().skip(class).step_by(classes).sum::<i128>();
+        let sum = |of: &dyn Fn(usize) -> i128| (0..classes).map(of).sum::<i128>();
+        let total = counts.iter().sum::<i128>();
+        let covariance =
+            sum(&|class| counts[class * classes + class] * total - row(class) * column(class));
+        let truth = total * total - sum(&|class| row(class) * row(class));
+        let predicted = total * total - sum(&|class| column(class) * column(class));
+        covariance as f64 / (truth as f64).sqrt() / (predicted as f64).sqrt()
+    }
+
+    #[test]
+    fn the_correlation_keeps_its_digits_where_classes_are_rare() {
+        let tables: [&[u64]; 8] = [
+            &[3, 1, 2, 100_000_000],
+            &[100_000_000, 2, 1, 3],
+            &[1, 1, 1, 1 << 50],
+            &[100_000, 100_000, 99_999, 99_999],
+            &[1 << 40, 1 << 20, 1 << 20, 1],
+            &[1 << 50, 7, 5, 3, 2, 1, 0, 4, 2],
+            &[5, 0, 1, 0, 3, 1, 2, 2, 1 << 45],
+            &[1 << 30, 1, 0, 1, 1 << 30, 1, 1, 0, 3],
+        ];
+        for counts in tables {
+            let classes = counts.len().isqrt();
+            let table = Confusion { classes, counts: counts.iter().map(|&c| c as f64).collect() };
+            let whole: Vec<i128> = counts.iter().map(|&count| i128::from(count)).collect();
+            let (ours, wanted) =
+                (table.matthews_correlation().unwrap(), correlation(&whole, classes));
+            let is_close = (ours - wanted).abs() <= 1e-14 * wanted.abs();
+            assert!(is_close, "{counts:?}: {ours} for {wanted}");
+        }
+    }
+
+    #[test]
+    fn the_correlation_of_weights_of_any_size_is_a_number() {
+        let of = |weights: [f64; 4]| {
+            Confusion::weighted(&[0, 0, 1, 1], &[0, 1, 0, 1], &weights, 2)
+                .unwrap()
+                .matthews_correlation()
+        };
+        let close = |ours: Result<f64, StatsError>, wanted: f64| {
+            let ours = ours.unwrap();
+            assert!((ours - wanted).abs() <= 1e-14 * wanted.abs(), "{ours} for {wanted}");
+        };
+        close(
+            of([1e17, 1e17, 0.0, 1.0]),
+            correlation(&[10_i128.pow(17), 10_i128.pow(17), 0, 1], 2),
+        );
+        for scale in [1e-300, 1e-150, 1e99] {
+            close(
+                of([3.0, 1.0, 2.0, 7.0].map(|weight| weight * scale)),
+                correlation(&[3, 1, 2, 7], 2),
+            );
+        }
+        assert_eq!(of([1e100, 0.0, 0.0, 1e-100]), Ok(1.0));
+        assert_eq!(of([0.0, 1e100, 1e-100, 0.0]), Ok(-1.0));
+        let mut table = Confusion::of(&[0, 0, 1], &[0, 1, 1], 2).unwrap();
+        table.counts.iter_mut().for_each(|count| *count *= f64::MAX);
+        close(table.matthews_correlation(), correlation(&[1, 1, 0, 1], 2));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod binary;
 mod curves;
 mod labels;
+mod matthews;
 mod multiclass;
 mod regression;
 mod reliability;
