@@ -1,4 +1,4 @@
-//! The beta distribution, and what follows from it: Student's t and F.
+//! The beta distribution, and F, which follows from it.
 
 use libm::lgamma;
 
@@ -82,7 +82,7 @@ pub(crate) fn log_upper_ratio(a: f64, b: f64, x: f64) -> f64 {
     }
 }
 
-fn fraction(a: f64, b: f64, x: f64) -> f64 {
+pub(super) fn fraction(a: f64, b: f64, x: f64) -> f64 {
     const TINY: f64 = 1e-300;
     let away_from_zero = |value: f64| if value.abs() < TINY { TINY } else { value };
     let mut c = 1.0;
@@ -118,40 +118,6 @@ pub fn f_tail(x: f64, d1: f64, d2: f64) -> f64 {
         return f64::NAN;
     }
     if x <= 0.0 { 1.0 } else { incomplete_beta(d2 / 2.0, d1 / 2.0, d2 / (d2 + d1 * x)) }
-}
-
-/// The chance that a Student t variable with `degrees` of freedom, above 0, exceeds `t` (Abramowitz and Stegun 26.7.1); with infinitely many
-/// it is normal. NaN if something is NaN or the degrees are not above 0.
-#[must_use]
-pub fn student_t_tail(t: f64, degrees: f64) -> f64 {
-    if t.is_nan() || degrees.is_nan() || degrees <= 0.0 {
-        return f64::NAN;
-    }
-    if degrees > 1e15 {
-        return super::normal_tail(t);
-    }
-    let half = 0.5 * incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + t * t));
-    if t > 0.0 { half } else { 1.0 - half }
-}
-
-/// The value that a Student t variable with `degrees` of freedom stays below with probability `p`, found by bisection of its tail; infinite at 0
-/// and 1, NaN if something is NaN, `p` is not from 0 to 1, or the degrees are not above 0.
-#[must_use]
-pub fn student_t_quantile(p: f64, degrees: f64) -> f64 {
-    if !(0.0..=1.0).contains(&p) || degrees.is_nan() || degrees <= 0.0 {
-        return f64::NAN;
-    }
-    if p == 0.0 || p == 1.0 {
-        return if p == 0.0 { f64::NEG_INFINITY } else { f64::INFINITY };
-    }
-    if p < 0.5 {
-        return -student_t_quantile(1.0 - p, degrees);
-    }
-    let mut high = 1.0;
-    while student_t_tail(high, degrees) > 1.0 - p && high < 1e300 {
-        high *= 2.0;
-    }
-    super::root(0.0, high, |t| 1.0 - p - student_t_tail(t, degrees))
 }
 
 #[cfg(test)]

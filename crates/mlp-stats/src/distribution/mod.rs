@@ -4,15 +4,16 @@ mod beta;
 mod gamma;
 mod kolmogorov;
 mod normal;
+mod student;
 
-pub use beta::student_t_quantile;
+pub use beta::f_tail;
 pub(crate) use beta::{beta_quantile, log_beta, log_upper_ratio};
-pub use beta::{f_tail, student_t_tail};
 pub use gamma::chi_squared_tail;
 pub(crate) use gamma::log_factorial;
 pub(crate) use kolmogorov::kolmogorov_tail;
 pub use normal::normal_quantile;
 pub use normal::normal_tail;
+pub use student::{student_t_quantile, student_t_tail};
 
 /// The root of a monotone function between two places where its sign differs, to the last bit or so (bisection).
 pub(crate) fn root(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> f64 {
