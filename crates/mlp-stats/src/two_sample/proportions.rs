@@ -155,32 +155,36 @@ const VANISHING: f64 = 1e-300;
 /// root of the events.
 #[must_use]
 pub fn fisher_exact(first: Proportion, second: Proportion, alternative: Alternative) -> f64 {
-    let (n, m, observed) = (first.trials, second.trials, first.events);
+    let (n, m) = (first.trials, second.trials);
     let events = u128::from(first.events) + u128::from(second.events);
     // The first has at least the events that the second has no room for. Counted in whole numbers: doubles would put these out of order.
     let (from, to) = (events.saturating_sub(m.into()) as u64, events.min(n.into()) as u64);
-    let of_second = |k: u64| (events - u128::from(k)) as u64;
     let first_part = (n as f64 + 1.0) / (n as f64 + m as f64 + 2.0);
     let mode = (((events as f64 + 1.0) * first_part).floor() as u64).clamp(from, to);
+    // The four counts at the mode. A split is told by how many more events the first has than there: one step changes that, however large
+    // the counts are.
+    let of_second = (events - u128::from(mode)) as u64;
+    let (event, rest) = (mode as f64, (n - mode) as f64);
+    let (other_event, other_rest) = (of_second as f64, (m - of_second) as f64);
+    let more = |k: u64| (i128::from(k) - i128::from(mode)) as f64;
+    let (from, to, observed) = (more(from), more(to), more(first.events));
     // Weights relative to the mode's, each with its split, outwards on both sides until they vanish.
-    let up = std::iter::successors(Some((mode, 1.0)), |&(k, weight)| {
-        let rest = of_second(k);
+    let up = std::iter::successors(Some((0.0, 1.0)), |&(k, weight)| {
         let next = weight
-            * ((n - k) as f64 / (k as f64 + 1.0))
-            * (rest as f64 / ((m - rest) as f64 + 1.0));
-        (k < to && next > VANISHING).then(|| (k + 1, next))
+            * ((rest - k) / (event + k + 1.0))
+            * ((other_event - k) / (other_rest + k + 1.0));
+        (k < to && next > VANISHING).then_some((k + 1.0, next))
     });
-    let down = std::iter::successors(Some((mode, 1.0)), |&(k, weight)| {
-        let rest = of_second(k);
+    let down = std::iter::successors(Some((0.0, 1.0)), |&(k, weight)| {
         let next = weight
-            * (k as f64 / ((n - k) as f64 + 1.0))
-            * ((m - rest) as f64 / (rest as f64 + 1.0));
-        (k > from && next > VANISHING).then(|| (k - 1, next))
+            * ((event + k) / (rest - k + 1.0))
+            * ((other_rest + k) / (other_event - k + 1.0));
+        (k > from && next > VANISHING).then_some((k - 1.0, next))
     });
     let mut own = 0.0;
     up.clone().chain(down.clone()).filter(|split| split.0 == observed).for_each(|s| own = s.1);
     // Equally likely splits count, up to rounding.
-    let counts = |&(k, weight): &(u64, f64)| match alternative {
+    let counts = |&(k, weight): &(f64, f64)| match alternative {
         Alternative::Less => k <= observed,
         Alternative::Greater => k >= observed,
         Alternative::TwoSided => weight <= own * (1.0 + 1e-9),
