@@ -1,9 +1,11 @@
-//! What a version did since it took its role: counters that many threads add to without a lock.
+//! What a version did since it took its role: counters that many threads add to without a lock. Only errors and slow requests take one.
 
 use std::time::Duration;
 
 use mlp_core::{Outcome, OutcomeStatus, Reading};
+use parking_lot::Mutex;
 
+use crate::sequences::Sequences;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::trigger::Response;
 
@@ -26,7 +28,11 @@ pub(crate) struct Counts {
     pub(crate) of_active: bool,
     requests: AtomicU64,
     errors: AtomicU64,
-    slow: AtomicU64,
+    /// The errors, and the slow requests since `slow_base`, by when they came.
+    errors_in_time: Mutex<Sequences>,
+    slow_in_time: Mutex<Sequences>,
+    /// The wrong predictions, as a source tells of them.
+    wrong_in_time: Mutex<Sequences>,
     agreements: AtomicU64,
     agreement_sum: AtomicU64,
     agreement_squares: AtomicU64,
@@ -48,7 +54,9 @@ impl Counts {
             of_active,
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
-            slow: AtomicU64::new(0),
+            errors_in_time: Mutex::default(),
+            slow_in_time: Mutex::default(),
+            wrong_in_time: Mutex::default(),
             agreements: AtomicU64::new(0),
             agreement_sum: AtomicU64::new(0),
             agreement_squares: AtomicU64::new(0),
@@ -64,15 +72,18 @@ impl Counts {
     pub(crate) fn record(&self, outcome: &Outcome) -> bool {
         let latency = nanoseconds(outcome.latency);
         // Requests before errors: whoever reads errors before requests never sees more errors than requests.
-        self.requests.fetch_add(1, Relaxed);
+        let number = self.requests.fetch_add(1, Relaxed);
         self.latencies[bucket(latency)].fetch_add(1, Relaxed);
         let error = matches!(outcome.status, OutcomeStatus::Failed | OutcomeStatus::TimedOut);
         let slow = latency > self.slow_above.load(Relaxed);
         if error {
             self.errors.fetch_add(1, Ordering::Release);
+            self.errors_in_time.lock().note(number);
         }
         if slow {
-            self.slow.fetch_add(1, Ordering::Release);
+            // A request may have come before the limit was known and have been compared with it all the same.
+            let number = number.saturating_sub(self.slow_base.load(Relaxed));
+            self.slow_in_time.lock().note(number);
         }
         if let Some(agreement) = outcome.agreement.filter(|value| (0.0..=1.0).contains(value)) {
             self.agreements.fetch_add(1, Relaxed);
@@ -93,13 +104,25 @@ impl Counts {
         (errors, self.requests())
     }
 
-    /// Slow requests of requests; none while no baseline is known.
-    pub(crate) fn slow(&self) -> Option<(u64, u64)> {
+    /// The errors by when they came, and how many requests there were.
+    pub(crate) fn errors_in_time(&self) -> (Sequences, u64) {
+        // Errors before requests, so that there are never more errors.
+        let errors = self.errors_in_time.lock().clone();
+        (errors, self.requests())
+    }
+
+    /// The slow requests by when they came, and of how many requests; none while no baseline is known.
+    pub(crate) fn slow_in_time(&self) -> Option<(Sequences, u64)> {
         self.slow_above()?;
-        let slow = self.slow.load(Ordering::Acquire);
-        // A request may have come before the limit was known and have been compared with it all the same.
-        let requests = self.requests().saturating_sub(self.slow_base.load(Relaxed));
-        Some((slow, requests.max(slow)))
+        let slow = self.slow_in_time.lock().clone();
+        Some((slow, self.requests().saturating_sub(self.slow_base.load(Relaxed))))
+    }
+
+    /// The wrong predictions by when they were told of, with what a source says now.
+    pub(crate) fn wrong_in_time(&self, events: u64, trials: u64) -> Sequences {
+        let mut wrong = self.wrong_in_time.lock();
+        wrong.look(events, trials);
+        wrong.clone()
     }
 
     /// Tells the limit late, once a baseline is known; a known one stays.
@@ -170,7 +193,7 @@ impl Counts {
     /// Slow requests are counted anew: there are more replicas now.
     pub(crate) fn forget_slow(&self) {
         self.slow_base.store(self.requests(), Relaxed);
-        self.slow.store(0, Relaxed);
+        *self.slow_in_time.lock() = Sequences::default();
         self.decided.store(0, Relaxed);
     }
 }
@@ -295,11 +318,15 @@ mod tests {
 
     #[test]
     fn a_request_of_exactly_the_limit_is_not_slow() {
+        let slow = |counts: &Counts| {
+            let (slow, requests) = counts.slow_in_time()?;
+            slow.windows(requests).next().map(|all| (all.events, all.trials))
+        };
         let counts = Counts::new(1, Some(Duration::from_nanos(2_000)), false);
         counts.record(&outcome(2_000));
-        assert_eq!(counts.slow(), Some((0, 1)));
+        assert_eq!(slow(&counts), Some((0, 1)));
         counts.record(&outcome(2_001));
-        assert_eq!(counts.slow(), Some((1, 2)));
-        assert_eq!(Counts::new(1, None, false).slow(), None);
+        assert_eq!(slow(&counts), Some((1, 2)));
+        assert_eq!(slow(&Counts::new(1, None, false)), None);
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counts::Counts;
 use crate::record::Cause;
+use crate::sequences::{COHORT, Sequences, Strongest};
 use crate::trigger::{Condition, Response, Trigger};
 
 /// Of a healthy version at most this share of requests is above the 99th percentile.
@@ -21,7 +22,8 @@ pub struct Evidence {
     pub requests: u64,
     /// Those that failed or timed out.
     pub errors: u64,
-    /// The natural logarithm of the e-value for "it fails more often than the bound".
+    /// The natural logarithm of the e-value for "it fails more often than the bound": of all requests, and of those since each cohort of a
+    /// thousand, so that a long good record hides nothing.
     pub log_e_above: f64,
     /// The natural logarithm of the e-value for "it fails less often than the bound".
     pub log_e_below: f64,
@@ -32,10 +34,11 @@ pub struct Evidence {
 impl Evidence {
     pub(crate) fn of(counts: &Counts, bound: f64) -> Self {
         let (errors, requests) = counts.errors();
+        let (in_time, so_far) = counts.errors_in_time();
         Self {
             requests,
             errors,
-            log_e_above: log_e_above(errors, requests, bound),
+            log_e_above: in_time.against(so_far, bound).log_e,
             log_e_below: log_e_below(errors, requests, bound),
             latency_p99_ms: counts.p99().map(|p99| p99.as_secs_f64() * 1e3),
         }
@@ -69,45 +72,75 @@ pub(crate) fn log_e_worse(canary_errors: u64, active_errors: u64, share: f64, ra
 
 /// The counters read once, so that triggers which fire at once are seen to.
 struct Snapshot {
-    errors: (u64, u64),
-    slow: Option<(u64, u64)>,
+    errors: (Sequences, u64),
+    slow: Option<(Sequences, u64)>,
     slow_above: Option<Duration>,
 }
 
 /// Everything that fires by the version's own counters.
 pub(crate) fn breaches(triggers: &[Trigger], counts: &Counts) -> Vec<(Response, Cause)> {
-    let (errors, slow, slow_above) = (counts.errors(), counts.slow(), counts.slow_above());
-    let snapshot = Snapshot { errors, slow, slow_above };
+    let (errors, slow) = (counts.errors_in_time(), counts.slow_in_time());
+    let snapshot = Snapshot { errors, slow, slow_above: counts.slow_above() };
     let fires = |trigger: &Trigger| Some((trigger.response, breach(trigger, &snapshot)?));
     triggers.iter().filter_map(fires).collect()
 }
 
 /// What a trigger that needs nothing but the version's own counters says of one reading of them.
 fn breach(trigger: &Trigger, counts: &Snapshot) -> Option<Cause> {
-    let weigh = |(events, samples): (u64, u64), threshold: f64, alpha: f64, signal: &str| {
-        if samples == 0 {
-            return None;
-        }
-        let log_e = log_e_above(events, samples, threshold);
-        (log_e >= -alpha.ln())
-            .then(|| cause(trigger, signal, events, samples, threshold, Some(log_e)))
+    let weigh = |(events, samples): &(Sequences, u64), threshold: f64, alpha: f64, signal: &str| {
+        rate_above(trigger, events, *samples, (threshold, alpha), signal)
     };
     match trigger.condition {
         Condition::ErrorRateAbove { rate, alpha } => {
-            weigh(counts.errors, rate, alpha, "error rate")
+            weigh(&counts.errors, rate, alpha, "error rate")
         }
         Condition::SlowerThanBaseline { times, alpha } => {
             let limit = counts.slow_above?;
             let signal = format!("share of requests above {limit:?} ({times} × baseline p99)");
-            weigh(counts.slow?, SLOW_SHARE, alpha, &signal)
+            weigh(counts.slow.as_ref()?, SLOW_SHARE, alpha, &signal)
         }
         Condition::NaiveErrorRate { rate, min_requests } => {
-            let (errors, requests) = counts.errors;
-            let over = requests >= min_requests.max(1) && errors as f64 / requests as f64 > rate;
-            over.then(|| cause(trigger, "error rate", errors, requests, rate, None))
+            let (errors, requests) = &counts.errors;
+            let is_over = |window: &Strongest| {
+                let enough =
+                    if window.since == 0 { min_requests } else { min_requests.max(COHORT) };
+                window.trials >= enough.max(1) && window.events as f64 > rate * window.trials as f64
+            };
+            let over = errors.windows(*requests).find(is_over)?;
+            Some(cause_since(trigger, "error rate", &over, rate, None))
         }
         _ => None,
     }
+}
+
+/// The cause, if all sequences together say that the rate is above the threshold.
+pub(crate) fn rate_above(
+    trigger: &Trigger,
+    events: &Sequences,
+    trials: u64,
+    (threshold, alpha): (f64, f64),
+    signal: &str,
+) -> Option<Cause> {
+    if trials == 0 {
+        return None;
+    }
+    let strongest = events.against(trials, threshold);
+    (strongest.log_e >= -alpha.ln())
+        .then(|| cause_since(trigger, signal, &strongest, threshold, Some(strongest.log_e)))
+}
+
+fn cause_since(
+    trigger: &Trigger,
+    signal: &str,
+    counted: &Strongest,
+    threshold: f64,
+    log_e: Option<f64>,
+) -> Cause {
+    let detail = match counted.since {
+        0 => String::new(),
+        before => format!("since the first {before}"),
+    };
+    Cause { detail, ..cause(trigger, signal, counted.events, counted.trials, threshold, log_e) }
 }
 
 pub(crate) fn cause(

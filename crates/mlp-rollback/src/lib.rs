@@ -80,6 +80,7 @@ mod counts;
 mod draw;
 mod evidence;
 mod ledger;
+mod sequences;
 mod sync;
 mod table;
 

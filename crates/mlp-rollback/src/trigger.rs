@@ -31,7 +31,9 @@ pub struct Trigger {
 /// When a trigger fires.
 ///
 /// `alpha` bounds the chance that a version which keeps to its bound is ever acted upon, however often the evidence is looked at: the
-/// trigger fires when the e-value reaches 1/α. Between that and nothing the deployment holds.
+/// trigger fires when the e-value reaches 1/α. Between that and nothing the deployment holds. Rates of errors, slow requests and wrong
+/// predictions are weighed over the version's whole time in its role and since each cohort of a thousand, all within the one `alpha`: a
+/// version that breaks after a million good requests is found as one that breaks at once, within some dozens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -78,8 +80,9 @@ pub enum Condition {
         /// The chance of a false alarm.
         alpha: f64,
     },
-    /// A plain comparison, as most tools do it: the share of errors is above this after so many requests. It is looked at after every
-    /// error, so a healthy version is taken out by chance sooner or later. Here for those who must have it.
+    /// A plain comparison, as most tools do it: the share of errors is above this after so many requests, of all, or of those since a recent
+    /// cohort, at least a thousand. It is looked at after every error, so a healthy version is taken out by chance sooner or later. Here for
+    /// those who must have it.
     NaiveErrorRate {
         /// The bound, from 0 to 1.
         rate: f64,

@@ -63,13 +63,14 @@ impl<M: ?Sized + 'static> Deployment<M> {
         }
         let mut fired = Vec::new();
         let mut silent = false;
-        if state.is_routed() && self.is_ill(tracked.version) {
+        let is_unhealthy = |lifecycle| lifecycle == Lifecycle::Unhealthy;
+        if state.is_routed() && self.is_ill(tracked.version, is_unhealthy) {
             let detail = "its host says that it cannot answer, at two looks in a row".to_owned();
             fired.push((Response::RollBack, Cause::reported("health", detail)));
         }
         fired.extend(evidence::breaches(&self.config.triggers, &tracked.counts));
         for trigger in &self.config.triggers {
-            match self.read(trigger, tracked.version, state) {
+            match self.read(trigger, tracked, state) {
                 Some(Verdict::Fires(cause)) => fired.push((trigger.response, cause)),
                 Some(Verdict::Silent) => silent |= state == VersionState::Canary,
                 Some(Verdict::Holds) | None => {}
@@ -80,13 +81,13 @@ impl<M: ?Sized + 'static> Deployment<M> {
         silent
     }
 
-    /// Whether the host said at two looks in a row that a version it holds cannot answer. That it is being prepared, drained, or is not there
-    /// is no such thing, and neither is a host that panics.
-    fn is_ill(&self, version: VersionNumber) -> bool {
+    /// Whether the host said at two looks in a row that a version cannot answer. That it is being prepared or drained is no such thing, and
+    /// neither is a host that panics.
+    fn is_ill(&self, version: VersionNumber, cannot_answer: fn(Lifecycle) -> bool) -> bool {
         let says_so = self
             .host()
             .and_then(|host| catch_panic(|| host.health(version)).ok())
-            .is_some_and(|health| health.lifecycle == Lifecycle::Unhealthy);
+            .is_some_and(|health| cannot_answer(health.lifecycle));
         let mut core = self.core.lock();
         let said_so = core.ill.contains(&version);
         if says_so {
@@ -99,11 +100,11 @@ impl<M: ?Sized + 'static> Deployment<M> {
 
     /// A blocked version that nothing could replace serves only until something can.
     fn go_on_blocking(&self) {
-        let active = {
+        let (active, blocked) = {
             let core = self.core.lock();
             let Some(active) = core.ledger.active else { return };
-            match core.ledger.entry(active) {
-                Ok(entry) if entry.blocked.is_some() => active,
+            match core.ledger.entry(active).map(|entry| entry.blocked.clone()) {
+                Ok(Some(blocked)) => (active, blocked),
                 _ => return,
             }
         };
@@ -111,8 +112,17 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let mut core = self.core.lock();
         let to = healthy.into_iter().find(|target| core.ledger.standby.contains(target));
         if core.ledger.active == Some(active) && to.is_some() {
-            let cause = Cause::reported("security", "a version can take its place now".to_owned());
-            let _ = self.automatic(&mut core, vec![cause], Action::Block { version: active, to });
+            // It goes for the reason for which it was blocked.
+            let known = core.history.iter().rev().find_map(|entry| match entry.action {
+                Action::Block { version, .. } if version == active => {
+                    Some((entry.reason.clone(), entry.causes.clone()))
+                }
+                _ => None,
+            });
+            let (reason, causes) = known
+                .unwrap_or_else(|| (String::new(), vec![Cause::reported("security", blocked)]));
+            let action = Action::Block { version: active, to };
+            let _ = self.automatic_because(&mut core, &reason, causes, action);
         }
     }
 
@@ -135,12 +145,8 @@ impl<M: ?Sized + 'static> Deployment<M> {
         }
     }
 
-    fn read(
-        &self,
-        trigger: &Trigger,
-        version: VersionNumber,
-        state: VersionState,
-    ) -> Option<Verdict> {
+    fn read(&self, trigger: &Trigger, tracked: &Tracked, state: VersionState) -> Option<Verdict> {
+        let version = tracked.version;
         let signal = match &trigger.condition {
             Condition::AccuracyDrop { .. } => Signal::WrongPredictions,
             Condition::MetricDrop { signal, .. } => Signal::Custom(signal.clone()),
@@ -156,11 +162,10 @@ impl<M: ?Sized + 'static> Deployment<M> {
                 if trials == 0 || events > trials || bound <= 0.0 {
                     return Some(Verdict::Silent);
                 }
-                let log_e = evidence::log_e_above(events, trials, bound);
+                let wrong = tracked.counts.wrong_in_time(events, trials);
                 let signal = "share of wrong predictions";
-                let fires = log_e >= -alpha.ln();
-                let cause = || evidence::cause(trigger, signal, events, trials, bound, Some(log_e));
-                Some(if fires { Verdict::Fires(cause()) } else { Verdict::Holds })
+                let cause = evidence::rate_above(trigger, &wrong, trials, (bound, alpha), signal);
+                Some(cause.map_or(Verdict::Holds, Verdict::Fires))
             }
             Condition::MetricDrop { relative, deviation, alpha, .. }
                 if matches!(state, VersionState::Canary | VersionState::Challenger) =>
@@ -192,7 +197,10 @@ impl<M: ?Sized + 'static> Deployment<M> {
     /// 50 %, 25 %, then nothing: one step a tick, as long as the target is fit.
     fn go_on_retreating(&self) {
         let Some(retreat) = self.core.lock().ledger.retreat else { return };
-        let (fit, ill) = (self.is_healthy(retreat.to), self.is_ill(retreat.to));
+        // After a restart a version that was warm may not be there at all.
+        let cannot_answer =
+            |lifecycle| matches!(lifecycle, Lifecycle::Unhealthy | Lifecycle::Absent);
+        let (fit, ill) = (self.is_healthy(retreat.to), self.is_ill(retreat.to, cannot_answer));
         let mut core = self.core.lock();
         if core.ledger.retreat != Some(retreat) || core.ledger.frozen.is_some() {
             return;

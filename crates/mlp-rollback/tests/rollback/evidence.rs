@@ -2,7 +2,7 @@
 
 use mlp_core::random::{stream, uniform};
 use mlp_core::{Outcome, OutcomeStatus, Router, Severity};
-use mlp_rollback::{CanaryPlan, Condition, Response, Trigger, VersionState};
+use mlp_rollback::{CanaryPlan, Condition, DeploymentConfig, Response, Trigger, VersionState};
 
 use crate::support::{V1, V2, V3, World, config, me, percent};
 
@@ -178,4 +178,48 @@ fn failures_of_50_10_and_5_percent_are_caught_in_about_5_40_and_160_requests() {
         assert!(median <= at_most, "{error_rate}: {median} requests");
         eprintln!("error rate {error_rate}: rolled back after {median} requests in the median");
     }
+}
+
+/// Version 1 in standby, version 2 active with so many requests behind it, of which one in a thousand failed.
+fn long_served(config: DeploymentConfig, requests: u64) -> World {
+    let world = World::started(config, 1);
+    world.deployment.deploy(V2, &me()).unwrap();
+    let route = world.next();
+    for request in 1..=requests {
+        let failed = request % 1_000 == 7;
+        let status = if failed { OutcomeStatus::Failed } else { OutcomeStatus::Answered };
+        world.report(&route, status);
+    }
+    assert_eq!(world.deployment.active(), Some(V2));
+    world
+}
+
+/// After how many requests, of which all fail, version 2 is gone.
+fn failures_until_gone(world: &World) -> u64 {
+    let route = world.next();
+    let mut failures = 0;
+    while world.deployment.active() == Some(V2) && failures < 20_000 {
+        world.report(&route, OutcomeStatus::Failed);
+        failures += 1;
+    }
+    failures
+}
+
+#[test]
+fn a_version_that_breaks_after_a_million_good_requests_is_gone_within_forty() {
+    // In the middle of a cohort: its own good requests hide it as well as they can.
+    let world = long_served(config(), 1_000_500);
+    let failures = failures_until_gone(&world);
+    assert!(failures <= 40, "{failures} requests failed");
+    let cause = &world.deployment.latest_post_mortem().unwrap().incident.causes[0];
+    assert!(cause.samples < 1_000, "it tells of the requests that decided: {cause}");
+}
+
+#[test]
+fn the_naive_rule_looks_at_the_last_requests_too() {
+    let condition = Condition::NaiveErrorRate { rate: 0.01, min_requests: 100 };
+    let table = [Trigger::new("naive", condition, Response::RollBack)];
+    let world = long_served(config().with_triggers(table), 200_500);
+    let failures = failures_until_gone(&world);
+    assert!(failures <= 1_000, "{failures} requests failed");
 }
