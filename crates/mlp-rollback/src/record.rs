@@ -27,7 +27,8 @@ pub enum Action {
         /// The version.
         version: VersionNumber,
     },
-    /// The host could not build or warm a version, or the change it was warmed for was refused meanwhile.
+    /// The host could not build or warm a version, a predecessor after a restart for example, or the change it was warmed for was refused
+    /// meanwhile.
     GiveUp {
         /// The version.
         version: VersionNumber,

@@ -32,6 +32,18 @@ pub(super) struct StepMark {
     pub(super) active_errors: u64,
 }
 
+/// The canary's share among its requests and those of the active version, and the errors of both.
+pub(super) type StepErrors = (f64, u64, u64);
+
+/// What a change that cannot be written down is taken back to.
+struct Before {
+    ledger: Ledger,
+    counts: BTreeMap<VersionNumber, Arc<Counts>>,
+    approvals: Vec<PendingApproval>,
+    past_steps: Vec<StepErrors>,
+    mark: StepMark,
+}
+
 pub(super) struct Core<M: ?Sized> {
     pub(super) ledger: Ledger,
     pub(super) writer: Option<Writer>,
@@ -42,8 +54,8 @@ pub(super) struct Core<M: ?Sized> {
     pub(super) history: VecDeque<HistoryEntry>,
     pub(super) keys: VecDeque<(String, Action, Receipt)>,
     pub(super) mark: StepMark,
-    /// Errors of canary and active version in the steps that are over, with the share of each.
-    pub(super) past_steps: Vec<(f64, u64, u64)>,
+    /// The steps that are over.
+    pub(super) past_steps: Vec<StepErrors>,
     /// When the last automatic change began a cool-down.
     pub(super) last_automatic: Option<Duration>,
     /// When, by the wall clock, the last automatic change of which the journal tells began a cool-down.
@@ -109,12 +121,11 @@ impl<M: ?Sized> Core<M> {
     fn write_one(&mut self, record: &Record) -> Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let written = writer.append(record);
-        // A record that is too long was not begun: the journal is as good as before.
-        if let Some(error) = written
-            .as_ref()
-            .err()
-            .filter(|error| !matches!(error, StoreError::LimitExceeded { .. }))
-        {
+        // A record that is too long, or could not be read back, was not begun: the journal is as good as before.
+        let was_begun = |error: &&StoreError| {
+            !matches!(error, StoreError::LimitExceeded { .. } | StoreError::Invalid { .. })
+        };
+        if let Some(error) = written.as_ref().err().filter(was_begun) {
             self.journal_failure.get_or_insert(error.to_string());
         }
         Ok(written?)
@@ -299,11 +310,11 @@ impl<M: ?Sized + 'static> Deployment<M> {
             }
         } else {
             core.write(&written)?;
-            let before = core.ledger.clone();
+            let before = core.before();
             self.apply(core, &intent);
             if let Err(error) = core.write(&commit) {
-                core.ledger = before;
-                self.publish(core);
+                core.take_back(before);
+                self.show(core);
                 return Err(error);
             }
         }
@@ -320,7 +331,8 @@ impl<M: ?Sized + 'static> Deployment<M> {
             ledger.versions.iter().map(|(version, entry)| (*version, entry.state)).collect()
         };
         let before = states(&core.ledger);
-        self.mark_step(core, &intent.action);
+        let retreat_before = core.ledger.retreat;
+        let (shares, step) = (core.step_shares(), core.step_errors());
         let reason = match intent.causes.first() {
             Some(cause) if intent.reason.is_empty() => cause.to_string(),
             _ => intent.reason.clone(),
@@ -335,55 +347,105 @@ impl<M: ?Sized + 'static> Deployment<M> {
         }
         core.note_approvals(intent);
         self.publish(core);
+        if let Some(retreat) = retreat_before.filter(|_| core.ledger.retreat.is_none()) {
+            // If it still serves, whether it must go is weighed anew, towards another target.
+            if let Some(counts) = core.counts.get(&retreat.from) {
+                counts.undecide();
+            }
+        }
+        self.mark_step(core, intent, (shares, step));
+    }
+
+    /// The errors of each share are judged by it: where a share changes, those under the new one are counted from here.
+    fn mark_step(
+        &self,
+        core: &mut Core<M>,
+        intent: &Intent,
+        (shares, step): (Option<(Share, Share)>, Option<StepErrors>),
+    ) {
         let active_changed = core.ledger.active != intent.active_before;
-        if active_changed {
+        let started = matches!(intent.action, Action::StartCanary { .. });
+        let stepped = matches!(intent.action, Action::StepCanary { .. });
+        if active_changed || started {
             core.past_steps.clear();
+            core.mark_errors();
+        } else if stepped || core.step_shares() != shares {
+            core.past_steps.extend(step);
+            let (_, canary, active) = step.unwrap_or_default();
+            core.mark.canary_errors += canary;
+            core.mark.active_errors += active;
         }
-        let active_counts = core.ledger.active.and_then(|active| core.counts.get(&active)).cloned();
-        let canary = core.ledger.canary.as_ref().map(|canary| canary.version);
-        let canary_counts = canary.and_then(|canary| core.counts.get(&canary)).cloned();
-        let stepped =
-            matches!(intent.action, Action::StartCanary { .. } | Action::StepCanary { .. });
-        if let (true, Some(canary)) = (stepped || active_changed, canary_counts) {
-            core.mark = StepMark {
-                entered: self.clock.monotonic(),
-                requests: canary.requests(),
-                canary_errors: canary.errors().0,
-                active_errors: active_counts.map_or(0, |counts| counts.errors().0),
-            };
-        }
-    }
-
-    fn mark_step(&self, core: &mut Core<M>, action: &Action) {
-        match action {
-            Action::StartCanary { .. } => core.past_steps.clear(),
-            Action::StepCanary { .. } => core.past_steps.extend(core.step_errors()),
-            _ => {}
+        if let Some(requests) = core.canary_counts().map(|counts| counts.requests())
+            && (active_changed || started || stepped)
+        {
+            core.mark.entered = self.clock.monotonic();
+            core.mark.requests = requests;
         }
     }
 
-    /// Makes routing follow the ledger.
+    /// Makes counters and routing follow the ledger.
     pub(super) fn publish(&self, core: &mut Core<M>) {
         let times = self.config.triggers.iter().find_map(|trigger| match trigger.condition {
             Condition::SlowerThanBaseline { times, .. } => Some(times),
             _ => None,
         });
         core.refresh_counts(times);
+        self.show(core);
+    }
+
+    fn show(&self, core: &Core<M>) {
         self.table.store(Arc::new(Table::build(self.config.seed, &core.ledger, &core.counts)));
     }
 }
 
 impl<M: ?Sized> Core<M> {
-    /// The canary's share in this step, and the errors of canary and active version in it.
-    pub(super) fn step_errors(&self) -> Option<(f64, u64, u64)> {
+    fn before(&self) -> Before {
+        Before {
+            ledger: self.ledger.clone(),
+            counts: self.counts.clone(),
+            approvals: self.approvals.clone(),
+            past_steps: self.past_steps.clone(),
+            mark: self.mark,
+        }
+    }
+
+    fn take_back(&mut self, before: Before) {
+        Before {
+            ledger: self.ledger,
+            counts: self.counts,
+            approvals: self.approvals,
+            past_steps: self.past_steps,
+            mark: self.mark,
+        } = before;
+    }
+
+    fn canary_counts(&self) -> Option<&Arc<Counts>> {
+        self.counts.get(&self.ledger.canary.as_ref()?.version)
+    }
+
+    fn active_counts(&self) -> Option<&Arc<Counts>> {
+        self.counts.get(&self.ledger.active?)
+    }
+
+    fn mark_errors(&mut self) {
+        let of = |counts: Option<&Arc<Counts>>| counts.map_or(0, |counts| counts.errors().0);
+        let (canary, active) = (of(self.canary_counts()), of(self.active_counts()));
+        (self.mark.canary_errors, self.mark.active_errors) = (canary, active);
+    }
+
+    /// What the canary and the active version answer.
+    fn step_shares(&self) -> Option<(Share, Share)> {
         let canary = self.ledger.canary.as_ref()?;
-        let of = |version| self.counts.get(&version).map(|counts| counts.errors().0);
-        let canary_errors = of(canary.version)?.saturating_sub(self.mark.canary_errors);
-        let active_errors = of(self.ledger.active?)?.saturating_sub(self.mark.active_errors);
+        Some((canary.share(), self.share(self.ledger.active?)))
+    }
+
+    /// The canary's share in this step, and the errors of canary and active version in it.
+    pub(super) fn step_errors(&self) -> Option<StepErrors> {
+        let canary = self.canary_counts()?.errors().0.saturating_sub(self.mark.canary_errors);
+        let active = self.active_counts()?.errors().0.saturating_sub(self.mark.active_errors);
         // Among the errors of these two, and units that a flag or a pin takes away from both are no part of either.
-        let trials = canary.share().plus_up_to(self.ledger.challengers_share(), Share::WHOLE);
-        let both = canary.share().as_fraction() + trials.rest().as_fraction();
-        let share = canary.share().as_fraction() / both;
-        Some((share, canary_errors, active_errors))
+        let (of_canary, of_active) = self.step_shares()?;
+        let both = of_canary.as_fraction() + of_active.as_fraction();
+        Some((of_canary.as_fraction() / both, canary, active))
     }
 }

@@ -240,7 +240,8 @@ impl<M: ?Sized + 'static> Deployment<M> {
     }
 
     /// Prepares on the attached host what the journal says is warm: the active version first, then its predecessors and trials. Call it
-    /// after a restart, when the sources are attached. A trial that cannot be prepared is aborted; a predecessor is left out.
+    /// after a restart, when the sources are attached. A trial that cannot be prepared is aborted; a predecessor is archived, and a retreat to
+    /// it ends.
     ///
     /// # Errors
     /// If there is no host, or the active version has no source or cannot be prepared.
@@ -261,8 +262,13 @@ impl<M: ?Sized + 'static> Deployment<M> {
                 None => Err(Error::NoSource { version }),
             };
             match (prepared, state) {
-                (Ok(()), _) | (Err(_), VersionState::Standby) => {}
+                (Ok(()), _) => {}
                 (Err(error), VersionState::Active) => return Err(error),
+                (Err(error), VersionState::Standby) => {
+                    let change = Change::by(RECOVERY).because("it cannot be restored");
+                    let error = error.to_string();
+                    self.simple(&change, Action::GiveUp { version, error })?;
+                }
                 (Err(error), _) => {
                     let change = Change::by(RECOVERY).because(error.to_string());
                     self.abort(version, &change)?;

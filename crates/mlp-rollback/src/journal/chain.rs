@@ -61,9 +61,21 @@ impl Writer {
 
     pub(crate) fn append(&mut self, record: &Record) -> Result<(), StoreError> {
         let text = serde_json::to_string(record).map_err(StoreError::backend)?;
+        comes_back(&text)?;
         let hash = link(&self.head, self.next, &text);
         self.journal.append(&JournalLine { sequence: self.next, hash, text })?;
         (self.head, self.next) = (hash, self.next + 1);
         Ok(())
+    }
+}
+
+/// What could not be read back would make the journal unreadable for good.
+fn comes_back(text: &str) -> Result<(), StoreError> {
+    let unreadable = |reason: String| Err(StoreError::invalid("journal record", reason));
+    match serde_json::from_str::<Record>(text) {
+        // Text is compared: NaN is not equal to itself.
+        Ok(read) if serde_json::to_string(&read).map_err(StoreError::backend)? == text => Ok(()),
+        Ok(_) => unreadable("it reads back as something else".to_owned()),
+        Err(error) => unreadable(format!("it could not be read back: {error}")),
     }
 }

@@ -39,7 +39,7 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
     Open,
-    /// A sync found the disk full: what came after the last line is unknown, and this handle may not find out. Another one may.
+    /// A sync found the disk full: what came after the last line is unknown, and is cut off before another line.
     Full,
     /// The disk fails: nothing more may follow.
     Closed,
@@ -92,7 +92,7 @@ impl Journal for FileJournal {
         let mut state = self.state.lock();
         match state.condition {
             Condition::Open => {}
-            Condition::Full => state.reopen(&self.path)?,
+            Condition::Full => state.cut_off()?,
             Condition::Closed => return Err(StoreError::Closed),
         }
         if line.sequence != state.next {
@@ -141,15 +141,16 @@ impl State {
         Ok(())
     }
 
-    /// Goes on with a new handle behind the last line that was synced; what an earlier sync made durable is there whatever a later one said.
-    fn reopen(&mut self, path: &Path) -> Result<(), StoreError> {
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
-        self.file.unlock().map_err(failed)?;
-        lock(&file, path)?;
-        file.set_len(self.length).and_then(|()| file.sync_all()).map_err(failed)?;
-        self.file = file;
-        self.condition = Condition::Open;
-        Ok(())
+    /// Goes on behind the last line that was synced; what an earlier sync made durable is there whatever a later one said. The handle stays
+    /// the same: with it goes the lock, and nobody else may append meanwhile.
+    fn cut_off(&mut self) -> Result<(), StoreError> {
+        let cut = self.file.set_len(self.length).and_then(|()| self.file.sync_all());
+        self.condition = match &cut {
+            Ok(()) => Condition::Open,
+            Err(error) if is_full(error) => Condition::Full,
+            Err(_) => Condition::Closed,
+        };
+        cut.map_err(failed)
     }
 }
 

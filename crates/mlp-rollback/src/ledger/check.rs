@@ -28,7 +28,9 @@ impl Ledger {
                 Ok(())
             }
             Action::GiveUp { version, .. } => {
-                self.in_state(*version, "warming", |state| state == VersionState::Warming)?;
+                self.in_state(*version, "warming or standby", |state| {
+                    matches!(state, VersionState::Warming | VersionState::Standby)
+                })?;
                 Ok(())
             }
             Action::Deploy { version } => {
@@ -39,7 +41,7 @@ impl Ledger {
                 self.no_freeze()?;
                 self.no_canary()?;
                 self.needs_active()?;
-                self.shares_fit(plan.bound(), self.challengers_share())?;
+                self.shares_fit(&[plan.bound()])?;
                 self.may_start(*version)
             }
             Action::StepCanary { version, step } => {
@@ -64,10 +66,7 @@ impl Ledger {
                 self.no_freeze()?;
                 self.challenger_fits()?;
                 let canary = self.canary.as_ref().map_or(Share::ZERO, |canary| canary.plan.bound());
-                let others = canary.as_percent() + self.challengers_share().as_percent();
-                if others + share.as_percent() > 100.0 {
-                    return Err(Error::SharesExceedWhole { given: others + share.as_percent() });
-                }
+                self.shares_fit(&[canary, *share])?;
                 self.may_start(*version)
             }
             Action::StartFlag { version, .. } => {
@@ -254,8 +253,14 @@ impl Ledger {
         Ok(())
     }
 
-    pub(super) fn shares_fit(&self, canary: Share, challengers: Share) -> Result<()> {
-        let given = canary.as_percent() + challengers.as_percent();
-        if given > 100.0 { Err(Error::SharesExceedWhole { given }) } else { Ok(()) }
+    /// Whether these shares fit beside those of the challengers.
+    pub(super) fn shares_fit(&self, shares: &[Share]) -> Result<()> {
+        let challengers = self.challengers.iter().map(|(_, share)| share);
+        // Whole millionths: sums of percentages are not exact.
+        let sum: u32 = challengers.chain(shares).map(|share| share.millionths()).sum();
+        if sum > Share::WHOLE.millionths() {
+            return Err(Error::SharesExceedWhole { given: f64::from(sum) / 1e4 });
+        }
+        Ok(())
     }
 }

@@ -102,7 +102,7 @@ impl Ledger {
                     .insert(*version, Entry { bundle, state, blocked: None, since: generation });
             }
             Action::Warm { version } => self.set(*version, VersionState::Warming),
-            Action::GiveUp { version, .. } => self.set(*version, VersionState::Archived),
+            Action::GiveUp { version, .. } => self.leave(*version, VersionState::Archived),
             Action::Deploy { version } | Action::Promote { version } => self.activate(*version),
             Action::StartCanary { version, plan } => {
                 self.leave(*version, VersionState::Canary);
@@ -264,7 +264,7 @@ impl Ledger {
             return Some(format!("{} predecessors are warm", self.standby.len()));
         }
         let canary = self.canary.as_ref().map_or(Share::ZERO, Canary::share);
-        self.shares_fit(canary, self.challengers_share()).err().map(|error| error.to_string())
+        self.shares_fit(&[canary]).err().map(|error| error.to_string())
     }
 }
 

@@ -526,3 +526,132 @@ fn two_that_begin_a_journal_at_once_share_one_and_only_one_has_it() {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a draft is left");
     }
 }
+
+/// Slow requests of a canary wait for approval, and versions 1 and 2 have served.
+fn with_evidence(journal: &Arc<Failing>) -> World {
+    let world = on(Arc::clone(journal) as _);
+    for version in [V1, V2, V3] {
+        assert_eq!(world.register(), version);
+    }
+    world.deployment.deploy(V1, &me()).unwrap();
+    world.deployment.deploy(V2, &me()).unwrap();
+    world.serve(V2, 200, OutcomeStatus::Answered);
+    world.deployment.start_canary(V3, CanaryPlan::fixed(percent(50.0)).unwrap(), &me()).unwrap();
+    let route = std::iter::repeat_with(|| world.next()).find(|route| route.version == V3).unwrap();
+    let slow = Outcome::new(&route, OutcomeStatus::Answered, Duration::from_millis(9));
+    (0..20).for_each(|_| world.deployment.observe(&slow));
+    assert_eq!(world.deployment.status().approvals.len(), 1);
+    world
+}
+
+#[test]
+fn a_change_whose_commit_fails_leaves_evidence_and_approvals_as_they_were() {
+    type Asked = fn(&World) -> Result<mlp_rollback::Receipt, Error>;
+    let asked: [Asked; 3] = [
+        |world| world.deployment.promote(V3, &me()),
+        |world| world.deployment.dismiss(V3, &me()),
+        |world| world.deployment.advance(V3, &me()),
+    ];
+    for ask in asked {
+        let journal =
+            Arc::new(Failing { inner: MemoryJournal::new(), left: Mutex::new(usize::MAX) });
+        let world = with_evidence(&journal);
+        let status = || {
+            let mut status = world.deployment.status();
+            status.journal_failure = None;
+            status
+        };
+        let before = status();
+        *journal.left.lock() = 1; // The intent is written, the commit is not.
+        assert!(matches!(ask(&world), Err(Error::Journal { .. })));
+        assert_eq!(status(), before);
+        // The trigger of slow requests still knows what slow is.
+        *journal.left.lock() = usize::MAX;
+        let post_mortem = world.deployment.approve(V3, &me()).unwrap().generation;
+        let causes = world.deployment.post_mortem(post_mortem).unwrap().incident.causes;
+        assert_eq!(causes[0].trigger, "latency");
+    }
+}
+
+/// What the journal remembers, opened anew with the source of version 2 alone.
+fn restored_without_version_1(journal: &Arc<MemoryJournal>) -> World {
+    let world = on(Arc::clone(journal) as _);
+    world.deployment.attach_source(V2, good()).unwrap();
+    world.deployment.restore().unwrap();
+    world
+}
+
+#[test]
+fn a_predecessor_that_cannot_be_restored_is_archived_and_built_when_it_is_wanted() {
+    let journal = Arc::new(MemoryJournal::new());
+    let world = on(Arc::clone(&journal) as _);
+    for version in [V1, V2] {
+        assert_eq!(world.register(), version);
+        world.deployment.deploy(version, &me()).unwrap();
+    }
+    world.deployment.pin("alice", V1, &me()).unwrap();
+    drop(world);
+    let world = restored_without_version_1(&journal);
+    assert_eq!(world.state(V1), VersionState::Archived);
+    let request = mlp_core::RequestKey::new(1);
+    assert_eq!(world.deployment.route(&request.with_unit("alice")).version, V2);
+    assert_eq!(world.deployment.route(&request.with_pin(V1)).version, V2);
+    world.deployment.attach_source(V1, good()).unwrap();
+    world.deployment.rollback_to(V1, &me()).unwrap();
+    assert_eq!(world.next().version, V1);
+    assert!(world.host.versions.lock().contains_key(&V1));
+}
+
+#[test]
+fn a_retreat_to_what_cannot_be_restored_ends() {
+    let journal = Arc::new(MemoryJournal::new());
+    let world = on(Arc::clone(&journal) as _);
+    for version in [V1, V2] {
+        assert_eq!(world.register(), version);
+        world.deployment.deploy(version, &me()).unwrap();
+    }
+    drop(world);
+    // What a deployment with a source of labels wrote.
+    let lines = journal.read().unwrap().lines;
+    let last: Record = serde_json::from_str(&lines[lines.len() - 2].text).unwrap();
+    let Record::Intent(mut intent) = last else { panic!("{last:?}") };
+    intent.generation += 1;
+    intent.active_before = Some(V2);
+    intent.action = mlp_rollback::Action::Retreat { from: V2, to: V1, keeps: percent(50.0) };
+    let generation = intent.generation;
+    let mut head = lines.last().unwrap().hash;
+    for record in [Record::Intent(intent), Record::Commit { generation }] {
+        let sequence = journal.read().unwrap().lines.len() as u64;
+        let text = serde_json::to_string(&record).unwrap();
+        head = mlp_rollback::link(&head, sequence, &text);
+        journal.append(&JournalLine { sequence, hash: head, text }).unwrap();
+    }
+    let world = on(Arc::clone(&journal) as _);
+    assert!(world.share(V1) > 0.4, "the retreat goes on");
+    drop(world);
+    let world = restored_without_version_1(&journal);
+    assert_eq!(world.share(V2), 1.0);
+}
+
+#[test]
+fn a_configuration_that_could_not_be_read_back_is_refused() {
+    let nested = |depth: usize| {
+        let mut value = mlp_core::ParamValue::from(1);
+        for _ in 0..depth {
+            value = mlp_core::ParamValue::List(vec![value]);
+        }
+        let mut configuration = mlp_core::Params::new();
+        configuration.insert("nested", value);
+        VersionBundle::new("model").with_configuration(configuration)
+    };
+    let journal = Arc::new(MemoryJournal::new());
+    let world = on(Arc::clone(&journal) as _);
+    for depth in [20, 125, 500] {
+        let registered = world.deployment.register(nested(depth), good(), &me());
+        assert_eq!(registered.is_ok(), depth == 20, "{depth}: {registered:?}");
+    }
+    world.register();
+    assert_eq!(world.deployment.status().journal_failure, None, "the journal is as good as before");
+    drop(world);
+    assert_eq!(on(journal).deployment.status().versions.len(), 2);
+}

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use mlp_core::OutcomeStatus;
-use mlp_rollback::{Error, FileJournal};
+use mlp_core::{OutcomeStatus, StoreError};
+use mlp_rollback::{Error, FileJournal, GENESIS, Journal, JournalLine, link};
 
 use crate::journal::{
     TURNS, journal_of_the_script, on, opens_in_a_state_of_the_script, script, states_of_the_script,
@@ -77,13 +77,52 @@ fn child_whose_disk_fails() {
     }
 }
 
-/// Runs a child while the `number`-th of these calls on the journal's file goes wrong; gives whether it ended well, and what it printed.
+/// Appends until the disk is full, tries again while it still is, and again when it has room.
+#[test]
+#[ignore = "run by the test of a disk that stays full, in a process of its own"]
+fn child_whose_disk_stays_full() {
+    let Ok(path) = std::env::var(CHILD) else { return };
+    let journal = FileJournal::open(&path).unwrap();
+    let mut head = GENESIS;
+    let mut append = |sequence: u64| {
+        let text = "{}".to_owned();
+        let hash = link(&head, sequence, &text);
+        journal.append(&JournalLine { sequence, hash, text }).inspect(|()| head = hash)
+    };
+    append(0).unwrap();
+    for _ in 0..3 {
+        assert!(matches!(append(1), Err(StoreError::StorageFull)));
+        let other = FileJournal::open(&path);
+        assert!(matches!(other, Err(StoreError::Busy { .. })), "the lock was lost: {other:?}");
+    }
+    append(1).unwrap();
+    append(2).unwrap();
+    drop(journal);
+    assert_eq!(FileJournal::open(&path).unwrap().read().unwrap().lines.len(), 3);
+    println!("it went on");
+}
+
+#[test]
+fn a_journal_on_a_disk_that_stays_full_keeps_its_lock_and_goes_on_when_there_is_room() {
+    let _turn = TURNS.lock();
+    if !can_trace() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    // The sync of the second line finds the disk full, and so does whatever would cut the line off, twice.
+    let faults = "fdatasync:error=ENOSPC:when=2 ftruncate:error=ENOSPC:when=1..2";
+    let (ended, printed) = traced(&path, "child_whose_disk_stays_full", faults);
+    assert!(ended && printed.contains("it went on"), "{printed}");
+}
+
+/// Runs a child while some calls on the journal's file go wrong, the `number`-th of a kind for example; gives whether it ended well, and
+/// what it printed.
 fn traced(path: &Path, child: &str, inject: &str) -> (bool, String) {
     let output = Command::new("strace")
         .args(["-f", "-qq", "-o", "/dev/null", "-P"])
         .arg(path)
-        .arg("-e")
-        .arg(format!("inject={inject}"))
+        .args(inject.split(' ').flat_map(|fault| ["-e".to_owned(), format!("inject={fault}")]))
         .arg(std::env::current_exe().unwrap())
         .args(["--include-ignored", "--nocapture", "--exact"])
         .arg(format!("system_calls::{child}"))
