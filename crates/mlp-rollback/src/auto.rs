@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 pub struct AutoRollbackOptions {
     /// How long it waits between two looks. Default 1 s: errors are weighed as they come in any case; this is for everything else.
     pub every: Duration,
-    /// A drill after so many looks. Default: none.
+    /// A drill after so many looks; 0 is as 1. Default: none.
     pub drill_every: Option<u64>,
 }
 
@@ -140,7 +140,8 @@ fn look_after<M: ?Sized + 'static>(
             state.looks
         };
         let Some(deployment) = deployment.upgrade() else { break };
-        let is_drill = options.drill_every.is_some_and(|every| (looks + 1) % every == 0);
+        let is_drill =
+            options.drill_every.is_some_and(|every| (looks + 1).is_multiple_of(every.max(1)));
         let outcome = catch_panic(|| {
             deployment.tick();
             if is_drill {

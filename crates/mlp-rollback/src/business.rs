@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::trigger::Trigger;
 
-/// The most versions a metric is kept for; the lowest number is forgotten.
+/// The most versions a metric is kept for; the one whose last value is the oldest is forgotten.
 pub const MAX_METRIC_VERSIONS: usize = 64;
 
 /// Collects a metric by version, each value cut to a range that was fixed beforehand (winsorised), and answers as a [`MetricSource`].
@@ -35,7 +35,15 @@ pub struct BusinessMetric {
     signal: String,
     range: Winsor,
     deviation: f64,
-    values: Mutex<BTreeMap<VersionNumber, Moments>>,
+    values: Mutex<Values>,
+}
+
+#[derive(Debug, Default)]
+struct Values {
+    /// How many values there were.
+    recorded: u64,
+    /// What each version earned, and which of all values was its last.
+    versions: BTreeMap<VersionNumber, (Moments, u64)>,
 }
 
 impl BusinessMetric {
@@ -59,21 +67,28 @@ impl BusinessMetric {
     /// Takes one value that a version earned. One that is NaN is left out.
     pub fn record(&self, version: VersionNumber, value: f64) {
         let mut values = self.values.lock();
-        values.entry(version).or_default().add(self.range.apply(value));
-        if values.len() > MAX_METRIC_VERSIONS {
-            values.pop_first();
+        values.recorded += 1;
+        let recorded = values.recorded;
+        let (moments, last) = values.versions.entry(version).or_default();
+        moments.add(self.range.apply(value));
+        *last = recorded;
+        if values.versions.len() > MAX_METRIC_VERSIONS {
+            let oldest = values.versions.iter().min_by_key(|(_, (_, last))| *last);
+            if let Some(oldest) = oldest.map(|(version, _)| *version) {
+                values.versions.remove(&oldest);
+            }
         }
     }
 
     /// Forgets what a version earned, as when it begins anew.
     pub fn forget(&self, version: VersionNumber) {
-        self.values.lock().remove(&version);
+        self.values.lock().versions.remove(&version);
     }
 
     /// The mean of a version's values after the cut; none without values.
     #[must_use]
     pub fn mean(&self, version: VersionNumber) -> Option<f64> {
-        self.values.lock().get(&version)?.mean()
+        self.values.lock().versions.get(&version)?.0.mean()
     }
 
     /// The range that values are cut to.
@@ -104,9 +119,29 @@ impl MetricSource for BusinessMetric {
         if !matches!(signal, Signal::Custom(name) if *name == self.signal) {
             return Err(SourceError::UnknownSignal { signal: signal.clone() });
         }
-        let moments = self.values.lock().get(&version).copied().unwrap_or_default();
+        let known = self.values.lock().versions.get(&version).copied();
+        let moments = known.map(|(moments, _)| moments).unwrap_or_default();
         let count = moments.count();
         let squared_deviations = moments.variance().unwrap_or(0.0) * count as f64;
         Ok(Reading::Mean { count, mean: moments.mean().unwrap_or(0.0), squared_deviations })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_champion_that_goes_on_earning_is_not_forgotten_for_its_low_number() {
+        let metric = BusinessMetric::from_baseline("revenue", &[1.0, 2.0, 3.0], 0.0).unwrap();
+        let champion = VersionNumber(1);
+        for challenger in 2..200 {
+            metric.record(champion, 3.0);
+            metric.record(VersionNumber(challenger), 1.0);
+        }
+        let read = metric.read(champion, &Signal::Custom("revenue".to_owned())).unwrap();
+        assert_eq!((read.count(), metric.mean(champion)), (198, Some(3.0)));
+        assert_eq!(metric.mean(VersionNumber(2)), None, "it has not earned for the longest time");
+        assert_eq!(metric.values.lock().versions.len(), MAX_METRIC_VERSIONS);
     }
 }

@@ -62,6 +62,40 @@ impl HistoryEntry {
         )
     }
 
+    /// Since when a version answers requests after this change, if it answered them since a moment before; none if it answers none.
+    fn serves(&self, version: VersionNumber, since: Option<Timestamp>) -> Option<Timestamp> {
+        let begins = Some(since.unwrap_or(self.at));
+        match self.action {
+            Action::Deploy { version: gains } | Action::Promote { version: gains } => {
+                // Whoever was active before is replaced.
+                let is_replaced = self.from == Some(version);
+                if gains == version { begins } else { since.filter(|_| !is_replaced) }
+            }
+            Action::StartCanary { version: gains, .. }
+            | Action::StartChallenger { version: gains, .. }
+            | Action::StartFlag { version: gains, .. }
+                if gains == version =>
+            {
+                begins
+            }
+            Action::RollBack { to, .. } | Action::Retreat { to, .. } if to == version => begins,
+            Action::Block { to, .. } if to == Some(version) => begins,
+            Action::CancelRetreat { to, .. } if to == version => None,
+            Action::RollBack { from, .. } if from == version => None,
+            Action::Block { version: loses, to } if loses == version && to.is_some() => None,
+            Action::Abort { version: loses }
+            | Action::StartShadow { version: loses, .. }
+            | Action::Demote { version: loses, .. }
+            | Action::Unblock { version: loses }
+            | Action::Warm { version: loses }
+                if loses == version =>
+            {
+                None
+            }
+            _ => since,
+        }
+    }
+
     fn is_about(&self, version: VersionNumber) -> bool {
         self.action.version() == Some(version)
             || self.from == Some(version)
@@ -179,10 +213,8 @@ impl PostMortem {
         let version = incident.from?;
         let timeline: Vec<_> =
             history[..at].iter().filter(|entry| entry.is_about(version)).cloned().collect();
-        let started = timeline.iter().rev().find(|entry| {
-            entry.to == Some(version) && !matches!(entry.action, Action::StepCanary { .. })
-        });
-        let exposure = started.map(|entry| incident.at.since(entry.at));
+        let started = timeline.iter().fold(None, |since, entry| entry.serves(version, since));
+        let exposure = started.map(|since| incident.at.since(since));
         Some(Self { incident, timeline, exposure })
     }
 }

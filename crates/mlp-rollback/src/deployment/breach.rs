@@ -21,6 +21,8 @@ use crate::trigger::{Condition, Response};
 pub(super) const AUTOMATIC: &str = "auto-rollback";
 /// The most notifications that wait for delivery; the oldest is dropped.
 const MAX_OUTBOX: usize = 1_024;
+/// The most alerts of one notification; the oldest is dropped.
+const MAX_ALERTS: usize = 16;
 
 impl<M: ?Sized + 'static> Deployment<M> {
     /// One response to all that fired at once: the most severe one, with every cause.
@@ -126,8 +128,18 @@ impl<M: ?Sized + 'static> Deployment<M> {
         causes: Vec<Cause>,
         action: Action,
     ) -> crate::Result<crate::Receipt> {
+        self.automatic_because(core, "", causes, action)
+    }
+
+    pub(super) fn automatic_because(
+        &self,
+        core: &mut Core<M>,
+        reason: &str,
+        causes: Vec<Cause>,
+        action: Action,
+    ) -> crate::Result<crate::Receipt> {
         let begins_cool_down = core.ledger.begins_cool_down(&action);
-        let result = self.commit(core, &Change::by(AUTOMATIC), causes, action);
+        let result = self.commit(core, &Change::by(AUTOMATIC).because(reason), causes, action);
         if result.is_ok() && begins_cool_down {
             core.last_automatic = Some(self.clock.monotonic());
         }
@@ -135,7 +147,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
             let name = &self.config.name;
             let summary =
                 format!("{name}: the journal failed, changes are not written down: {reason}");
-            self.page("journal", None, Severity::P0, summary);
+            self.page("journal", None, Severity::P0, ("failed", summary));
         }
         result
     }
@@ -214,7 +226,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         }
     }
 
-    /// The active version serves all again; whether it must go is weighed anew, towards another target.
+    /// The active version serves all again.
     pub(super) fn cancel_retreat(
         &self,
         core: &mut Core<M>,
@@ -224,9 +236,6 @@ impl<M: ?Sized + 'static> Deployment<M> {
     ) {
         let Retreat { from, to, .. } = retreat;
         let _ = self.automatic(core, causes, Action::CancelRetreat { from, to, failed });
-        if let Some(counts) = core.counts.get(&from) {
-            counts.undecide();
-        }
     }
 
     /// Nothing can take over: it serves on, people are paged, and the next tick tries again.
@@ -342,7 +351,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let name = &self.config.name;
         let causes: Vec<_> = causes.iter().map(ToString::to_string).collect();
         let summary = format!("{name}: {version} {what} ({})", causes.join("; "));
-        self.page("rollback", Some(version), severity, summary);
+        self.page("rollback", Some(version), severity, (what, summary));
     }
 
     fn page(
@@ -350,7 +359,7 @@ impl<M: ?Sized + 'static> Deployment<M> {
         kind: &str,
         version: Option<VersionNumber>,
         severity: Severity,
-        summary: String,
+        (what, summary): (&str, String),
     ) {
         if self.alerts.is_none() {
             return;
@@ -363,8 +372,10 @@ impl<M: ?Sized + 'static> Deployment<M> {
         if version.is_some() {
             labels.insert("version".to_owned(), subject.clone());
         }
+        let group_labels = labels.clone();
+        labels.insert("what".to_owned(), what.to_owned());
         let alert = Alert {
-            labels: labels.clone(),
+            labels,
             status: AlertStatus::Firing,
             severity,
             summary,
@@ -374,18 +385,28 @@ impl<M: ?Sized + 'static> Deployment<M> {
         };
         let notification = Notification {
             dedupe_key: format!("{}/{kind}/{subject}/{severity}", self.config.name),
-            group_labels: labels,
+            group_labels,
             status: AlertStatus::Firing,
             severity,
             alerts: vec![alert],
         };
         let mut outbox = self.outbox.lock();
-        if outbox.iter().any(|waiting| waiting.dedupe_key == notification.dedupe_key) {
-            return;
+        let same_key = |waiting: &&mut Notification| waiting.dedupe_key == notification.dedupe_key;
+        match outbox.iter_mut().find(same_key) {
+            Some(waiting) => add_alerts(waiting, notification.alerts),
+            None => {
+                if outbox.len() >= MAX_OUTBOX {
+                    outbox.pop_front();
+                }
+                outbox.push_back(notification);
+            }
         }
-        if outbox.len() >= MAX_OUTBOX {
-            outbox.pop_front();
-        }
-        outbox.push_back(notification);
     }
+}
+
+/// The newest first, and of each kind the latest only: what goes on is told again and again.
+fn add_alerts(waiting: &mut Notification, alerts: Vec<Alert>) {
+    waiting.alerts.retain(|known| alerts.iter().all(|alert| alert.labels != known.labels));
+    waiting.alerts.splice(..0, alerts);
+    waiting.alerts.truncate(MAX_ALERTS);
 }

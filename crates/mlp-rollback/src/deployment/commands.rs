@@ -356,8 +356,11 @@ impl<M: ?Sized + 'static> Deployment<M> {
         let Some(response) = fired.iter().map(|(response, _)| *response).max() else {
             return Ok(());
         };
-        if let (Some(counts), true) = (core.counts.get(&version), response >= Response::RollBack) {
-            counts.trip();
+        if let Some(counts) = core.counts.get(&version) {
+            // An active version serves on until its target takes over.
+            if response >= Response::RollBack && !counts.of_active {
+                counts.trip();
+            }
         }
         let causes = fired.into_iter().map(|(_, cause)| cause).collect();
         self.act(&mut core, version, response, causes, &healthy);
@@ -380,7 +383,9 @@ impl<M: ?Sized> Core<M> {
         change: &Change,
         bundle: &VersionBundle,
     ) -> Result<Option<VersionNumber>> {
-        let is_it = |action: &Action| matches!(action, Action::Register { bundle: known, .. } if **known == *bundle);
+        // What is written is compared: NaN is not equal to itself.
+        let written = |bundle: &VersionBundle| serde_json::to_string(bundle).ok();
+        let is_it = |action: &Action| matches!(action, Action::Register { bundle: known, .. } if written(known) == written(bundle));
         let made = self.made_before(change, is_it)?;
         Ok(made.and_then(|(action, _)| action.version()))
     }

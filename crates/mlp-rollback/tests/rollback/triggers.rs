@@ -422,3 +422,162 @@ fn triggers_that_disagree_about_what_is_slow_are_refused() {
     assert!(opens(vec![slower(2.0), slower(5.0)]).is_err());
     assert!(opens(vec![slower(1e30)]).is_err());
 }
+
+#[test]
+fn an_accuracy_that_falls_after_a_million_good_labels_is_found_within_two_thousand() {
+    let seen = Arc::new(Mutex::new((0, 0)));
+    let told = Arc::clone(&seen);
+    let answers: Answers = Box::new(move |version, _| {
+        let (events, trials) = if version == V2 { *told.lock() } else { (0, 0) };
+        Ok(Reading::Proportion { events, trials })
+    });
+    let (world, _) = with_source(vec![Trigger::accuracy(0.8)], answers);
+    let label = |wrong: u64, labels: u64| {
+        let mut seen = seen.lock();
+        *seen = (seen.0 + wrong, seen.1 + labels);
+    };
+    for _ in 0..1_000 {
+        label(100, 1_000);
+        world.deployment.tick();
+    }
+    assert_eq!(world.share(V2), 1.0);
+    let mut labels = 0;
+    while world.share(V2) == 1.0 && labels < 50_000 {
+        label(50, 100);
+        labels += 100;
+        world.deployment.tick();
+    }
+    assert!(labels <= 2_000, "{labels} labels");
+    (0..3).for_each(|_| drop(world.deployment.tick()));
+    assert_eq!(world.deployment.active(), Some(V1));
+}
+
+#[test]
+fn a_version_that_becomes_slow_after_many_quick_requests_is_found_within_a_hundred() {
+    let world = World::started(config(), 1);
+    let serve = |count: usize, latency: Duration| {
+        let route = world.next();
+        let outcome = Outcome::new(&route, OutcomeStatus::Answered, latency);
+        (0..count).for_each(|_| world.deployment.observe(&outcome));
+    };
+    serve(1_000, Duration::from_millis(1));
+    world.deployment.deploy(V2, &me()).unwrap();
+    serve(200_500, Duration::from_millis(1));
+    assert!(world.deployment.status().approvals.is_empty());
+    serve(100, Duration::from_millis(3));
+    assert_eq!(world.deployment.status().approvals.len(), 1);
+}
+
+#[test]
+fn a_retreat_whose_target_is_blocked_goes_to_another() {
+    let mut triggers = Trigger::default_table();
+    triggers.push(Trigger::accuracy(0.8));
+    let (world, _) = with_source(triggers, wrong(26_000, 100_000));
+    let spare = world.register();
+    world.deployment.deploy(spare, &me()).unwrap();
+    world.deployment.deploy(V2, &me()).unwrap();
+    world.deployment.tick();
+    assert!(world.share(spare) > 0.4, "half goes to {spare}");
+    world.deployment.block(spare, &me()).unwrap();
+    assert_eq!(world.share(V2), 1.0);
+    (0..4).for_each(|_| drop(world.deployment.tick()));
+    assert_eq!(world.deployment.active(), Some(V1));
+}
+
+#[test]
+fn a_retreat_ends_if_its_target_is_not_there_at_two_looks() {
+    let (world, _) = with_source(vec![Trigger::accuracy(0.8)], wrong(26_000, 100_000));
+    world.deployment.tick();
+    assert!(world.share(V1) > 0.4, "half goes to version 1");
+    world.host.versions.lock().remove(&V1);
+    world.deployment.tick();
+    assert!(world.share(V1) > 0.2, "one look is not enough");
+    world.deployment.tick();
+    assert_eq!(world.share(V2), 1.0);
+}
+
+/// The next route to this version.
+fn route_to(world: &World, version: VersionNumber) -> mlp_core::Route {
+    std::iter::repeat_with(|| world.next()).find(|route| route.version == version).unwrap()
+}
+
+#[test]
+fn a_canary_is_judged_by_the_share_that_it_had_when_the_errors_came() {
+    let condition = Condition::WorseThanActive { ratio: 1.5, alpha: 0.01 };
+    let table = vec![Trigger::new("worse", condition, Response::RollBack)];
+    let world = World::started(config().with_triggers(table), 2);
+    let plan = CanaryPlan::fixed(percent(10.0)).unwrap();
+    world.deployment.start_challenger(V3, percent(60.0), &me()).unwrap();
+    world.deployment.start_canary(V2, plan, &me()).unwrap();
+    // A quarter of the errors of these two is the canary's, as of their requests.
+    let (canary, active) = (route_to(&world, V2), route_to(&world, V1));
+    for error in 0..400 {
+        let route = if error % 4 == 0 { &canary } else { &active };
+        world.report(route, OutcomeStatus::Failed);
+    }
+    assert_eq!(world.state(V2), VersionState::Canary);
+    world.deployment.abort(V3, &me()).unwrap();
+    world.deployment.tick();
+    assert_eq!(world.state(V2), VersionState::Canary, "it is as good as the active version");
+    // The control: from now on every other error is a tenth's.
+    for error in 0..400 {
+        let route = if error % 2 == 0 { &canary } else { &active };
+        world.report(route, OutcomeStatus::Failed);
+    }
+    assert_eq!(world.state(V2), VersionState::RolledBack);
+}
+
+#[test]
+fn the_page_of_a_rollback_does_not_give_way_to_one_that_waits_for_approval() {
+    let world = World::started(config(), 1);
+    slow_canary(&world, Duration::from_millis(3));
+    let route = route_to(&world, V2);
+    (0..40).for_each(|_| world.report(&route, OutcomeStatus::Failed));
+    assert_eq!(world.state(V2), VersionState::RolledBack);
+    world.deployment.tick();
+    let paged = world.pager.0.lock();
+    let told: Vec<_> = paged.iter().flat_map(|n| &n.alerts).map(|a| a.summary.as_str()).collect();
+    for expected in ["waits for approval", "was rolled back to v1"] {
+        assert_eq!(told.iter().filter(|told| told.contains(expected)).count(), 1, "{told:?}");
+    }
+}
+
+#[test]
+fn a_blocked_active_version_shows_what_it_serves_and_keeps_the_reason_of_its_block() {
+    for by_hand in [false, true] {
+        let world = World::started(config(), 1);
+        world.deployment.deploy(V2, &me()).unwrap();
+        world.host.set(V1, mlp_core::Lifecycle::Unhealthy);
+        if by_hand {
+            world.deployment.block(V2, &me().because("leaks")).unwrap();
+        } else {
+            world.deployment.report_security(V2, "leaks").unwrap();
+        }
+        let status = world.deployment.status();
+        let version = status.version(V2).unwrap();
+        assert_eq!((version.share.as_percent(), world.share(V2)), (100.0, 1.0));
+        let reason = version.blocked.clone().unwrap();
+        assert!(reason.contains("leaks"), "{reason}");
+        world.host.set(V1, mlp_core::Lifecycle::Ready);
+        world.deployment.tick();
+        assert_eq!(world.state(V2), VersionState::Blocked);
+        assert_eq!(world.deployment.status().version(V2).unwrap().blocked, Some(reason));
+        let incident = world.deployment.latest_post_mortem().unwrap().incident;
+        assert!(incident.to_string().contains("leaks"), "{incident}");
+        assert_eq!(incident.causes.len(), usize::from(!by_hand));
+    }
+}
+
+#[test]
+fn a_drill_after_every_no_looks_is_one_after_every_look() {
+    let world = World::started(config(), 1);
+    world.deployment.deploy(V2, &me()).unwrap();
+    let mut options = AutoRollbackOptions::default().with_interval(Duration::from_millis(1));
+    options.drill_every = Some(0);
+    let thread = AutoRollback::start(&world.deployment, options).unwrap();
+    thread.wait_for_looks(3);
+    thread.stop();
+    let drills = world.deployment.history();
+    let drills = drills.iter().filter(|entry| entry.to_string().contains("drill to v1")).count();
+    assert!(drills >= 3, "{drills}");
+}

@@ -265,3 +265,54 @@ fn a_change_is_not_made_stale_by_its_own_cleaning_up() {
     let seen = world.deployment.generation();
     world.deployment.deploy(V4, &me().at_generation(seen)).unwrap();
 }
+
+#[test]
+fn a_registration_is_repeated_under_its_key_whatever_was_measured() {
+    let world = World::new(config());
+    let bundle = |score: f64| {
+        let metrics = mlp_core::Metrics::new().with("accuracy", score);
+        VersionBundle::new("model").with_metrics(metrics)
+    };
+    let register = |score| {
+        world.deployment.register(bundle(score), crate::support::good(), &me().with_key("first"))
+    };
+    assert_eq!(register(f64::NAN).unwrap(), V1);
+    assert_eq!(register(f64::NAN).unwrap(), V1);
+    assert!(matches!(register(0.5), Err(Error::KeyReused { .. })));
+}
+
+#[test]
+fn a_promoted_canary_had_served_since_its_first_share() {
+    let hour = std::time::Duration::from_secs(3_600);
+    for (shadow, hours) in [(false, 3), (true, 1)] {
+        let world = World::started(config(), 2);
+        if shadow {
+            world.deployment.start_shadow(V2, percent(50.0), &me()).unwrap();
+        } else {
+            let plan = CanaryPlan::fixed(percent(10.0)).unwrap();
+            world.deployment.start_canary(V2, plan, &me()).unwrap();
+        }
+        world.clock.advance(2 * hour);
+        world.deployment.promote(V2, &me()).unwrap();
+        // A canary that is rolled back to it is no new beginning either.
+        let plan = CanaryPlan::fixed(percent(50.0)).unwrap();
+        world.deployment.start_canary(V3, plan, &me()).unwrap();
+        world.serve(V3, 2, OutcomeStatus::Failed);
+        assert_eq!(world.state(V3), VersionState::RolledBack);
+        world.clock.advance(hour);
+        world.deployment.rollback(&me()).unwrap();
+        let story = world.deployment.latest_post_mortem().unwrap();
+        assert_eq!(story.exposure, Some(hours * hour), "shadow: {shadow}");
+    }
+}
+
+#[test]
+fn shares_that_are_the_whole_together_fit() {
+    let world = World::started(config(), 3);
+    let plan = CanaryPlan::fixed(percent(0.2)).unwrap();
+    world.deployment.start_canary(V2, plan, &me()).unwrap();
+    for (version, share) in [(V3, 83.9), (V4, 15.9)] {
+        world.deployment.start_challenger(version, percent(share), &me()).unwrap();
+    }
+    assert_eq!(world.share(V1), 0.0);
+}
