@@ -133,17 +133,31 @@ fn environment(card: &mut Card, record: &Record) {
     }
 }
 
-/// Text that Markdown shows as it is: on one line, its marks escaped.
+/// Text that Markdown shows as it is: on one line, its marks escaped, GitHub's links of bare addresses among them.
 fn escape(text: impl Display) -> String {
+    let text = text.to_string().replace(char::is_control, " ");
+    let text = text.trim_start();
+    let begins_list = list_mark(text);
     let mut escaped = String::new();
-    for c in text.to_string().chars() {
-        match c {
-            c if c.is_control() => escaped.push(' '),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '!' | '~' => {
-                escaped.extend(['\\', c])
-            }
-            c => escaped.push(c),
+    for (at, c) in text.char_indices() {
+        let is_mark = match c {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '!' | '~' | '&' => true,
+            ':' => text[at..].starts_with("://"),
+            '@' => text[at..].split(' ').next().is_some_and(|address| address.contains('.')),
+            '.' => text[..at].to_ascii_lowercase().ends_with("www"),
+            _ => false,
+        };
+        if is_mark || begins_list == Some(at) {
+            escaped.push('\\');
         }
+        escaped.push(c);
     }
     escaped
+}
+
+/// Where the mark stands that makes a line an item of a list or a line of its own: `-`, `+` or `=` at its beginning, `.` or `)` after a number there.
+fn list_mark(text: &str) -> Option<usize> {
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    let marks = if at == 0 { "-+=" } else { ".)" };
+    text[at..].starts_with(|c| marks.contains(c)).then_some(at)
 }

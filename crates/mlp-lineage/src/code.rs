@@ -1,12 +1,14 @@
 //! The code that made a model, as the `git` command sees it.
 
+mod git;
+
 use std::fs::Metadata;
-use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use mlp_core::ContentHash;
 use serde::{Deserialize, Serialize};
+
+use git::Git;
 
 /// The most bytes of a diff that are kept as text; its hash covers all of it.
 pub const MAX_DIFF_BYTES: usize = 1 << 20;
@@ -36,7 +38,7 @@ pub enum Code {
 pub enum Tree {
     /// It is.
     Clean,
-    /// Tracked files were changed, or there are untracked ones.
+    /// Tracked files were changed, also such as git was told not to look at, or there are untracked ones.
     Dirty,
 }
 
@@ -68,7 +70,8 @@ pub struct GitState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub untracked_hash: Option<ContentHash>,
     /// How many untracked files were not read, and may differ unseen: beyond the first [`MAX_UNTRACKED`] or [`MAX_UNTRACKED_BYTES`], no
-    /// regular files, or repositories of their own. A submodule with untracked files counts as one.
+    /// regular files, or repositories of their own. A submodule with untracked files counts as one, and each of its tracked files that git was
+    /// told not to look at.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub untracked_unread: u64,
 }
@@ -87,26 +90,22 @@ pub fn capture_code(folder: impl AsRef<Path>) -> Code {
 }
 
 fn capture(folder: &Path) -> Result<GitState, String> {
-    let status = git(
-        folder,
-        &[
-            "status",
-            "--porcelain=v2",
-            "--branch",
-            "-z",
-            "--untracked-files=all",
-            "--ignore-submodules=none",
-        ],
-    )?;
+    let git = Git::at(folder)?;
+    let status = git.run(&[
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "-z",
+        "--untracked-files=all",
+        "--ignore-submodules=none",
+    ])?;
     let (mut state, changed) = read_status(&status);
-    let top = git(folder, &["rev-parse", "--show-toplevel"])?;
-    let top = String::from_utf8_lossy(&top).trim_end_matches('\n').to_owned();
     if changed {
         let base = match &state.commit {
             Some(_) => "HEAD".to_owned(),
             // Before the first commit everything is compared with nothing.
             None => {
-                let tree = git(folder, &["hash-object", "-t", "tree", "--stdin"])?;
+                let tree = git.run(&["hash-object", "-t", "tree", "--stdin"])?;
                 String::from_utf8_lossy(&tree).trim().to_owned()
             }
         };
@@ -123,16 +122,17 @@ fn capture(folder: &Path) -> Result<GitState, String> {
             "--no-textconv",
             &base,
         ];
-        let (hash, size, kept) = git_hashed(folder, &diff)?;
+        let (hash, size, kept) = git.run_hashed(&diff)?;
         (state.diff_hash, state.diff_size) = (Some(hash), size);
         state.diff = Some(String::from_utf8_lossy(&kept).into_owned());
     }
-    if changed || state.untracked_count > 0 {
+    if changed || state.untracked_count > 0 || git.hidden_in_submodules() > 0 {
         state.tree = Tree::Dirty;
     }
-    hash_untracked(Path::new(&top), &mut state);
+    state.untracked_unread += git.hidden_in_submodules();
+    hash_untracked(git.top(), &mut state);
     // No remote is common, and no failure.
-    let remote = git(folder, &["remote", "get-url", "origin"]).ok();
+    let remote = git.run(&["remote", "get-url", "origin"]).ok();
     state.remote = remote.map(|url| without_credentials(String::from_utf8_lossy(&url).trim()));
     Ok(state)
 }
@@ -200,87 +200,6 @@ fn hash_untracked(top: &Path, state: &mut GitState) {
     }
     state.untracked_unread += state.untracked_count - read;
     state.untracked_hash = Some(ContentHash::from_bytes(*hasher.finalize().as_bytes()));
-}
-
-/// Runs whose output depends on the tree alone, not on how somebody likes their diffs.
-const SETTINGS: [&str; 13] = [
-    "diff.noprefix=false",
-    "diff.mnemonicPrefix=false",
-    "diff.context=3",
-    "diff.interHunkContext=0",
-    "diff.relative=false",
-    "diff.renames=false",
-    "diff.algorithm=myers",
-    "diff.orderFile=/dev/null",
-    "diff.suppressBlankEmpty=false",
-    "diff.indentHeuristic=true",
-    "core.quotePath=true",
-    "status.relativePaths=false",
-    "core.fsmonitor=false",
-];
-
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new("git");
-    command.arg("-C").arg(folder);
-    SETTINGS.iter().for_each(|setting| {
-        command.args(["-c", setting]);
-    });
-    command.args(arguments).stdin(Stdio::null());
-    // A hook that runs us sets these, and they would point somewhere else or change what a diff looks like.
-    for name in [
-        "GIT_DIR",
-        "GIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-        "GIT_DIFF_OPTS",
-        "GIT_EXTERNAL_DIFF",
-        "GIT_PREFIX",
-    ] {
-        command.env_remove(name);
-    }
-    command.env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
-    command
-}
-
-fn git(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
-    let output = command(folder, arguments).output();
-    let output = output.map_err(|error| format!("git cannot be run: {error}"))?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    Err(failure(arguments, &output.stderr))
-}
-
-/// The hash and size of what git says, and its beginning; memory stays flat.
-fn git_hashed(folder: &Path, arguments: &[&str]) -> Result<(ContentHash, u64, Vec<u8>), String> {
-    let cannot = |error: std::io::Error| format!("git cannot be run: {error}");
-    let mut child = command(folder, arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(cannot)?;
-    let (mut hasher, mut size, mut kept) = (blake3::Hasher::new(), 0, Vec::new());
-    if let Some(mut output) = child.stdout.take() {
-        let mut piece = vec![0; 1 << 16];
-        loop {
-            let count = output.read(&mut piece).map_err(cannot)?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&piece[..count]);
-            size += count as u64;
-            let room = MAX_DIFF_BYTES - kept.len();
-            kept.extend_from_slice(&piece[..count.min(room)]);
-        }
-    }
-    if !child.wait().map_err(cannot)?.success() {
-        return Err(failure(arguments, b""));
-    }
-    Ok((ContentHash::from_bytes(*hasher.finalize().as_bytes()), size, kept))
-}
-
-fn failure(arguments: &[&str], said: &[u8]) -> String {
-    let message = String::from_utf8_lossy(said);
-    format!("git {}: {}", arguments[0], message.lines().next().unwrap_or("failed"))
 }
 
 /// `https://user:token@host/path` holds a secret; `git@host:path` does not.

@@ -324,6 +324,28 @@ fn nothing_that_a_record_says_can_forge_a_part_of_its_card() {
     assert!(!card.contains("[click](") && !card.contains("<script>"), "{card}");
 }
 
+#[test]
+fn nothing_that_a_record_says_begins_a_list_or_links_to_anything() {
+    for (said, shown) in [
+        ("- accuracy: 1.0", "\\- accuracy: 1.0"),
+        ("   + accuracy: 1.0", "\\+ accuracy: 1.0"),
+        ("1. first", "1\\. first"),
+        ("23) first", "23\\) first"),
+        ("---", "\\---"),
+        ("===", "\\==="),
+        ("see https://evil.org/a", "see https\\://evil.org/a"),
+        ("see WWW.evil.org", "see WWW\\.evil.org"),
+        ("ask ann@evil.org", "ask ann\\@evil.org"),
+        ("&lt;b&gt;", "\\&lt;b\\&gt;"),
+        ("1.5 at 12:30 - or so", "1\\.5 at 12:30 - or so"),
+    ] {
+        let card = model_card(&record(0).with_description(said).with_limit(said));
+        let lines: Vec<&str> = card.lines().collect();
+        assert!(lines.contains(&shown), "{said:?} in\n{card}");
+        assert!(lines.contains(&format!("* {shown}").as_str()), "{said:?} in\n{card}");
+    }
+}
+
 fn git(folder: &Path, arguments: &[&str]) {
     let output = Command::new("git")
         .arg("-C")
@@ -422,10 +444,9 @@ fn what_is_not_committed_is_seen_wherever_it_is_and_however_diffs_are_liked() {
     assert_eq!(state(&folder.join("src")).diff_hash, plain.diff_hash);
 }
 
-#[test]
-fn what_is_not_committed_in_a_submodule_is_seen() {
-    let folder = tempfile::tempdir().unwrap();
-    let (inner, outer) = (folder.path().join("inner"), folder.path().join("outer"));
+/// A repository with another one in `sub`, both with one file.
+fn with_submodule(folder: &Path) -> std::path::PathBuf {
+    let (inner, outer) = (folder.join("inner"), folder.join("outer"));
     for repository in [&inner, &outer] {
         std::fs::create_dir(repository).unwrap();
         git(repository, &["init", "-q", "-b", "main"]);
@@ -437,6 +458,13 @@ fn what_is_not_committed_in_a_submodule_is_seen() {
     let add = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &address, "sub"];
     git(&outer, &add);
     git(&outer, &["commit", "-q", "-m", "with a submodule"]);
+    outer
+}
+
+#[test]
+fn what_is_not_committed_in_a_submodule_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let outer = with_submodule(folder.path());
     git(&outer, &["config", "diff.ignoreSubmodules", "all"]);
     assert_eq!(state(&outer).tree, Tree::Clean);
     let change = |content: &str| {
@@ -449,6 +477,49 @@ fn what_is_not_committed_in_a_submodule_is_seen() {
     assert_eq!(three.untracked_unread, 0);
     std::fs::write(outer.join("sub/new.rs"), "x").unwrap();
     assert_eq!(state(&outer).untracked_unread, 1, "said, since it is not read");
+}
+
+#[test]
+fn a_change_that_git_was_told_not_to_look_at_is_seen() {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path();
+    git(folder, &["init", "-q", "-b", "main"]);
+    std::fs::create_dir(folder.join("src")).unwrap();
+    for name in ["a.rs", "src/b c.rs", "left out.rs"] {
+        std::fs::write(folder.join(name), "one\n").unwrap();
+    }
+    git(folder, &["add", "."]);
+    git(folder, &["commit", "-q", "-m", "first"]);
+    git(folder, &["update-index", "--assume-unchanged", "a.rs"]);
+    git(folder, &["update-index", "--skip-worktree", "src/b c.rs", "left out.rs"]);
+    // One that is left out of the working tree, as by a sparse checkout, is no change.
+    std::fs::remove_file(folder.join("left out.rs")).unwrap();
+    assert_eq!(state(folder).tree, Tree::Clean);
+    for (name, of) in [("a.rs", "."), ("src/b c.rs", "src")] {
+        std::fs::write(folder.join(name), "two\n").unwrap();
+        let seen = state(&folder.join(of));
+        assert_eq!(seen.tree, Tree::Dirty, "{name}");
+        assert!(seen.diff.unwrap().contains("-one\n+two"), "{name}");
+        std::fs::write(folder.join(name), "three\n").unwrap();
+        assert_ne!(state(folder).diff_hash, seen.diff_hash, "{name}");
+        std::fs::write(folder.join(name), "one\n").unwrap();
+        assert_eq!(state(folder).tree, Tree::Clean);
+    }
+    std::fs::remove_file(folder.join("a.rs")).unwrap();
+    assert_eq!(state(folder).tree, Tree::Dirty, "it was removed");
+    let listed = Command::new("git").arg("-C").arg(folder).args(["ls-files", "-v"]).output();
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    assert_eq!(listed, "h a.rs\nS left out.rs\nS src/b c.rs\n", "what git was told stays");
+}
+
+#[test]
+fn a_file_of_a_submodule_that_git_was_told_not_to_look_at_is_said_to_be_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let outer = with_submodule(folder.path());
+    assert_eq!((state(&outer).tree, state(&outer).untracked_unread), (Tree::Clean, 0));
+    git(&outer.join("sub"), &["update-index", "--assume-unchanged", "a.rs"]);
+    std::fs::write(outer.join("sub/a.rs"), "two\n").unwrap();
+    assert_eq!((state(&outer).tree, state(&outer).untracked_unread), (Tree::Dirty, 1));
 }
 
 #[test]
