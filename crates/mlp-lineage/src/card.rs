@@ -143,8 +143,8 @@ fn escape(text: impl Display) -> String {
         let is_mark = match c {
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '!' | '~' | '&' => true,
             ':' => text[at..].starts_with("://"),
-            '@' => text[at..].split(' ').next().is_some_and(|address| address.contains('.')),
-            '.' => text[..at].to_ascii_lowercase().ends_with("www"),
+            '@' => address(&text[at..]).any(|c| c == '.'),
+            '.' => www(text, at),
             _ => false,
         };
         if is_mark || begins_list == Some(at) {
@@ -155,7 +155,17 @@ fn escape(text: impl Display) -> String {
     escaped
 }
 
-/// Where the mark stands that makes a line an item of a list or a line of its own: `-`, `+` or `=` at its beginning, `.` or `)` after a number there.
+/// What follows up to a space; an address is not longer.
+fn address(text: &str) -> impl Iterator<Item = char> + '_ {
+    text.chars().take(255).take_while(|c| *c != ' ')
+}
+
+fn www(text: &str, dot: usize) -> bool {
+    let before = dot.checked_sub(3).and_then(|from| text.get(from..dot));
+    before.is_some_and(|before| before.eq_ignore_ascii_case("www"))
+}
+
+/// Where the mark stands that begins a list or a line across the page: `-`, `+` or `=` at the beginning, `.` or `)` after a number there.
 fn list_mark(text: &str) -> Option<usize> {
     let at = text.find(|c: char| !c.is_ascii_digit())?;
     let marks = if at == 0 { "-+=" } else { ".)" };

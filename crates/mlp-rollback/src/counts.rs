@@ -81,9 +81,9 @@ impl Counts {
             self.errors_in_time.lock().note(number);
         }
         if slow {
+            let mut slow = self.slow_in_time.lock();
             // A request may have come before the limit was known and have been compared with it all the same.
-            let number = number.saturating_sub(self.slow_base.load(Relaxed));
-            self.slow_in_time.lock().note(number);
+            slow.note(number.saturating_sub(self.slow_base.load(Relaxed)));
         }
         if let Some(agreement) = outcome.agreement.filter(|value| (0.0..=1.0).contains(value)) {
             self.agreements.fetch_add(1, Relaxed);
@@ -114,8 +114,9 @@ impl Counts {
     /// The slow requests by when they came, and of how many requests; none while no baseline is known.
     pub(crate) fn slow_in_time(&self) -> Option<(Sequences, u64)> {
         self.slow_above()?;
-        let slow = self.slow_in_time.lock().clone();
-        Some((slow, self.requests().saturating_sub(self.slow_base.load(Relaxed))))
+        let slow = self.slow_in_time.lock();
+        let requests = self.requests().saturating_sub(self.slow_base.load(Relaxed));
+        Some((slow.clone(), requests))
     }
 
     /// The wrong predictions by when they were told of, with what a source says now.
@@ -127,6 +128,8 @@ impl Counts {
 
     /// Tells the limit late, once a baseline is known; a known one stays.
     pub(crate) fn set_slow_above(&self, limit: Duration) {
+        // What is counted and since when goes together: both change under the lock.
+        let _slow = self.slow_in_time.lock();
         if self.slow_above().is_none() {
             self.slow_base.store(self.requests(), Relaxed);
             self.slow_above.store(nanoseconds(limit), Relaxed);
@@ -192,8 +195,10 @@ impl Counts {
 
     /// Slow requests are counted anew: there are more replicas now.
     pub(crate) fn forget_slow(&self) {
+        let mut slow = self.slow_in_time.lock();
         self.slow_base.store(self.requests(), Relaxed);
-        *self.slow_in_time.lock() = Sequences::default();
+        *slow = Sequences::default();
+        drop(slow);
         self.decided.store(0, Relaxed);
     }
 }
