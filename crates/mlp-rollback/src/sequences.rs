@@ -60,11 +60,11 @@ impl Sequences {
         }
     }
 
-    /// All events and trials so far, from where they are counted: a cohort ends with the first look at which it is full. Counts that went
-    /// back begin anew.
+    /// All events and trials so far, from where they are counted: a cohort ends with the first look at which it is full. Where counts went
+    /// back, cohorts begin anew, but get no weight anew.
     pub(crate) fn look(&mut self, events: u64, trials: u64) {
         if events < self.events || trials < self.trials {
-            *self = Self::default();
+            self.starts.truncate(1);
         }
         (self.events, self.trials) = (events, trials);
         if self.starts.last().is_some_and(|last| trials - last.trials >= COHORT) {
@@ -250,9 +250,11 @@ mod tests {
         sequences.look(100, 10_000);
         sequences.look(150, 12_000);
         assert_eq!(sequences.starts.len(), 3);
-        sequences.look(0, 100);
+        sequences.look(140, 12_000);
+        sequences.look(150, 12_100);
         let counted: Vec<_> =
-            sequences.windows(100).map(|window| (window.events, window.trials)).collect();
-        assert_eq!(counted, [(0, 100)]);
+            sequences.windows(12_100).map(|window| (window.events, window.trials)).collect();
+        assert_eq!(counted, [(150, 12_100), (10, 100)]);
+        assert_eq!((sequences.starts[1].number, sequences.begun), (4, 4), "no weight twice");
     }
 }
