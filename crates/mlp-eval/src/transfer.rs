@@ -111,8 +111,9 @@ fn export_within(
     Ok(count)
 }
 
-/// Reads what [`export_json_lines`] wrote. An evaluation that is there already is left as it is, but for two: what an interrupted import left in
-/// part, which has the tag [`IMPORTING`], is completed, so that an import can be begun anew; and what the copy has in the bin is put there.
+/// Reads what [`export_json_lines`] wrote. An evaluation that is there already is left as it is, with three exceptions: what an interrupted import
+/// left in part, which has the tag [`IMPORTING`], is completed, so that an import can be begun anew; one that still runs and has ended in the copy
+/// is brought up to it; and what the copy has in the bin is put there.
 ///
 /// # Errors
 /// [`StoreError::Invalid`] naming the line that cannot be read; what came before it is there.
@@ -161,9 +162,9 @@ fn add(store: &dyn EvalStore, line: Line) -> Result<bool, StoreError> {
         Err(error) => return Err(error),
     };
     let mut changed = false;
-    if known.as_ref().is_none_or(is_part) {
+    if known.as_ref().is_none_or(|known| is_part(known, &evaluation)) {
         changed = true;
-        let mut batches = batches(&evaluation, points);
+        let mut batches = batches(&evaluation, points, known.as_ref().is_some_and(is_marked));
         if known.is_none() {
             store.create_with(&start_of(&evaluation), &batches.next().unwrap_or_default())?;
         }
@@ -177,16 +178,22 @@ fn add(store: &dyn EvalStore, line: Line) -> Result<bool, StoreError> {
     Ok(changed)
 }
 
-/// Whether what is there is what an interrupted import left.
-fn is_part(known: &Evaluation) -> bool {
-    known.lifecycle == Lifecycle::Active && known.tags.contains_key(IMPORTING)
+fn is_marked(known: &Evaluation) -> bool {
+    known.tags.contains_key(IMPORTING)
+}
+
+/// Whether what is there is what an interrupted import left, or older than the copy: an evaluation that has ended does not run again.
+fn is_part(known: &Evaluation, copy: &Evaluation) -> bool {
+    let has_ended = known.status == Status::Running && copy.status != Status::Running;
+    known.lifecycle == Lifecycle::Active && (is_marked(known) || has_ended)
 }
 
 /// Everything that an evaluation has, in batches that are small enough; the last one ends it. If there are several, the first marks it as not whole
-/// yet, and the last takes the mark away.
+/// yet. The last takes the mark away.
 fn batches(
     evaluation: &Evaluation,
     points: Vec<(SeriesKey, Vec<MetricPoint>)>,
+    is_marked: bool,
 ) -> impl Iterator<Item = Batch> {
     let end = match (evaluation.status, evaluation.ended_at) {
         (Status::Running, _) | (_, None) => None,
@@ -200,7 +207,7 @@ fn batches(
         .into_iter()
         .flat_map(|(key, points)| points.into_iter().map(move |point| (key.clone(), point)))
         .peekable();
-    let (mut is_first, mut is_over) = (true, false);
+    let (mut is_marked, mut is_over) = (is_marked, false);
     std::iter::from_fn(move || {
         if is_over {
             return None;
@@ -212,11 +219,12 @@ fn batches(
         batch.points = points.by_ref().take(MAX_METRICS).collect();
         is_over = params.peek().is_none() && tags.peek().is_none() && points.peek().is_none();
         batch.finish = end.filter(|_| is_over);
-        match (std::mem::take(&mut is_first), is_over) {
-            (true, false) => batch.tags.push((IMPORTING.to_owned(), String::new())),
-            (false, true) => batch.removed_tags.push(IMPORTING.to_owned()),
+        match (is_marked, is_over) {
+            (false, false) => batch.tags.push((IMPORTING.to_owned(), String::new())),
+            (true, true) => batch.removed_tags.push(IMPORTING.to_owned()),
             _ => {}
         }
+        is_marked = true;
         Some(batch)
     })
 }

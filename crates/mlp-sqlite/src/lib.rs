@@ -69,7 +69,9 @@
 )]
 
 #[cfg(not(unix))]
-compile_error!("mlp-sqlite works on Unix only: it tells files apart by their numbers, and takes turns by locks of files");
+compile_error!(
+    "mlp-sqlite works on Unix only: it tells files apart by their numbers, and takes turns by locks of files"
+);
 
 mod cards;
 mod checkpoint;

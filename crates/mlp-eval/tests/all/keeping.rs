@@ -240,6 +240,30 @@ fn an_import_changes_nothing_of_an_evaluation_that_went_on_since_the_copy() {
 }
 
 #[test]
+fn a_copy_in_which_an_evaluation_has_ended_brings_up_one_that_still_runs() {
+    let (store, archive) = (InMemoryEvalStore::new(), InMemoryEvalStore::new());
+    let run = new(1, 0.5);
+    store.create(&run).unwrap();
+    let copied = || {
+        let mut text = Vec::new();
+        export_json_lines(&store, &Query::default(), &mut text).unwrap();
+        text
+    };
+    let early = copied();
+    import_json_lines(&archive, &early[..]).unwrap();
+    for from in [0, 1_000] {
+        let points =
+            (from..from + 1_000).fold(Batch::new(), |b, k| b.with_point("loss", k, at(k), 1.0));
+        store.write(run.id, &points).unwrap();
+    }
+    store.write(run.id, &Batch::new().finished(Status::Finished, at(9))).unwrap();
+    for (copy, added) in [(copied(), 1), (copied(), 0), (early, 0)] {
+        assert_eq!(import_json_lines(&archive, &copy[..]).unwrap().added, added);
+        assert_eq!(archive.get(run.id).unwrap(), store.get(run.id).unwrap());
+    }
+}
+
+#[test]
 fn what_is_imported_in_part_is_marked_until_it_is_whole() {
     let store = InMemoryEvalStore::new();
     let run = new(1, 0.5);
@@ -263,8 +287,9 @@ fn what_is_imported_in_part_is_marked_until_it_is_whole() {
     let other = InMemoryEvalStore::new();
     import_json_lines(&other, &copied(&part)[..]).unwrap();
     assert!(other.get(run.id).unwrap().tags.is_empty());
-    import_json_lines(part.as_ref(), &copied(&store)[..]).unwrap();
-    assert_eq!(part.get(run.id).unwrap(), store.get(run.id).unwrap());
+    // One batch is enough for that copy.
+    assert_eq!(import_json_lines(part.as_ref(), &copied(&other)[..]).unwrap().added, 1);
+    assert_eq!(part.get(run.id).unwrap(), other.get(run.id).unwrap());
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn a_store_that_is_free_again_takes_everything_however_long_it_has_waited() {
     let busy = Wrapper::failing(store.clone(), 0, |call| match call {
         0 => Some(StoreError::Busy { reason: "another writes".to_owned() }),
         1 => {
-            std::thread::sleep(PATIENCE);
+            std::thread::sleep(2 * PATIENCE);
             None
         }
         _ => None,

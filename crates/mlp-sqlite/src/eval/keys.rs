@@ -89,16 +89,16 @@ pub(super) fn checked(
     Ok((n, SeriesKey { metric, context }))
 }
 
-/// The keys of a metric in any context, by their numbers, but no more than so many.
-pub(super) fn of_metric(
+/// The numbers of a metric's keys in any context, but no more than so many. Whoever meets one looks it up, which compares its checksum.
+pub(super) fn numbers_of(
     connection: &Connection,
     metric: &str,
     most: i64,
-) -> Result<Vec<(i64, SeriesKey)>, StoreError> {
-    let sql = "SELECT * FROM series_key WHERE metric = ?1 LIMIT ?2";
+) -> Result<Vec<i64>, StoreError> {
+    let sql = "SELECT n FROM series_key WHERE metric = ?1 LIMIT ?2";
     let mut statement = connection.prepare_cached(sql).map_err(store)?;
-    let rows = statement.query_map((metric, most), key_of).map_err(store)?;
-    rows.map(|row| checked(row.map_err(store)?)).collect()
+    let numbers = statement.query_map((metric, most), |row| row.get(0)).map_err(store)?;
+    numbers.collect::<Sql<_>>().map_err(store)
 }
 
 pub(super) fn table() -> Checked {

@@ -1,7 +1,7 @@
 //! The summaries of an evaluation's series, as far as they are asked for.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use mlp_core::StoreError;
 use mlp_eval::{Keys, SeriesKey, SeriesSummary};
@@ -11,32 +11,22 @@ use super::rows::EvaluationRow;
 use super::{keys, scores, summary};
 use crate::cards::Scores;
 
-/// The keys of a metric that are looked up before any evaluation is read. One that has more, such as a series for each hour, has most of them
-/// in other evaluations: then it is asked for each key that is met whether it is meant.
-const FEW: i64 = 64;
+/// So many series of the metrics that are asked for are known by their numbers before any evaluation is read. Metrics that have more, such as a
+/// series for each minute, have most of them in other evaluations: then each number that is met is looked up.
+const MOST: usize = 10_000;
 
-/// Reads the summaries of evaluations, as far as their metrics are asked for; what keys mean is looked up once.
+/// Reads the summaries of evaluations, as far as their metrics are asked for; what numbers of keys mean is looked up once, when they are met.
 pub(super) struct Summaries<'a> {
     metrics: &'a Keys,
+    /// The numbers that are asked for, if it is known which.
+    wanted: Option<HashSet<i64>>,
     /// None for a key that is not asked for.
     known: HashMap<i64, Option<SeriesKey>>,
-    /// Whether the known keys are all that are asked for.
-    only_known: bool,
 }
 
 impl<'a> Summaries<'a> {
     pub(super) fn new(connection: &Connection, metrics: &'a Keys) -> Result<Self, StoreError> {
-        let mut summaries = Self { metrics, known: HashMap::new(), only_known: false };
-        let Keys::Only(names) = metrics else { return Ok(summaries) };
-        for metric in names {
-            let found = keys::of_metric(connection, metric, FEW + 1)?;
-            if found.len() as i64 > FEW {
-                return Ok(summaries);
-            }
-            summaries.known.extend(found.into_iter().map(|(n, key)| (n, Some(key))));
-        }
-        summaries.only_known = true;
-        Ok(summaries)
+        Ok(Self { metrics, wanted: wanted(connection, metrics)?, known: HashMap::new() })
     }
 
     /// The summaries of an evaluation by key.
@@ -45,7 +35,7 @@ impl<'a> Summaries<'a> {
         connection: &Connection,
         evaluation: &EvaluationRow,
     ) -> Result<Vec<SeriesSummary>, StoreError> {
-        if self.only_known && self.known.is_empty() {
+        if self.wanted.as_ref().is_some_and(HashSet::is_empty) {
             return Ok(Vec::new());
         }
         let Some((card, _)) = scores::card(connection, evaluation)? else { return Ok(Vec::new()) };
@@ -62,9 +52,11 @@ impl<'a> Summaries<'a> {
 
     /// What a number stands for, if that is asked for.
     fn key(&mut self, connection: &Connection, n: i64) -> Result<Option<SeriesKey>, StoreError> {
+        if self.wanted.as_ref().is_some_and(|wanted| !wanted.contains(&n)) {
+            return Ok(None);
+        }
         match self.known.entry(n) {
             Entry::Occupied(known) => Ok(known.get().clone()),
-            Entry::Vacant(_) if self.only_known => Ok(None),
             Entry::Vacant(place) => {
                 let key = keys::by_number(connection, n)?;
                 let asked_for = self.metrics.has(&key.metric).then_some(key);
@@ -72,4 +64,17 @@ impl<'a> Summaries<'a> {
             }
         }
     }
+}
+
+fn wanted(connection: &Connection, metrics: &Keys) -> Result<Option<HashSet<i64>>, StoreError> {
+    let Keys::Only(metrics) = metrics else { return Ok(None) };
+    let mut wanted = HashSet::new();
+    for metric in metrics {
+        let found = keys::numbers_of(connection, metric, MOST as i64 + 1)?;
+        if found.len() > MOST {
+            return Ok(None);
+        }
+        wanted.extend(found);
+    }
+    Ok(Some(wanted))
 }
