@@ -298,6 +298,18 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         }
     }
 
+    /// Gives a version as many replicas as are wanted by now. It must be where [`scale_to`](Self::scale_to) finds it.
+    fn scale_as_wanted(&self, version: &Arc<Version<M>>) -> Result<(), HostError> {
+        loop {
+            let wanted = self.replicas.load(Ordering::SeqCst);
+            self.scale(version, wanted)?;
+            // Whoever has wanted others meanwhile may have scaled it before this did.
+            if self.replicas.load(Ordering::SeqCst) == wanted {
+                return Ok(());
+            }
+        }
+    }
+
     pub(crate) fn forget(&self, input: Option<&M::Input>) {
         self.table.load().versions.iter().for_each(|version| version.forget(input));
     }
@@ -333,12 +345,16 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
         });
         drop(changes);
         before.iter().for_each(|before| self.withdraw(|held| Arc::ptr_eq(held, before)));
-        // It may have been scaled while it was built.
-        let wanted = self.replicas.load(Ordering::SeqCst);
-        if in_use != Use::Rolling && wanted != replicas {
-            self.scale(&version, wanted)?;
+        if in_use == Use::Rolling {
+            return Ok(version);
         }
-        Ok(version)
+        // It may have been scaled while it was built.
+        let scaled = self.scale_as_wanted(&version);
+        if scaled.is_err() && in_use == Use::Prepared {
+            // Nothing is left of a version that could not be prepared.
+            self.withdraw(|held| Arc::ptr_eq(held, &version));
+        }
+        scaled.map(|()| version)
     }
 
     /// Builds a version and starts its threads.

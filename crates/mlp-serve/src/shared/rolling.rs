@@ -134,13 +134,12 @@ impl<M: ?Sized + Servable + 'static> Shared<M> {
             true => rolled,
             false => Err(ServeError::Superseded { version: number }),
         };
-        let replicas = self.replicas.load(Ordering::Relaxed);
         let gone = if rolled.is_ok() { old } else { new };
         self.withdraw(|held| Arc::ptr_eq(held, gone));
         if rolled.is_ok() {
-            self.scale(new, replicas)?;
+            self.scale_as_wanted(new)?;
         } else if self.table.load().answers_by(old) {
-            old.scale_to(replicas)?;
+            self.scale_as_wanted(old)?;
         }
         rolled
     }

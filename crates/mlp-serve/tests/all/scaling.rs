@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mlp_core::{Host, HostError, Lifecycle, ManualClock, ModelError, VersionSource};
+use mlp_core::{Host, HostError, Lifecycle, ManualClock, ModelError, VersionNumber, VersionSource};
 use mlp_serve::{ServeError, ServeOptions, Server};
 
 use crate::support::{
@@ -288,6 +288,50 @@ fn scaling_while_a_version_is_prepared_holds_for_it_too() {
     prepared.join().unwrap().unwrap();
     assert_eq!(Host::health(&server, V2).replicas, 4);
     assert_eq!(Host::health(&server, V1).replicas, 4);
+}
+
+#[test]
+fn a_version_that_could_not_be_scaled_once_it_was_prepared_is_not_there() {
+    let (built, may_build) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (count, flag) = (Arc::clone(&built), Arc::clone(&may_build));
+    let short = VersionSource::new(move || {
+        if count.fetch_add(1, Ordering::SeqCst) >= 2 {
+            return Err(ModelError::failed("no memory"));
+        }
+        while !flag.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Probe::new(7))
+    });
+    let server = serve(queued().with_replicas(2), &Probe::new(0));
+    let preparing = server.clone();
+    let prepared = std::thread::spawn(move || preparing.prepare(V2, short));
+    eventually("it is being built", || built.load(Ordering::SeqCst) == 1);
+    server.scale_to(4).unwrap();
+    may_build.store(true, Ordering::SeqCst);
+    let prepared = prepared.join().unwrap();
+    assert!(matches!(prepared, Err(HostError::Build { version: V2, .. })), "{prepared:?}");
+    eventually("it is gone", || Host::health(&server, V2).lifecycle == Lifecycle::Absent);
+    server.prepare(V2, source(&Probe::new(7))).unwrap();
+    assert_eq!(Host::health(&server, V2).replicas, 4);
+}
+
+#[test]
+fn scaling_at_the_end_of_a_roll_out_is_not_lost() {
+    let server = serve(queued(), &Probe::new(0));
+    for round in 2..200 {
+        let (old, new) = (VersionNumber(round - 1), VersionNumber(round));
+        server.scale_to(1).unwrap();
+        std::thread::scope(|scope| {
+            let roll = || server.roll(new, source(&Probe::new(7)), Duration::ZERO).unwrap();
+            let rolling = scope.spawn(roll);
+            // It lets go of the old one before it is over.
+            let is_held = || Host::health(&server, old).lifecycle == Lifecycle::Ready;
+            while !rolling.is_finished() && is_held() {}
+            server.scale_to(3).unwrap();
+        });
+        assert_eq!(Host::health(&server, new).replicas, 3, "roll-out {round}");
+    }
 }
 
 #[test]
