@@ -56,24 +56,29 @@ impl<M: ?Sized + Servable> Version<M> {
     /// Notes that another call begins under the same watch.
     pub(crate) fn watch_anew(&self, ticket: u64, activity: Activity) {
         let mut queue = self.queue.lock();
-        let busy = queue.roster.busy.iter_mut().find(|busy| busy.ticket == ticket);
-        busy.into_iter().for_each(|busy| {
-            (busy.since, busy.activity) = (self.ledger.time.monotonic(), activity);
-        });
+        queue.roster.renew(ticket, activity, self.ledger.time.monotonic());
     }
 
-    /// Runs the warm-up inputs on a model, each call watched: it must answer them as this version did when it was prepared.
+    /// As [`watch_anew`](Self::watch_anew), for a call of a check. False once the version has ended: then it has no more time, and the watchdog may have
+    /// left.
+    fn may_check(&self, ticket: u64, serving: bool) -> bool {
+        let mut queue = self.queue.lock();
+        if queue.is_quiet() {
+            return false;
+        }
+        queue.roster.renew(ticket, Activity::Checking { serving }, self.ledger.time.monotonic());
+        true
+    }
+
+    /// Runs the warm-up inputs on a model, each call watched, for as long as the version lives: it must answer them as this version did when it was
+    /// prepared.
     fn probe(&self, model: &M, ticket: u64, serving: bool) -> Result<(), ModelError> {
-        self.watch_anew(ticket, Activity::Checking { serving });
-        if self.queue.lock().is_quiet() {
-            // The watchdog may have left while the model was built.
+        if !self.may_check(ticket, serving) {
             return Err(ModelError::failed("the version has ended"));
         }
         let cap = self.options.max_batch_rows;
         let answers = prepare::answers(model, self.warm_up.inputs(), cap, |_, is_done| {
-            if !is_done {
-                self.watch_anew(ticket, Activity::Checking { serving });
-            }
+            is_done || self.may_check(ticket, serving)
         })?;
         prepare::compare(model, &self.expected, &answers)
     }

@@ -109,7 +109,7 @@ pub(crate) fn more<M: ?Sized + Servable>(
     let models = build_models(number, &version.source, models)?;
     let (inputs, cap) = (version.warm_up.inputs(), version.options.max_batch_rows);
     for model in &models {
-        let answers = answers(&**model, inputs, cap, |_, _| {});
+        let answers = answers(&**model, inputs, cap, |_, _| true);
         answers
             .and_then(|answers| compare(&**model, &version.expected, &answers))
             .map_err(|source| HostError::WarmUp { version: number, source })?;
@@ -117,20 +117,25 @@ pub(crate) fn more<M: ?Sized + Servable>(
     Ok(models)
 }
 
-/// What a model answers to the warm-up inputs; `ran` hears of each batch before each call for it and after the last one, with its rows.
+/// What a model answers to the warm-up inputs; `ran` hears of each batch before each call for it and after the last one, with its rows, and says
+/// before the first one whether to go on.
 pub(crate) fn answers<M: ?Sized + Servable>(
     model: &M,
     inputs: &[M::Input],
     cap: usize,
-    mut ran: impl FnMut(usize, bool),
+    mut ran: impl FnMut(usize, bool) -> bool,
 ) -> Result<Vec<M::Output>, ModelError> {
     let answers = catch_panic(|| {
         let (mut answers, mut out) = (Vec::with_capacity(inputs.len()), Vec::new());
         for batch in batches(model, inputs, cap) {
             let rows = batch.iter().map(|input| model.rows(input).max(1));
             let rows = rows.fold(0, usize::saturating_add);
-            ran(rows, false);
-            bisect::run(model, batch, &mut out, &mut answers, || ran(rows, false));
+            if !ran(rows, false) {
+                return Err(ModelError::failed("the warm-up was broken off"));
+            }
+            bisect::run(model, batch, &mut out, &mut answers, || {
+                ran(rows, false);
+            });
             ran(rows, true);
         }
         answers.into_iter().collect()
@@ -157,6 +162,7 @@ fn warm<M: ?Sized + Servable>(
                 started = None;
                 cost.observe(rows, now.saturating_sub(began), options);
             }
+            true
         })?;
         match &expected {
             None => expected = Some(answers),

@@ -151,6 +151,12 @@ impl<M: ?Sized + Servable> Roster<M> {
         self.busy.iter().any(|busy| busy.activity != Activity::Building)
     }
 
+    /// Notes that another call begins under a watch.
+    pub(crate) fn renew(&mut self, ticket: u64, activity: Activity, now: Duration) {
+        let busy = self.busy.iter_mut().find(|busy| busy.ticket == ticket);
+        busy.into_iter().for_each(|busy| (busy.since, busy.activity) = (now, activity));
+    }
+
     pub(crate) fn join(&mut self, replica: &Replica<M>) {
         self.members.push(Member {
             index: replica.index,

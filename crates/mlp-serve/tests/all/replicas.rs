@@ -326,6 +326,25 @@ fn a_model_that_is_built_after_the_end_of_its_version_is_not_checked() {
     assert!(late.calls().is_empty());
 }
 
+#[test]
+fn a_check_makes_no_further_call_after_the_end_of_its_version() {
+    for stuck_after in [None, Some(Duration::from_secs(1_000))] {
+        let checked = Probe::new(0);
+        checked.hold();
+        let other = Arc::clone(&checked);
+        let (source, _) = made_by(move |k| if k == 0 { Probe::new(0) } else { Arc::clone(&other) });
+        let options = queued().with_max_batch_rows(1).with_stuck_after(stuck_after);
+        let warm_up: Vec<_> = (1..=100).collect();
+        let server = builder(options).with_warm_up(warm_up).fixed(V1, source).unwrap();
+        assert!(server.predict(PANIC).is_err());
+        checked.wait_inside(1);
+        assert_eq!(server.drain(Duration::from_secs(20)).unanswered, 0);
+        checked.release();
+        in_time(move || drop(server));
+        assert_eq!(checked.calls(), [[1]], "{stuck_after:?}");
+    }
+}
+
 /// Takes six seconds of the clock for each call, and real time for a watchdog to look at it; waits for the flag before it does.
 #[derive(Debug)]
 struct SixSeconds(Arc<ManualClock>, AtomicBool);
