@@ -1,5 +1,6 @@
 //! The manager's side of its store: what is written when, and what becomes of it when the store fails.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mlp_core::{StoreError, catch_panic};
@@ -19,7 +20,8 @@ use super::store::{AlertChange, AlertRows, AlertStore};
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     store: Option<(Arc<dyn AlertStore>, u64)>,
-    noted: Mutex<Vec<AlertChange>>,
+    /// The last change of each key: it takes no more room the longer the store is not there.
+    noted: Mutex<BTreeMap<String, Option<String>>>,
     condition: Mutex<Condition>,
     /// Held while the store is called. It is taken before the locks of what changes, never while one of them is held.
     turn: Mutex<()>,
@@ -58,7 +60,8 @@ impl Book {
         let Some((store, epoch)) = &self.store else { return };
         let turn = if self.is_behind() { self.turn.try_lock() } else { Some(self.turn.lock()) };
         let Some(_turn) = turn else { return };
-        let changes = std::mem::take(&mut *self.noted.lock());
+        let noted = std::mem::take(&mut *self.noted.lock());
+        let changes: Vec<AlertChange> = noted.into_iter().collect();
         if matches!(*self.condition.lock(), Condition::Well) && !changes.is_empty() {
             let condition = after(|| store.apply(*epoch, &changes));
             *self.condition.lock() = condition;
@@ -119,4 +122,87 @@ pub(crate) fn read<T: DeserializeOwned>(key: &str, text: &str) -> Result<T, Stor
         what: format!("alert state {key:?}"),
         reason: error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    /// Fails to apply once, and hangs while it is to write everything anew.
+    #[derive(Debug)]
+    struct Hanging {
+        kept: Mutex<AlertRows>,
+        is_well: Mutex<bool>,
+        began: Sender<()>,
+        may_end: Mutex<Receiver<()>>,
+    }
+
+    impl AlertStore for Hanging {
+        fn load(&self) -> Result<AlertRows, StoreError> {
+            Ok(self.kept.lock().clone())
+        }
+
+        fn take_over(&self) -> Result<(u64, AlertRows), StoreError> {
+            Ok((1, AlertRows::new()))
+        }
+
+        fn apply(&self, _: u64, changes: &[AlertChange]) -> Result<(), StoreError> {
+            if !std::mem::replace(&mut *self.is_well.lock(), true) {
+                let (what, reason) = ("disk".to_owned(), "full".to_owned());
+                return Err(StoreError::Corrupt { what, reason });
+            }
+            let mut kept = self.kept.lock();
+            for (key, text) in changes.iter().cloned() {
+                match text {
+                    Some(text) => kept.insert(key, text),
+                    None => kept.remove(&key),
+                };
+            }
+            Ok(())
+        }
+
+        fn replace(&self, _: u64, rows: &AlertRows) -> Result<(), StoreError> {
+            self.began.send(()).unwrap();
+            self.may_end.lock().recv_timeout(Duration::from_secs(60)).unwrap();
+            self.kept.lock().clone_from(rows);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn while_the_store_hangs_the_last_change_of_each_key_is_held_and_then_written() {
+        let (began, has_begun) = channel();
+        let (end, may_end) = channel();
+        let store = Arc::new(Hanging {
+            kept: Mutex::default(),
+            is_well: Mutex::new(false),
+            began,
+            may_end: Mutex::new(may_end),
+        });
+        let book = Book::open(Arc::clone(&store) as _).unwrap().0;
+        let note = |key: &str, text: Option<String>| book.note(vec![(key.to_owned(), text)]);
+        note("a", Some("lost".to_owned()));
+        book.flush();
+        assert!(book.is_behind());
+        std::thread::scope(|scope| {
+            let rows = AlertRows::from([("a", "1"), ("b", "1")].map(|(k, t)| (k.into(), t.into())));
+            scope.spawn(|| book.replace(move || (rows, ())));
+            has_begun.recv_timeout(Duration::from_secs(60)).unwrap();
+            for turn in 0..10_000 {
+                note("a", None);
+                note("a", Some(format!("turn {turn}")));
+                note("b", Some(format!("turn {turn}")));
+                note("b", None);
+                book.flush();
+            }
+            let held = book.noted.lock().len();
+            end.send(()).unwrap();
+            assert_eq!(held, 2);
+        });
+        let kept = store.load().unwrap().into_iter().collect::<Vec<_>>();
+        assert_eq!(kept, [("a".to_owned(), "turn 9999".to_owned())]);
+        assert!(book.fault().is_none());
+    }
 }
