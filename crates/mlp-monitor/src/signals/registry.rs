@@ -269,8 +269,8 @@ impl Signals {
     }
 
     /// Every series in a sliding window as observations for rules: a counter as `NAME_per_second`, a gauge and a share by their names,
-    /// latencies as `NAME_p50_ms` and `NAME_p99_ms`. What was not recorded is no data, nor is the rate of a counter that is younger than a
-    /// tumbling window: a few events within milliseconds are not thousands a second.
+    /// latencies as `NAME_p50_ms` and `NAME_p99_ms`. What was not recorded is no data. A counter that is younger than a tumbling window is not among
+    /// them: a few events within milliseconds are not thousands a second, and it is not silent either.
     #[must_use]
     pub fn observations(&self, span: Duration) -> Vec<(String, Labels, Observation)> {
         self.tick();
@@ -278,6 +278,10 @@ impl Signals {
         let monotonic = self.clock.monotonic();
         let mut found = Vec::new();
         for ((name, labels), series) in &state.series {
+            let is_young = monotonic.saturating_sub(series.born) < self.config.window;
+            if is_young && matches!(series.source, Source::Counter { .. }) {
+                continue;
+            }
             let mut tell = |name: String, value: Option<f64>, count: Option<u64>| {
                 let mut observation = Observation::from(value);
                 observation.count = count;
@@ -286,9 +290,7 @@ impl Signals {
             let summary = series.sliding(&self.config, state.open, monotonic, span);
             match (&series.source, summary) {
                 (_, Some(WindowSummary::Counter { per_second, .. })) => {
-                    let age = monotonic.saturating_sub(series.born);
-                    let rate = Some(per_second).filter(|_| age >= self.config.window);
-                    tell(format!("{name}_per_second"), rate, None);
+                    tell(format!("{name}_per_second"), Some(per_second), None);
                 }
                 (_, Some(WindowSummary::Gauge { last, .. })) => {
                     tell(name.clone(), Some(last), None);

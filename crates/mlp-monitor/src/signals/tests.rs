@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Exposition, Limit, MonitorError, Rule, RuleEngine};
+use crate::{Exposition, Limit, MonitorError, NoData, Rule, RuleEngine};
 use mlp_core::{Labels, ManualClock, Severity, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -249,14 +249,22 @@ fn what_could_not_be_exposed_is_refused_when_it_is_made_and_the_rest_is_exposed(
 }
 
 #[test]
-fn a_counter_has_no_rate_for_rules_before_it_is_a_window_old() {
+fn rules_hear_nothing_of_a_counter_before_it_is_a_window_old() {
     let (clock, signals) = signals(SignalsConfig::default());
+    let rule = Rule::new("no_requests", "requests_per_second", "https://runbooks/silence").unwrap();
+    let rule = rule.with_critical(Limit::below(0.1), Severity::P1);
+    let rule = rule.with_no_data(NoData::Alert(Severity::P1));
+    let rules = RuleEngine::new(vec![rule], clock.clone()).unwrap();
     clock.advance(8 * SECOND);
     let requests = signals.counter("requests", &none()).unwrap();
     let rate = || {
-        let [(name, _, observation)] = signals.observations(60 * SECOND).try_into().unwrap();
-        assert_eq!(name, "requests_per_second");
-        observation.value
+        let observed = signals.observations(60 * SECOND);
+        let rate = observed.first().and_then(|(_, _, observation)| observation.value);
+        for (name, labels, observation) in observed {
+            assert_eq!(name, "requests_per_second");
+            assert_eq!(rules.observe(&name, &labels, observation).unwrap(), []);
+        }
+        rate
     };
     requests.add(10);
     for millis in [2, 2_000, 7_997] {
