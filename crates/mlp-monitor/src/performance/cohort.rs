@@ -108,10 +108,10 @@ impl Cohorts {
         held.into_iter().map(|(number, counts)| CohortReport { number, counts }).collect()
     }
 
-    /// The last cohort that is still held, open or matured.
-    pub(super) fn last(&self) -> Option<u64> {
+    /// The last cohort that is still held: matured, or with `open` any.
+    pub(super) fn last(&self, open: bool) -> Option<u64> {
         let last = |cohorts: &BTreeMap<u64, Counts>| cohorts.last_key_value().map(|(k, _)| *k);
-        last(&self.open).max(last(&self.history))
+        last(&self.history).max(last(&self.open).filter(|_| open))
     }
 
     /// How many cohorts are open.

@@ -64,8 +64,9 @@ pub struct PerformanceConfig {
     pub scoring: Scoring,
     /// How far off a predicted number may be and count as right. Default none: numbers are not right or wrong, their errors are told by size.
     pub tolerance: Option<f64>,
-    /// How many of the latest cohorts alerts look at, from 1 to 1,000, with predictions or without: an old good record must not hide a fall,
-    /// and what is older is forgiven. Default 48, two days of hours.
+    /// How many of the latest cohorts alerts look at, from 1 to 1,000, with predictions or without, up to the last one that counts and in which any
+    /// version predicted: an old good record must not hide a fall, and what is older is forgiven. A version that predicts seldom is forgiven by its
+    /// next predictions or those of another version, not by the time between, unless that is 1,000 spans. Default 48, two days of hours.
     pub recent: usize,
     /// How many ids are held in the window. Default 1,000,000, which take 200 to 280 MB; the oldest beyond it are let go, and counted.
     pub max_open: usize,
@@ -137,12 +138,14 @@ impl PerformanceConfig {
         self.cohort_at(now.saturating_sub(self.window))
     }
 
-    /// The first of the latest cohorts that alerts look at.
-    pub(super) fn first_recent(&self, now: Duration) -> u64 {
+    /// The first of the latest cohorts that alerts look at, where the last one with predictions is known.
+    pub(super) fn first_recent(&self, now: Duration, latest: Option<u64>) -> u64 {
         let end = match self.scoring {
             Scoring::Matured => self.first_open(now),
             Scoring::AtOnce => self.cohort_at(now).saturating_add(1),
         };
+        // Nothing is forgiven because nobody predicts.
+        let end = latest.map_or(end, |latest| end.min(latest.saturating_add(1)));
         end.saturating_sub(self.recent as u64)
     }
 

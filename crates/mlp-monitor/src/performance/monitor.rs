@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mlp_core::{
     Clock, Direction, Labels, MetricSource, PredictionId, PredictionLog, PredictionRecord, Reading,
@@ -235,8 +236,9 @@ impl PerformanceMonitor {
     /// * `degraded`, with a baseline: by how much the version is worse than it allows, for sure ([`Degradation::excess`]), above 0 if it is;
     /// * `label_coverage`: the share of predictions whose outcome came.
     ///
-    /// A version whose last prediction is older than those cohorts is told of without values, but for `degraded`, which says that nothing is
-    /// held against it, so that the alert ends. What else fires about it stays until it is forgotten: see [`forget`](Self::forget).
+    /// A version whose last prediction is older than those cohorts, while another one has predicted since, is told of without values, but for
+    /// `degraded`, which says that nothing is held against it, so that the alert ends. What else fires about it stays until it is forgotten: see
+    /// [`forget`](Self::forget). While none predicts, all are judged by the cohorts up to the last one.
     ///
     /// # Errors
     /// If the baseline is out of its range.
@@ -247,7 +249,8 @@ impl PerformanceMonitor {
     ) -> Result<Vec<(&'static str, Labels, Observation)>> {
         baseline.map_or(Ok(()), Baseline::check)?;
         let mut observed = Vec::new();
-        let first_recent = self.config.first_recent(self.clock.monotonic());
+        let now = self.clock.monotonic();
+        let first_recent = self.config.first_recent(now, self.latest(now));
         for version in self.versions() {
             let Some(Scored { whole, .. }) = self.collect(version) else { continue };
             let mut labels = subject.clone();
@@ -255,6 +258,17 @@ impl PerformanceMonitor {
             self.observe(&whole, first_recent, &labels, baseline, &mut observed)?;
         }
         Ok(observed)
+    }
+
+    /// The last cohort of all versions that counts.
+    fn latest(&self, now: Duration) -> Option<u64> {
+        let with_open = self.config.scoring == Scoring::AtOnce;
+        let of_shard = |shard: &Mutex<Shard>| {
+            let mut shard = shard.lock();
+            shard.advance(now, &self.config);
+            shard.latest(with_open)
+        };
+        self.shards.iter().filter_map(of_shard).max()
     }
 
     fn observe(
@@ -287,7 +301,7 @@ impl PerformanceMonitor {
         if let Some(baseline) = baseline {
             let first = cohorts.first.unwrap_or_default();
             let found = Degradation::judge(&counts, recent, first, baseline)?;
-            let is_forgiven = cohorts.last().is_none_or(|last| last < first_recent);
+            let is_forgiven = cohorts.last(true).is_none_or(|last| last < first_recent);
             let (excess, count) = match is_forgiven {
                 true => (Some(baseline.least_excess()), None),
                 false => (found.excess, Some(baseline.measure.count(&counts))),
@@ -302,7 +316,8 @@ impl PerformanceMonitor {
     /// come later are unknown ones.
     ///
     /// Then have the rules forget its subject too, signal by signal, by [`RuleEngine::forget`](crate::RuleEngine::forget), and hand what is over to
-    /// the alert manager. Rules that forget it first may raise it again by the next [`observations`](Self::observations).
+    /// the alert manager. Rules that forget it first may raise it again by the next [`observations`](Self::observations), and so may those that
+    /// were taken before: on several threads observations are taken and judged, and subjects forgotten, [in turn](crate::RuleEngine::in_turn).
     pub fn forget(&self, version: VersionNumber) -> bool {
         let forgotten = self.shards.iter().filter(|shard| shard.lock().forget(version));
         forgotten.count() > 0

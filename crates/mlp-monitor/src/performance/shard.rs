@@ -133,6 +133,11 @@ impl Shard {
         }
     }
 
+    /// The last cohort of all versions that is still held: matured, or with `open` any.
+    pub(super) fn latest(&self, open: bool) -> Option<u64> {
+        self.versions.values().filter_map(|scored| scored.whole.last(open)).max()
+    }
+
     /// What came in, and what is open.
     pub(super) fn counts(&self) -> JoinCounts {
         JoinCounts { open: self.window.len(), ..self.counts }

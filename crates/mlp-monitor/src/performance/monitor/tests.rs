@@ -3,7 +3,6 @@ use crate::{MonitorError, RuleEngine, RuleTable};
 use mlp_core::{ManualClock, Role, Timestamp};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const V1: VersionNumber = VersionNumber(1);
@@ -282,17 +281,44 @@ fn observe(monitor: &PerformanceMonitor, rules: &RuleEngine) -> Vec<String> {
 }
 
 #[test]
-fn a_version_that_is_not_used_any_more_is_forgiven_once_its_last_cohort_is_not_recent() {
+fn a_version_that_another_one_has_replaced_is_forgiven_once_its_last_cohort_is_not_recent() {
     for scoring in [Scoring::Matured, Scoring::AtOnce] {
         let (clock, monitor, rules) = retired(scoring);
         let still = (0..100).take_while(|_| {
             let fires = observe(&monitor, &rules) == ["accuracy_fell"];
+            let id = PredictionId::generate();
+            predict(&monitor, id, VersionNumber(2), &[0.2, 0.8]);
+            monitor.outcome(id, Truth::Class(1));
             clock.advance(HOUR);
             fires
         });
         let still = still.count();
         assert!((23..=25).contains(&still), "{scoring:?}: {still} hours");
         assert_eq!(observe(&monitor, &rules), [""; 0]);
+    }
+}
+
+#[test]
+fn a_version_that_predicts_once_a_week_is_judged_by_its_last_predictions_until_the_next_are_known()
+{
+    for scoring in [Scoring::Matured, Scoring::AtOnce] {
+        let (clock, monitor) = monitor(PerformanceConfig::default().with_scoring(scoring));
+        let table = RuleTable::usual("https://runbooks", Duration::from_millis(50)).unwrap();
+        let rules = RuleEngine::new(table.into_rules(), clock.clone()).unwrap();
+        let week = |wrong_one_in: usize| {
+            for k in 0..3_000 {
+                pair(&monitor, &[0.2, 0.8], Truth::Class(usize::from(k % wrong_one_in > 0)));
+            }
+            let hours = (0..7 * 24).map(|_| {
+                clock.advance(HOUR);
+                observe(&monitor, &rules) == ["accuracy_fell"]
+            });
+            hours.collect::<Vec<_>>()
+        };
+        let after_a_day = |fires: Vec<bool>| fires[26..].to_vec();
+        assert!(after_a_day(week(3)).iter().all(|fires| *fires), "{scoring:?}: the first week");
+        assert!(week(3).iter().all(|fires| *fires), "{scoring:?}: another bad week");
+        assert!(!after_a_day(week(1_000)).contains(&true), "{scoring:?}: a good week");
     }
 }
 
