@@ -9,6 +9,7 @@
 //! use mlp_core::{Labels, ManualClock, Severity, Timestamp};
 //! use mlp_monitor::{AlertConfig, AlertManager, AlertRoute, Limit, MemorySink, Rule, RuleEngine};
 //! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicU64, Ordering};
 //!
 //! let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
 //! let rule = Rule::new("errors", "error_rate", "https://runbooks.example/errors")?.with_critical(Limit::above(0.01), Severity::P0);
@@ -17,10 +18,17 @@
 //! let config = AlertConfig::new("pager").with_route(AlertRoute::of(Severity::P0, ["pager"]));
 //! let alerts = AlertManager::new(config, [("pager", pager.clone() as _)], clock)?;
 //!
-//! // What changes is handed on in the order in which it was judged, on however many threads.
-//! let judge = |value: f64| rules.in_turn(|rules| alerts.update_all(rules.observe("error_rate", &Labels::new(), value)?));
-//! judge(0.01)?; // equal to the limit is fine
-//! judge(0.02)?;
+//! // Measured, judged and handed on in one turn: on however many threads, nothing old comes after what is newer.
+//! let errors = AtomicU64::new(1); // of a hundred requests
+//! let judge = || {
+//!     rules.in_turn(|rules| {
+//!         let rate = errors.load(Ordering::Relaxed) as f64 / 100.0;
+//!         alerts.update_all(rules.observe("error_rate", &Labels::new(), rate)?)
+//!     })
+//! };
+//! judge()?; // equal to the limit is fine
+//! errors.fetch_add(1, Ordering::Relaxed);
+//! judge()?;
 //! alerts.flush(std::time::Duration::from_secs(60));
 //! assert_eq!(pager.notifications().len(), 1);
 //! # Ok::<(), mlp_monitor::MonitorError>(())

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_inputs_at_both_ends_keep_no_good_one_between_them_from_its_answer() {
+    fn bad_inputs_at_both_ends_keep_no_long_run_of_good_ones_between_them_from_its_answer() {
         for bad in [vec![0, 1, 2, 63], (0..30).chain(50..64).collect()] {
             let batch: Vec<u32> =
                 (0..64).map(|at| if bad.contains(&at) { 13 } else { 100 }).collect();

@@ -62,7 +62,8 @@ pub struct ServeOptions {
     /// as much as many a model: about 0.1 µs with the making of its key, which each request pays and each hit earns back. A cache pays off where the
     /// cost of the model times the share of hits is more than that: at one hit in ten from about 1 µs a row.
     pub cache_entries: usize,
-    /// How many bytes the remembered answers of a version may take, with their keys, about. One of more than a sixteenth of them may not be remembered
+    /// How many bytes the remembered answers of a version may take, with their keys, about. One of more than 97 % of a sixteenth of them may not be
+    /// remembered
     /// (see [`QuickCache`](crate::QuickCache)). Default: any number.
     pub cache_bytes: Option<usize>,
     /// Which answers make room for new ones. Default: those that are asked for seldom, which keeps more of what will be asked again.

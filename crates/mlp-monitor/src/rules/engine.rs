@@ -120,7 +120,8 @@ impl RuleEngine {
     /// over. A signal without rules changes nothing.
     ///
     /// Where several threads observe one subject, one may hand on its change after a later change of another: then an alert that is over goes
-    /// on, or one that fires is not told. Observe and hand on [in turn](Self::in_turn) there, and forget likewise.
+    /// on, or one that fires is not told. Measure, observe and hand on within one [turn](Self::in_turn) there, and forget likewise: what was measured
+    /// before a subject was forgotten and is judged after it fires for ever.
     ///
     /// # Errors
     /// If this would be more than 100,000 pairs of rule and subject that are not fine, or an alert more than 64 labels. Then nothing has
@@ -163,8 +164,8 @@ impl RuleEngine {
         Ok(changes)
     }
 
-    /// Does something while no other thread is in this call: judge what was measured and hand on what changed, and the changes of a subject
-    /// come in the order in which they were judged, whichever thread they come from.
+    /// Does something while no other thread is in this call: measure, judge what was measured and hand on what changed, and the changes of a
+    /// subject come in the order in which it was measured, whichever thread they come from.
     ///
     /// Only calls of this wait for each other, for as long as the work takes. It must not call it again: that would wait for ever.
     ///
@@ -177,7 +178,8 @@ impl RuleEngine {
     /// let rule = Rule::new("errors", "error_rate", "https://runbooks.example/errors")?.with_critical(Limit::above(0.01), Severity::P0);
     /// let rules = RuleEngine::new(vec![rule], clock.clone())?;
     /// let alerts = AlertManager::new(AlertConfig::new("log"), [("log", Arc::new(MemorySink::new()) as _)], clock)?;
-    /// rules.in_turn(|rules| alerts.update_all(rules.observe("error_rate", &Labels::new(), 0.02)?))?; // on any thread
+    /// let error_rate = || 0.02;
+    /// rules.in_turn(|rules| alerts.update_all(rules.observe("error_rate", &Labels::new(), error_rate())?))?; // on any thread
     /// # Ok::<(), mlp_monitor::MonitorError>(())
     /// ```
     pub fn in_turn<T>(&self, work: impl FnOnce(&Self) -> T) -> T {
@@ -197,7 +199,8 @@ impl RuleEngine {
     }
 
     /// Forgets a subject that is no more, such as a replica that was removed, for all rules of a signal. Returns what fired, as over. Whoever
-    /// observes the subject must have forgotten it first, such as by [`PerformanceMonitor::forget`](crate::PerformanceMonitor::forget).
+    /// observes the subject must have forgotten it first, such as by [`PerformanceMonitor::forget`](crate::PerformanceMonitor::forget); on several
+    /// threads this is called [in turn](Self::in_turn), as measuring and observing are.
     ///
     /// # Errors
     /// If an alert would have more than 64 labels.
