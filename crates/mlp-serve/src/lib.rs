@@ -69,8 +69,8 @@
 //!
 //! It speaks no network protocol and owns no process: a stack overflow, running out of memory, or a build with `panic = "abort"` ends the
 //! application. A thread that hangs inside a model cannot be killed: with `stuck_after` another one takes its place and nobody waits for it,
-//! without it dropping the server does. A replica that is being built or checked when the server is dropped is waited for as long as requests are; the call
-//! that a check is making may take up to `stuck_after` longer, and it makes no other.
+//! without it dropping the server does. A replica that is being built or checked when the server is dropped is waited for as long as requests are; the batch
+//! that a check is running may take up to `stuck_after` longer, and it runs no other.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout))]
 
 mod error;

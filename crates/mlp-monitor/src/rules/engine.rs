@@ -121,7 +121,7 @@ impl RuleEngine {
     ///
     /// Where several threads observe one subject, one may hand on its change after a later change of another: then an alert that is over goes
     /// on, or one that fires is not told. Measure, observe and hand on within one [turn](Self::in_turn) there, and forget likewise: what was measured
-    /// before a subject was forgotten and is judged after it fires for ever.
+    /// before a subject was forgotten and is judged after that may fire for ever.
     ///
     /// # Errors
     /// If this would be more than 100,000 pairs of rule and subject that are not fine, or an alert more than 64 labels. Then nothing has

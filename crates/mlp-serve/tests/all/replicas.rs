@@ -327,7 +327,7 @@ fn a_model_that_is_built_after_the_end_of_its_version_is_not_checked() {
 }
 
 #[test]
-fn a_check_makes_no_further_call_after_the_end_of_its_version() {
+fn a_check_runs_no_further_batch_after_the_end_of_its_version() {
     for stuck_after in [None, Some(Duration::from_secs(1_000))] {
         let checked = Probe::new(0);
         checked.hold();
