@@ -57,7 +57,6 @@ enum Breach {
 }
 
 /// The rules of one column.
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Part {
     NotInfinite,
@@ -75,7 +74,8 @@ impl Schema {
     ///
     /// A rule of numbers is broken by a column of categories as a whole, for its codes are no measurements: also by a target that was read as
     /// classes, even where the classes are called 3, 4 and 5. Where the schema lists texts, the table's codes must be those of the list, as far
-    /// as both go: a model takes the codes, not the texts. [`Table::recode`] makes them so.
+    /// as both go: a model takes the codes, not the texts. [`Table::recode`] makes them so. A comparison is broken as a whole where it would
+    /// set a number against a code, or codes that stand for different texts.
     ///
     /// # Errors
     /// If the schema itself makes no sense. Violations are in the report.
@@ -158,7 +158,12 @@ impl RowChecker {
         }
         for rule in &schema.comparisons {
             match (position(&rule.left), position(&rule.right)) {
-                (Some(left), Some(right)) => checker.comparisons.push((left, right, rule.clone())),
+                (Some(left), Some(right)) => {
+                    match of_comparison(rule, dictionary(left), dictionary(right)) {
+                        Some(violation) => checker.of_columns.push(violation),
+                        None => checker.comparisons.push((left, right, rule.clone())),
+                    }
+                }
                 (left, _) => {
                     let absent = if left.is_none() { &rule.left } else { &rule.right };
                     let rule = Rule::Comparison(rule.clone());
@@ -252,6 +257,24 @@ fn of_dictionary(column: &ColumnSchema, dictionary: Option<&[String]>) -> Option
         (_, Some(_)) => violation(Rule::Kind(column.kind), "a column of categories".to_owned()),
         (_, None) => None,
     }
+}
+
+/// Why two columns cannot be compared: a number and a code, or codes that stand for different texts as far as both go.
+fn of_comparison(
+    rule: &Comparison,
+    left: Option<&[String]>,
+    right: Option<&[String]>,
+) -> Option<Violation> {
+    let value = match (left, right) {
+        (None, Some(_)) => "numbers against categories",
+        (Some(_), None) => "categories against numbers",
+        (Some(left), Some(right)) if left.iter().zip(right).any(|(one, other)| one != other) => {
+            "codes of different texts"
+        }
+        _ => return None,
+    };
+    let (column, value) = (rule.left.clone(), value.to_owned());
+    Some(Violation { column, rule: Rule::Comparison(rule.clone()), value })
 }
 
 impl BoundColumn {

@@ -68,13 +68,14 @@ pub struct ColumnSchema {
     /// Whether it must be there.
     #[serde(default)]
     pub presence: Presence,
-    /// The smallest value allowed.
+    /// The smallest value allowed; of a column of categories, the smallest code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<f64>,
-    /// The largest value allowed.
+    /// The largest value allowed; of a column of categories, the largest code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum: Option<f64>,
-    /// The only values allowed.
+    /// The only values allowed; of a column of categories, the only codes. Those are of the table's texts: where they matter, list the
+    /// [categories](Self::categories) too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed: Option<Vec<f64>>,
     /// The only texts allowed, in the order of their codes, for a column of categories.
@@ -255,7 +256,8 @@ impl fmt::Display for Relation {
     }
 }
 
-/// A rule across two columns, kept by each row in which neither is missing.
+/// A rule across two columns, kept by each row in which neither is missing. Two columns of categories are compared by their codes, which must
+/// stand for the same texts as far as both go; a column of categories and one of numbers keep no such rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {

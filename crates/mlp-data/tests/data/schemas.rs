@@ -167,6 +167,41 @@ fn rules_of_numbers_do_not_read_the_codes_of_categories() {
 }
 
 #[test]
+fn columns_are_compared_only_where_codes_stand_for_the_same_texts() {
+    let check = |low: &[&str], high: &[&str], expected: &[&str]| {
+        let mut table = Table::new(["low", "high"], array![[1.0, 0.0], [0.0, 1.0]]).unwrap();
+        for (name, texts) in [("low", low), ("high", high)] {
+            if !texts.is_empty() {
+                table = table.with_dictionary(name, texts.to_vec()).unwrap();
+            }
+        }
+        let schema = Schema::new([]).with_comparison("low", Relation::LessOrEqual, "high");
+        assert_eq!(lines(&schema.validate(&table).unwrap())[1..], *expected);
+    };
+    let row = "  \"low\": low ≤ high: 1 of 2 rows, such as 1 against 0 in row 0";
+    check(&[], &[], &[row]);
+    check(&["s", "m"], &["s", "m"], &[row]);
+    check(&["s", "m"], &["s", "m", "l"], &[row]);
+    for (low, high) in [(&["s", "m"][..], &[][..]), (&[], &["s", "m"]), (&["s", "m"], &["m", "s"])]
+    {
+        check(low, high, &["  \"low\": low ≤ high"]);
+    }
+
+    let file = "low,quality\n1,3\n9,5\n2,8\n";
+    let schema = Schema::new([]).with_comparison("low", Relation::LessOrEqual, "quality");
+    let read = |kind| {
+        let options = ReadOptions::new().with_target("quality", kind);
+        schema.validate(&read_csv_from(file.as_bytes(), "a.csv", &options).unwrap()).unwrap()
+    };
+    assert_eq!((read(TargetKind::Values).count(), read(TargetKind::Classes).bad_rows), (1, 0));
+    let listed = Schema::new([ColumnSchema::category("quality").with_texts(["3", "5"])])
+        .with_comparison("low", Relation::LessOrEqual, "quality");
+    let violations = listed.row_checker(&["low", "quality"]).unwrap().check(&[0.0, 1.0]).unwrap();
+    let shown: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["\"low\": low ≤ quality, it is numbers against categories"]);
+}
+
+#[test]
 fn codes_that_stand_for_other_texts_than_the_schema_lists_are_found() {
     let train = colours(&["blue", "green", "red"]);
     let schema = Schema::infer(&train, &InferOptions::new()).unwrap();
