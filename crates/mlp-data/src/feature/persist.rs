@@ -7,7 +7,7 @@ use mlp_core::{ContentHash, FittedTransformer, SaveError, Saved, StoreError};
 use serde::{Deserialize, Serialize};
 
 use super::set::FeatureSetSpec;
-use super::store::{FeatureStore, Registered, RegisteredTransform, VersionedName, build};
+use super::store::{FeatureStore, Registered, RegisteredTransform, VersionedName, build, hash_of};
 use crate::durable::write_durably;
 use crate::error::{Error, Place, Result};
 
@@ -91,16 +91,21 @@ impl FeatureStore {
             };
             let bytes =
                 from_hex(&transform.saved).ok_or_else(|| corrupt("it is not hexadecimal"))?;
-            if blake3::hash(&bytes).as_bytes() != transform.hash.as_bytes() {
+            if hash_of(&bytes) != transform.hash {
                 return Err(corrupt("its bytes are not what its hash says").into());
             }
             let saved = Saved::from_bytes(&bytes)?;
             let loaded = load(&saved)?;
-            if !is_same(&loaded.save()?, &saved) {
+            let today = loaded.save()?;
+            if !is_same(&today, &saved) {
                 return Err(corrupt("it is another one once loaded").into());
             }
-            let (bytes, hash) = (bytes.into(), transform.hash);
-            let loaded = RegisteredTransform { transform: loaded, bytes, hash };
+            let loaded = RegisteredTransform {
+                transform: loaded,
+                bytes: bytes.into(),
+                hash: transform.hash,
+                hash_today: hash_of(&today.to_bytes()),
+            };
             if registered.transforms.insert(transform.name.clone(), loaded).is_some() {
                 return Err(corrupt("it stands twice").into());
             }

@@ -126,14 +126,17 @@ pub(crate) struct RegisteredTransform {
     pub(crate) transform: Arc<dyn FittedTransformer>,
     /// The envelope of the transform, with its fitted state.
     pub(crate) bytes: Arc<[u8]>,
+    /// That of the bytes.
     pub(crate) hash: ContentHash,
+    /// That of the bytes which the same state gives today: older bytes may have its numbers written in another way.
+    pub(crate) hash_today: ContentHash,
 }
 
 impl RegisteredTransform {
     pub(crate) fn new(transform: Arc<dyn FittedTransformer>) -> Result<Self> {
         let bytes: Arc<[u8]> = transform.save()?.to_bytes().into();
-        let hash = ContentHash::from_bytes(*blake3::hash(&bytes).as_bytes());
-        Ok(Self { transform, bytes, hash })
+        let hash = hash_of(&bytes);
+        Ok(Self { transform, bytes, hash, hash_today: hash })
     }
 }
 
@@ -166,7 +169,7 @@ impl FeatureStore {
         let mut inner = self.inner.write();
         let mut latest = 0;
         for (key, known) in inner.transforms.iter().filter(|(key, _)| key.name == name) {
-            if known.hash == registered.hash {
+            if [known.hash, known.hash_today].contains(&registered.hash) {
                 return Ok(key.clone());
             }
             latest = key.version;
@@ -263,6 +266,10 @@ impl FeatureStore {
     pub fn sets(&self) -> Vec<VersionedName> {
         self.read(|inner| inner.sets.keys().cloned().collect())
     }
+}
+
+pub(crate) fn hash_of(bytes: &[u8]) -> ContentHash {
+    ContentHash::from_bytes(*blake3::hash(bytes).as_bytes())
 }
 
 fn find<'a>(inner: &'a Registered, name: &VersionedName) -> Result<&'a RegisteredTransform> {

@@ -118,8 +118,10 @@ fn an_older_state_of_a_store_never_replaces_a_newer_one() {
 #[test]
 fn a_store_whose_numbers_were_written_in_another_way_keeps_its_hashes() {
     let store = FeatureStore::new();
-    let fill = FillMissing::new(Fill::Constant(1e20)).fit(table(10).samples().unwrap(), 0).unwrap();
-    store.register_transform("fill", fill).unwrap();
+    let fit = |value| {
+        FillMissing::new(Fill::Constant(value)).fit(table(10).samples().unwrap(), 0).unwrap()
+    };
+    store.register_transform("fill", fit(1e20)).unwrap();
     let saved = store.to_saved().unwrap();
     // As versions of serde_json before 1.0.147 have it, and another number.
     for (number, is_the_same) in [("1e20", true), ("1e21", false)] {
@@ -146,6 +148,11 @@ fn a_store_whose_numbers_were_written_in_another_way_keeps_its_hashes() {
         });
         assert_eq!(read.is_ok(), is_the_same, "{number}");
         if let Ok(read) = read {
+            let version = |value| read.register_transform("fill", fit(value)).unwrap().to_string();
+            assert_eq!(
+                [version(1e20), version(1e21), version(1e20)],
+                ["fill@1", "fill@2", "fill@1"]
+            );
             assert!(String::from_utf8_lossy(read.to_saved().unwrap().body()).contains(&hash));
         }
     }
