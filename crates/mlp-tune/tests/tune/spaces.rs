@@ -4,7 +4,8 @@ use std::path::Path;
 
 use mlp_core::{Dimension, Direction, ParamValue, SearchSpace};
 use mlp_tune::{
-    Budget, CmaEsSampler, GpSampler, RandomSampler, Sampler, Study, TpeSampler, Trial, TuneError,
+    Budget, CmaEsSampler, GpSampler, GpSettings, RandomSampler, Sampler, Study, TpeSampler, Trial,
+    TuneError,
 };
 
 fn space(dimensions: impl IntoIterator<Item = Dimension>) -> SearchSpace {
@@ -148,6 +149,31 @@ fn a_space_may_get_a_new_parameter_and_the_trials_without_it_count() {
         assert!(own[2] < 0.01 * other[2], "{own:?} {other:?}");
         assert!(study.trials().unwrap()[30..].iter().all(|t| study.space().contains(&t.params)));
     }
+}
+
+#[test]
+fn trials_that_share_no_parameter_with_the_space_teach_the_gaussian_process_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let proposed = |startup_trials: Option<usize>, name: &str| {
+        let open = |parameter: &str| {
+            let space = space([Dimension::float(parameter, 0.0, 1.0)]);
+            let mut settings = GpSettings::default();
+            settings.startup_trials = startup_trials;
+            open(space, &folder.path().join(name)).with_sampler(GpSampler::new(settings))
+        };
+        open("x").optimize(|trial| Ok(trial.float("x")?), Budget::trials(10)).unwrap();
+        let study = open("y");
+        study.optimize(|t| Ok((t.float("y")? - 0.3).powi(2)), Budget::trials(12)).unwrap();
+        let trials = study.trials().unwrap();
+        let y = trials[10..].iter().map(|t| t.params.get("y").unwrap().as_float().unwrap());
+        y.collect::<Vec<_>>()
+    };
+    // The first four of its own lie on the sequence, as they do with any other trials before them; then it has learnt.
+    let (own, sequence) = (proposed(None, "study.log"), proposed(Some(99), "sequence.log"));
+    assert_eq!(own[..4], sequence[..4]);
+    assert_ne!(own[4..], sequence[4..]);
+    let near = own[4..].iter().filter(|&y| (y - 0.3).abs() < 0.05).count();
+    assert!(near >= 4, "{own:?}");
 }
 
 #[test]

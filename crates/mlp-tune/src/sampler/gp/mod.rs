@@ -106,7 +106,8 @@ impl GpSampler {
     }
 }
 
-/// Where a trial lies; none if it has a parameter outside its domain. One that it lacks because the space has grown since counts as not active there.
+/// Where a trial lies; none if it has a parameter outside its domain, or none of the space at all: that lies nowhere. One that it lacks because the space
+/// has grown since counts as not active there.
 fn coordinates(space: &SearchSpace, params: &Params) -> Option<Vec<Coordinate>> {
     let coordinate = |dimension: &Dimension| {
         if !dimension.is_active(params) {
@@ -122,7 +123,8 @@ fn coordinates(space: &SearchSpace, params: &Params) -> Option<Vec<Coordinate>> 
             None => Coordinate::Choice(place as usize),
         })
     };
-    space.dimensions().iter().map(coordinate).collect()
+    let point: Vec<_> = space.dimensions().iter().map(coordinate).collect::<Option<_>>()?;
+    point.iter().any(|c| !matches!(c, Coordinate::Inactive)).then_some(point)
 }
 
 /// Losses on the scale that the process sees, of mean 0 and variance 1: linear near the best, logarithmic far from it.
@@ -380,6 +382,16 @@ mod tests {
         assert!(log_improvement(-40.0, 0.0, 1.0) > log_improvement(-41.0, 0.0, 1.0));
         let known = (0.398_942_280_401_432_7_f64).ln();
         assert!((log_improvement(0.0, 0.0, 1.0) - known).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_trial_without_a_parameter_of_the_space_lies_nowhere() {
+        let dimensions = ["x", "y"].map(|name| Dimension::float(name, 0.0, 2.0));
+        let space = SearchSpace::new(dimensions).unwrap();
+        assert_eq!(coordinates(&space, &Params::new()), None);
+        assert_eq!(coordinates(&space, &Params::new().with("z", 1.0)), None);
+        let expected = vec![Coordinate::Number(0.5), Coordinate::Inactive];
+        assert_eq!(coordinates(&space, &Params::new().with("x", 1.0)), Some(expected));
     }
 
     #[test]
