@@ -20,6 +20,8 @@ pub(crate) const COST: &str = "mlp:cost";
 pub(crate) const REUSED: &str = "mlp:reused";
 /// The attribute that says with which data and code a trial ran.
 pub(crate) const INPUTS: &str = "mlp:inputs";
+/// The attribute by which the checkpoints of a trial are told from those of others of its number.
+pub(crate) const CHECKPOINTS: &str = "mlp:checkpoints";
 /// The attribute with the values proposed for parameters that the trial may choose while it runs.
 pub(crate) const SUGGESTED: &str = "mlp:suggested";
 /// The start of the names of the marks that rungs leave, as Optuna calls them; they hold numbers.

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::duplicates::{self, Duplicates, MAX_REDRAWS};
 use super::state::{Held, State};
-use super::{Study, Trial, lease};
+use super::{Study, Trial};
 use crate::error::TuneError;
 use crate::history::History;
 use crate::pruner::ResumeRequest;
 use crate::sampler::{Proposal, Request};
 use crate::store::{StudyId, TrialDraft, TrialEvent};
-use crate::trial::{INPUTS, LEASE, REUSED, SUGGESTED, TrialRecord, TrialState};
+use crate::trial::{CHECKPOINTS, INPUTS, LEASE, REUSED, SUGGESTED, TrialRecord, TrialState};
 
 /// The attribute with the parameters of an enqueued trial, as Optuna calls it.
 pub(super) const FIXED: &str = "fixed_params";
@@ -84,8 +84,8 @@ impl Study {
                 Ok(None) => break Ok(None),
                 Ok(Some(started)) => {
                     self.sync(&mut state)?;
-                    if let Err(error) = self.clear(&state, study, &started, &mut ended) {
-                        break Err(error);
+                    if let Started::Run(number) = started {
+                        self.forget_others(&state.trials[number as usize]);
                     }
                     let mut run = |number: u64| {
                         let started = self.clock.monotonic();
@@ -152,26 +152,6 @@ impl Study {
         }
     }
 
-    /// Sees to it that a trial that runs for the first time finds no checkpoints: those of a trial of its number, in a study of its name that is gone.
-    /// If they cannot be removed it fails.
-    fn clear(
-        &self,
-        state: &State,
-        study: StudyId,
-        started: &Started,
-        ended: &mut Vec<u64>,
-    ) -> Result<(), TuneError> {
-        let Started::Run(number) = *started else { return Ok(()) };
-        if lease::epoch(&state.trials[number as usize]) != Some(0) {
-            return Ok(());
-        }
-        let Err(error) = self.forget_checkpoint(number) else { return Ok(()) };
-        if self.fail(study, number, &format!("earlier checkpoints cannot be removed: {error}"))? {
-            ended.push(number);
-        }
-        Err(StoreError::backend(error).into())
-    }
-
     /// Writes an event; `false` if another process was faster.
     pub(super) fn write(
         &self,
@@ -215,6 +195,7 @@ impl Study {
         let now = self.clock.now();
         let lease = self.next_lease(&state.trials[number as usize], now);
         let mut system = BTreeMap::from([(LEASE.to_owned(), lease)]);
+        system.extend(self.checkpoint_mark().map(|mark| (CHECKPOINTS.to_owned(), mark)));
         if let Some(inputs) = &self.inputs {
             system.insert(INPUTS.to_owned(), inputs.clone());
         }
@@ -295,6 +276,7 @@ impl Study {
         }
         // Also where the result is there already: who dies before it is written leaves a trial to be run.
         marks.insert(LEASE.to_owned(), self.first_lease(now));
+        marks.extend(self.checkpoint_mark().map(|mark| (CHECKPOINTS.to_owned(), mark)));
         let mut draft = TrialDraft::new(TrialState::Running);
         draft.params = params.into();
         draft.domains = Arc::clone(&state.domains);

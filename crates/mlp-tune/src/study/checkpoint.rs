@@ -1,13 +1,17 @@
 //! The folder in which the objective of a trial keeps its own state.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
+use std::hash::BuildHasher;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use mlp_core::StoreError;
+use serde_json::Value;
 
 use super::Trial;
 use crate::error::TuneError;
+use crate::trial::{CHECKPOINTS, TrialRecord};
 
 impl Trial<'_> {
     /// The folder in which the objective may keep what it needs to go on where it stopped: after a crash, an interruption or a pause the trial runs
@@ -16,7 +20,7 @@ impl Trial<'_> {
     /// # Errors
     /// If the study has [no folder for checkpoints](crate::Study::with_checkpoints), or it cannot be made.
     pub fn checkpoint_folder(&self) -> Result<PathBuf, TuneError> {
-        let folder = self.study().checkpoint_folder(self.number()).ok_or_else(|| {
+        let folder = self.study().checkpoint_folder(self.number(), self.mark).ok_or_else(|| {
             TuneError::setting("the folder for checkpoints", "not set", "one that can be written")
         })?;
         create_durably(&folder).map_err(StoreError::backend)?;
@@ -49,19 +53,44 @@ impl Trial<'_> {
 }
 
 impl crate::Study {
-    fn checkpoint_folder(&self, number: u64) -> Option<PathBuf> {
-        let root = self.checkpoints.as_ref()?;
-        Some(root.join(file_name(&self.name)).join(number.to_string()))
+    /// What a trial is marked with when it starts, so that its folder is its own: studies of one name, whose store is gone, had trials of its
+    /// number. Chance makes it, and every reader of JSON keeps its digits.
+    pub(super) fn checkpoint_mark(&self) -> Option<Value> {
+        self.checkpoints.as_ref().map(|_| (RandomState::new().hash_one(0) >> 11).into())
     }
 
-    /// Removes what a trial of this number kept.
-    pub(super) fn forget_checkpoint(&self, number: u64) -> std::io::Result<()> {
-        let Some(folder) = self.checkpoint_folder(number) else { return Ok(()) };
-        match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+    /// The folder of a trial; one without a mark is of an earlier version of this library.
+    fn checkpoint_folder(&self, number: u64, mark: Option<u64>) -> Option<PathBuf> {
+        let root = self.checkpoints.as_ref()?.join(file_name(&self.name));
+        Some(root.join(match mark {
+            Some(mark) => format!("{number}-{mark:x}"),
+            None => number.to_string(),
+        }))
+    }
+
+    /// Removes what a trial kept. If that fails it costs space, and is in nobody's way.
+    pub(super) fn forget_checkpoint(&self, trial: &TrialRecord) {
+        if let Some(folder) = self.checkpoint_folder(trial.number, mark(trial)) {
+            let _ = fs::remove_dir_all(folder);
         }
     }
+
+    /// Removes what other trials of its number kept, in studies of this name that are gone.
+    pub(super) fn forget_others(&self, trial: &TrialRecord) {
+        let Some(own) = self.checkpoint_folder(trial.number, mark(trial)) else { return };
+        let entries = own.parent().and_then(|folder| fs::read_dir(folder).ok());
+        for entry in entries.into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.split('-').next()?.parse().ok());
+            if number == Some(trial.number) && entry.path() != own {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+pub(super) fn mark(trial: &TrialRecord) -> Option<u64> {
+    trial.system.get(CHECKPOINTS)?.as_u64()
 }
 
 fn check_name(name: &str) -> Result<(), TuneError> {

@@ -136,8 +136,7 @@ impl Study {
 
     /// Tells everybody that a trial has ended.
     fn announce(&self, trial: &TrialRecord) {
-        // A folder that stays costs space: it is removed before another trial of this number starts.
-        let _ = self.forget_checkpoint(trial.number);
+        self.forget_checkpoint(trial);
         self.ended.notify_all();
         let caught = |tell: &dyn Fn()| {
             if catch_panic(tell).is_err() {

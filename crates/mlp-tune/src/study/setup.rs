@@ -154,7 +154,7 @@ impl Study {
     }
 
     /// Sets the folder in which [trials keep](crate::Trial::checkpoint_folder) what they need to go on where they stopped. Those of the study's name there are this
-    /// study's: a new trial removes what one of its number has left, so studies of one name in different stores need different folders.
+    /// study's: a trial finds what it kept itself and removes what others of its number have left, so studies of one name in different stores need different folders.
     #[must_use]
     pub fn with_checkpoints(mut self, folder: impl Into<PathBuf>) -> Self {
         self.checkpoints = Some(folder.into());

@@ -7,8 +7,8 @@ use mlp_core::{ParamValue, Params};
 use serde_json::{Value, json};
 
 use super::Study;
-use super::lease;
 use super::state::State;
+use super::{checkpoint, lease};
 use crate::error::TuneError;
 use crate::objective::Scores;
 use crate::pruner::{Decision, PruneRequest};
@@ -26,6 +26,8 @@ pub struct Trial<'a> {
     started: Duration,
     is_resumed: bool,
     cost: f64,
+    /// What tells its checkpoints from those of others of its number.
+    pub(super) mark: Option<u64>,
     /// Whether the pruner wants it to be taken up later rather than to end.
     pauses: bool,
     ended: bool,
@@ -41,6 +43,7 @@ impl<'a> Trial<'a> {
             started: study.clock.monotonic(),
             is_resumed: lease::epoch(record).is_some_and(|epoch| epoch > 0),
             cost: record.cost(),
+            mark: checkpoint::mark(record),
             pauses: false,
             ended: false,
         }

@@ -144,14 +144,44 @@ fn a_new_trial_finds_nothing_that_one_of_its_number_kept_in_a_study_that_is_gone
 }
 
 #[test]
-fn a_trial_whose_folder_cannot_be_emptied_fails_and_the_error_is_told() {
+fn what_studies_that_are_gone_have_left_is_removed_or_in_nobodys_way() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("study-study")).unwrap();
-    // A file in the place of the folder.
-    std::fs::write(folder.path().join("study-study").join("0"), b"in the way").unwrap();
-    let study = line().with_checkpoints(folder.path());
-    assert!(matches!(study.ask(), Err(TuneError::Store(_))));
-    assert_eq!(states(&study), [TrialState::Failed]);
-    assert!(study.trials().unwrap()[0].failure().unwrap().contains("checkpoints"));
-    assert_eq!(study.ask().unwrap().number(), 1);
+    let study = line().with_checkpoints(folder.path()).with_attempts(1);
+    // The folder of a trial without a mark, one with another mark, that of another number, and a file, which is no folder.
+    let kept = folder.path().join("study-study");
+    for name in ["0", "0-1", "1-1"] {
+        std::fs::create_dir_all(kept.join(name)).unwrap();
+    }
+    std::fs::write(kept.join("0-2"), b"in the way").unwrap();
+    let trial = study.ask().unwrap();
+    trial.save_checkpoint("model", b"bytes").unwrap();
+    let own = trial.checkpoint_folder().unwrap();
+    let names = || {
+        let mut names: Vec<_> =
+            std::fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        names
+    };
+    let mut expected = vec![kept.join("0-2"), own, kept.join("1-1")];
+    expected.sort();
+    assert_eq!(names(), expected);
+    trial.tell(0.0).unwrap();
+    assert_eq!(names(), [kept.join("0-2"), kept.join("1-1")]);
+}
+
+#[test]
+fn a_trial_of_an_earlier_journal_goes_on_from_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.log");
+    let old = line().with_journal(&path).unwrap();
+    // Without a mark, as trials were before they had one.
+    old.ask().unwrap().interrupt().unwrap();
+    let kept = folder.path().join("study-study").join("0");
+    std::fs::create_dir_all(&kept).unwrap();
+    std::fs::write(kept.join("model"), b"old").unwrap();
+    let study = line().with_journal(&path).unwrap().with_checkpoints(folder.path());
+    let trial = study.ask().unwrap();
+    assert_eq!(trial.load_checkpoint("model").unwrap().as_deref(), Some(&b"old"[..]));
+    trial.tell(0.0).unwrap();
+    assert!(!kept.exists());
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use mlp_core::{Direction, StoreError};
+use mlp_core::{Direction, Params, StoreError};
 use mlp_tune::{
     Budget, Changes, MemoryStore, PromotionPruner, Study, StudyId, StudyStore, Trial, TrialDraft,
     TrialEvent, TrialState, TuneError,
@@ -124,6 +124,44 @@ fn a_trial_whose_end_cannot_be_written_runs_again_in_a_study_that_is_opened_anew
         let budget = Budget::total_trials(2).with_time(Duration::from_secs(5));
         study.optimize(|_| Ok(2.0), budget).unwrap();
         assert_eq!(states(&study), [TrialState::Complete; 2], "{pending:?}");
+    }
+}
+
+#[test]
+fn a_trial_that_met_a_fault_before_it_ran_finds_no_checkpoints_of_another_study() {
+    let start = |study: &Study, enqueued: bool| match enqueued {
+        true => study.enqueue(&Params::new().with("x", 0.5)),
+        false => Ok(()),
+    };
+    // A new trial that cannot be read after it was created; enqueued ones whose parameter cannot be written, or which cannot be read.
+    for (enqueued, reads) in [(false, true), (true, false), (true, true)] {
+        for same in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let gone = line().with_checkpoints(folder.path());
+            let trial = gone.ask().unwrap();
+            trial.save_checkpoint("model", b"old").unwrap();
+            std::mem::forget(trial);
+
+            let store = Flaky::new();
+            let open = || line().with_checkpoints(folder.path()).with_store(store.clone());
+            let mut study = open();
+            start(&study, enqueued).unwrap();
+            let left = if reads { &store.changes } else { &store.records };
+            left.store(1, Ordering::SeqCst);
+            assert!(study.ask().is_err());
+            assert_eq!(states(&study), [TrialState::Running]);
+            if !same {
+                drop(study);
+                study = open();
+            }
+            let trial = study.ask().unwrap();
+            assert_eq!((trial.number(), trial.is_resumed()), (0, true));
+            assert_eq!(trial.load_checkpoint("model").unwrap(), None, "{enqueued} {reads} {same}");
+            trial.save_checkpoint("model", b"new").unwrap();
+            trial.interrupt().unwrap();
+            let again = study.ask().unwrap();
+            assert_eq!(again.load_checkpoint("model").unwrap().as_deref(), Some(&b"new"[..]));
+        }
     }
 }
 
@@ -331,8 +369,8 @@ fn the_names_of_a_new_journal_and_of_a_checkpoint_folder_are_synced() {
     child(&mut command, &path, 1);
     let trace = std::fs::read_to_string(&trace).unwrap();
     let folder = folder.path().to_str().unwrap();
-    for synced in ["", "/kept", "/kept/study-study", "/kept/study-study/0"] {
-        assert!(trace.contains(&format!("<{folder}{synced}>")), "{synced} in {trace}");
+    for synced in [">", "/kept>", "/kept/study-study>", "/kept/study-study/0-"] {
+        assert!(trace.contains(&format!("<{folder}{synced}")), "{synced} in {trace}");
     }
     // Once for the journal, once for the folder of checkpoints.
     assert_eq!(trace.matches(&format!("<{folder}>")).count(), 2, "{trace}");
