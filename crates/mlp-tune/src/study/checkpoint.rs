@@ -59,31 +59,37 @@ impl crate::Study {
         self.checkpoints.as_ref().map(|_| (RandomState::new().hash_one(0) >> 11).into())
     }
 
-    /// The folder of a trial; one without a mark is of an earlier version of this library.
-    fn checkpoint_folder(&self, number: u64, mark: Option<u64>) -> Option<PathBuf> {
-        let root = self.checkpoints.as_ref()?.join(file_name(&self.name));
-        Some(root.join(match mark {
-            Some(mark) => format!("{number}-{mark:x}"),
-            None => number.to_string(),
-        }))
+    /// The folder of all trials of a number.
+    fn folder_of_number(&self, number: u64) -> Option<PathBuf> {
+        let root = self.checkpoints.as_ref()?;
+        Some(root.join(file_name(&self.name)).join(number.to_string()))
     }
 
-    /// Removes what a trial kept. If that fails it costs space, and is in nobody's way.
-    pub(super) fn forget_checkpoint(&self, trial: &TrialRecord) {
-        if let Some(folder) = self.checkpoint_folder(trial.number, mark(trial)) {
+    /// The folder of a trial. One without a mark started in an earlier version of this library, or in a study without checkpoints.
+    fn checkpoint_folder(&self, number: u64, mark: Option<u64>) -> Option<PathBuf> {
+        let folder = self.folder_of_number(number)?;
+        Some(match mark {
+            Some(mark) => folder.join(format!("{mark:x}")),
+            None => folder,
+        })
+    }
+
+    /// Removes what trials of this number kept. What stays costs space, and is in nobody's way.
+    pub(super) fn forget_checkpoints(&self, number: u64) {
+        if let Some(folder) = self.folder_of_number(number) {
             let _ = fs::remove_dir_all(folder);
         }
     }
 
-    /// Removes what other trials of its number kept, in studies of this name that are gone.
+    /// Removes what others of its number kept, in studies of this name that are gone.
     pub(super) fn forget_others(&self, trial: &TrialRecord) {
-        let Some(own) = self.checkpoint_folder(trial.number, mark(trial)) else { return };
+        let Some(mark) = mark(trial) else { return };
+        let Some(own) = self.checkpoint_folder(trial.number, Some(mark)) else { return };
         let entries = own.parent().and_then(|folder| fs::read_dir(folder).ok());
         for entry in entries.into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let number = name.to_str().and_then(|name| name.split('-').next()?.parse().ok());
-            if number == Some(trial.number) && entry.path() != own {
-                let _ = fs::remove_dir_all(entry.path());
+            let path = entry.path();
+            if path != own {
+                let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
             }
         }
     }

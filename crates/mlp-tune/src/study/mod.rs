@@ -136,7 +136,7 @@ impl Study {
 
     /// Tells everybody that a trial has ended.
     fn announce(&self, trial: &TrialRecord) {
-        self.forget_checkpoint(trial);
+        self.forget_checkpoints(trial.number);
         self.ended.notify_all();
         let caught = |tell: &dyn Fn()| {
             if catch_panic(tell).is_err() {

@@ -369,7 +369,9 @@ fn the_names_of_a_new_journal_and_of_a_checkpoint_folder_are_synced() {
     child(&mut command, &path, 1);
     let trace = std::fs::read_to_string(&trace).unwrap();
     let folder = folder.path().to_str().unwrap();
-    for synced in [">", "/kept>", "/kept/study-study>", "/kept/study-study/0-"] {
+    for synced in
+        [">", "/kept>", "/kept/study-study>", "/kept/study-study/0>", "/kept/study-study/0/"]
+    {
         assert!(trace.contains(&format!("<{folder}{synced}")), "{synced} in {trace}");
     }
     // Once for the journal, once for the folder of checkpoints.
