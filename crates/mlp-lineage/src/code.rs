@@ -71,7 +71,7 @@ pub struct GitState {
     pub untracked_hash: Option<ContentHash>,
     /// How many untracked files were not read, and may differ unseen: beyond the first [`MAX_UNTRACKED`] or [`MAX_UNTRACKED_BYTES`], no
     /// regular files, or repositories of their own. A submodule with untracked files counts as one, and each of its tracked files that git was
-    /// told not to look at.
+    /// told not to look at; where the index cannot be copied, each such file.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub untracked_unread: u64,
 }
@@ -126,10 +126,10 @@ fn capture(folder: &Path) -> Result<GitState, String> {
         (state.diff_hash, state.diff_size) = (Some(hash), size);
         state.diff = Some(String::from_utf8_lossy(&kept).into_owned());
     }
-    if changed || state.untracked_count > 0 || git.hidden_in_submodules() > 0 {
+    if changed || state.untracked_count > 0 || git.unread() > 0 {
         state.tree = Tree::Dirty;
     }
-    state.untracked_unread += git.hidden_in_submodules();
+    state.untracked_unread += git.unread();
     hash_untracked(git.top(), &mut state);
     // No remote is common, and no failure.
     let remote = git.run(&["remote", "get-url", "origin"]).ok();

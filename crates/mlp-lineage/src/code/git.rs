@@ -1,6 +1,7 @@
 //! The `git` command on one working tree.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,22 +34,28 @@ pub(super) struct Git {
     top: PathBuf,
     /// A copy of the index in which no file is hidden; none if none is.
     index: Option<Scratch>,
-    hidden_in_submodules: u64,
+    unread: u64,
 }
 
 impl Git {
     /// The working tree that a folder belongs to.
     pub(super) fn at(folder: &Path) -> Result<Self, String> {
-        let mut git = Self { top: folder.to_owned(), index: None, hidden_in_submodules: 0 };
-        let top = git.run(&["rev-parse", "--show-toplevel"])?;
-        git.top = PathBuf::from(String::from_utf8_lossy(&top).trim_end_matches('\n'));
+        Self::at_with(folder, &std::env::temp_dir())
+    }
+
+    fn at_with(folder: &Path, scratch: &Path) -> Result<Self, String> {
+        let mut git = Self { top: folder.to_owned(), index: None, unread: 0 };
+        git.top = path(line(&git.run(&["rev-parse", "--show-toplevel"])?));
         let hidden = git.hidden(&["ls-files", "-v", "-z"])?;
         if git.top.join(".gitmodules").exists() {
             let with_submodules = git.hidden(&["ls-files", "-v", "-z", "--recurse-submodules"])?;
-            git.hidden_in_submodules = with_submodules.len().saturating_sub(hidden.len()) as u64;
+            git.unread = with_submodules.len().saturating_sub(hidden.len()) as u64;
         }
         if !hidden.is_empty() {
-            git.index = Some(git.index_that_hides_nothing(&hidden)?);
+            match git.index_that_hides_nothing(&hidden, scratch) {
+                Ok(index) => git.index = Some(index),
+                Err(_) => git.unread += hidden.len() as u64,
+            }
         }
         Ok(git)
     }
@@ -57,9 +64,10 @@ impl Git {
         &self.top
     }
 
-    /// How many files of submodules git was told not to look at. They are in indexes of their own, and are not compared.
-    pub(super) fn hidden_in_submodules(&self) -> u64 {
-        self.hidden_in_submodules
+    /// How many files that git was told not to look at are not compared: those of submodules, which are in indexes of their own, and all
+    /// where the index cannot be copied.
+    pub(super) fn unread(&self) -> u64 {
+        self.unread
     }
 
     /// The files that git was told to take for unchanged (`git update-index --assume-unchanged`), and those left out of the working tree
@@ -68,17 +76,20 @@ impl Git {
         let listed = self.run(list)?;
         let hidden = listed.split(|byte| *byte == 0).filter_map(|entry| {
             let (tag, name) = (entry.first()?, entry.get(2..)?);
-            let is_there =
-                || self.top.join(&*String::from_utf8_lossy(name)).symlink_metadata().is_ok();
+            let is_there = || self.top.join(path(name)).symlink_metadata().is_ok();
             (tag.is_ascii_lowercase() || *tag == b'S' && is_there()).then(|| name.to_vec())
         });
         Ok(hidden.collect())
     }
 
-    fn index_that_hides_nothing(&self, hidden: &[Vec<u8>]) -> Result<Scratch, String> {
+    fn index_that_hides_nothing(
+        &self,
+        hidden: &[Vec<u8>],
+        within: &Path,
+    ) -> Result<Scratch, String> {
         let index = self.run(&["rev-parse", "--git-path", "index"])?;
-        let index = self.top.join(String::from_utf8_lossy(&index).trim_end_matches('\n'));
-        let scratch = Scratch::copy_of(&index)
+        let index = self.top.join(path(line(&index)));
+        let scratch = Scratch::copy_of(&index, within)
             .map_err(|error| format!("the index cannot be copied: {error}"))?;
         let names = hidden.join(&0);
         for flag in ["--no-assume-unchanged", "--no-skip-worktree"] {
@@ -166,6 +177,23 @@ impl Git {
     }
 }
 
+/// What git says in one line.
+fn line(said: &[u8]) -> &[u8] {
+    said.strip_suffix(b"\n").unwrap_or(said)
+}
+
+#[cfg(unix)]
+fn path(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(bytes.to_vec()).into()
+}
+
+/// Git writes paths as UTF-8 here.
+#[cfg(not(unix))]
+fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(&*String::from_utf8_lossy(bytes))
+}
+
 fn cannot(error: std::io::Error) -> String {
     format!("git cannot be run: {error}")
 }
@@ -175,20 +203,30 @@ fn failure(arguments: &[&str], said: &[u8]) -> String {
     format!("git {}: {}", arguments[0], message.lines().next().unwrap_or("failed"))
 }
 
+/// Makes a folder that nobody else has: one that is there already belongs to another process, or was left behind.
+fn own_folder(within: &Path) -> std::io::Result<PathBuf> {
+    static FOLDERS: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let folder = within.join(format!("mlp-lineage-{}-{number}", std::process::id()));
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| folder),
+        }
+    }
+}
+
 /// A copy of a file in a folder of its own, for as long as it is needed.
 #[derive(Debug)]
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn copy_of(file: &Path) -> std::io::Result<Self> {
-        static COPIES: AtomicU64 = AtomicU64::new(0);
-        let copy = COPIES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("mlp-lineage-{}-{copy}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        // A folder that is there already is somebody else's.
-        std::fs::create_dir(&folder)?;
-        let scratch = Self(folder);
+    fn copy_of(file: &Path, within: &Path) -> std::io::Result<Self> {
+        let scratch = Self(own_folder(within)?);
         std::fs::copy(file, scratch.file())?;
+        // Git compares the content of files that are not older than the index: a younger copy would hide their changes.
+        let modified = file.metadata()?.modified()?;
+        File::options().write(true).open(scratch.file())?.set_modified(modified)?;
         Ok(scratch)
     }
 
@@ -201,5 +239,39 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // What is left is a copy that nobody needs.
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_others_left_are_passed_over() {
+        let within = tempfile::tempdir().unwrap();
+        let file = within.path().join("file");
+        std::fs::write(&file, "one").unwrap();
+        for number in 0..100 {
+            let name = format!("mlp-lineage-{}-{number}", std::process::id());
+            std::fs::create_dir(within.path().join(name)).unwrap();
+        }
+        let copy = Scratch::copy_of(&file, within.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(copy.file()).unwrap(), "one");
+    }
+
+    #[test]
+    fn hidden_files_are_unread_where_the_index_cannot_be_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        std::fs::write(folder.join("a.rs"), "one").unwrap();
+        let git = |arguments: &[&str]| {
+            let git = Git { top: folder.to_owned(), index: None, unread: 0 };
+            git.run(arguments).unwrap();
+        };
+        git(&["init", "-q"]);
+        git(&["add", "a.rs"]);
+        git(&["update-index", "--assume-unchanged", "a.rs"]);
+        assert_eq!(Git::at(folder).unwrap().unread(), 0);
+        assert_eq!(Git::at_with(folder, &folder.join("absent")).unwrap().unread(), 1);
     }
 }

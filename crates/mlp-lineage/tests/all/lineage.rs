@@ -513,6 +513,49 @@ fn a_change_that_git_was_told_not_to_look_at_is_seen() {
 }
 
 #[test]
+fn a_change_as_young_as_the_index_is_seen_where_another_file_is_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    let touch = |name: &str| {
+        let file = std::fs::File::options().write(true).open(folder.join(name)).unwrap();
+        file.set_modified(then).unwrap();
+    };
+    let write = |content: &str| {
+        std::fs::write(folder.join("a.rs"), content).unwrap();
+        touch("a.rs");
+    };
+    git(folder, &["init", "-q", "-b", "main"]);
+    git(folder, &["config", "core.trustctime", "false"]);
+    std::fs::write(folder.join("hidden.rs"), "one\n").unwrap();
+    write("one\n");
+    git(folder, &["add", "."]);
+    git(folder, &["commit", "-q", "-m", "first"]);
+    git(folder, &["update-index", "--assume-unchanged", "hidden.rs"]);
+    assert_eq!(state(folder).tree, Tree::Clean);
+    // Of the same size, and in the same moment.
+    write("two\n");
+    touch(".git/index");
+    let seen = state(folder);
+    assert_eq!(seen.tree, Tree::Dirty);
+    assert!(seen.diff.unwrap().contains("-one\n+two"));
+}
+
+/// Other systems refuse such names.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_repository_whose_path_is_no_utf_8_is_captured() {
+    use std::os::unix::ffi::OsStrExt;
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&folder).unwrap();
+    git(&folder, &["init", "-q", "-b", "main"]);
+    std::fs::write(folder.join("new.rs"), "one\n").unwrap();
+    let seen = state(&folder);
+    assert_eq!((seen.untracked_count, seen.untracked_unread), (1, 0));
+}
+
+#[test]
 fn a_file_of_a_submodule_that_git_was_told_not_to_look_at_is_said_to_be_unread() {
     let folder = tempfile::tempdir().unwrap();
     let outer = with_submodule(folder.path());
