@@ -9,7 +9,7 @@ const UNKNOWN: &str = "not recorded";
 
 /// A model card in Markdown: what the model is and is not fit for, what it was made from, how it scored. What is not known is said to be so.
 ///
-/// What the record says is escaped: no value can add a heading, a list or a link.
+/// What the record says is escaped: no value can add a heading, a list or a link, except that GitHub links what looks like a mail address.
 #[must_use]
 pub fn model_card(record: &Record) -> String {
     let mut card = Card { text: format!("# {}\n\n", escape(&record.model)) };
@@ -133,7 +133,8 @@ fn environment(card: &mut Card, record: &Record) {
     }
 }
 
-/// Text that Markdown shows as it is: on one line, its marks escaped, GitHub's links of bare addresses among them.
+/// Text that Markdown shows as it is: on one line, its marks escaped, GitHub's links of bare web addresses among them. Mail addresses may
+/// become links: GitHub looks for them once escapes are gone.
 fn escape(text: impl Display) -> String {
     let text = text.to_string().replace(char::is_control, " ");
     let text = text.trim_start();
@@ -143,7 +144,6 @@ fn escape(text: impl Display) -> String {
         let is_mark = match c {
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '!' | '~' | '&' => true,
             ':' => text[at..].starts_with("://"),
-            '@' => address(&text[at..]).any(|c| c == '.'),
             '.' => www(text, at),
             _ => false,
         };
@@ -153,11 +153,6 @@ fn escape(text: impl Display) -> String {
         escaped.push(c);
     }
     escaped
-}
-
-/// What follows up to a space; an address is not longer.
-fn address(text: &str) -> impl Iterator<Item = char> + '_ {
-    text.chars().take(255).take_while(|c| *c != ' ')
 }
 
 fn www(text: &str, dot: usize) -> bool {

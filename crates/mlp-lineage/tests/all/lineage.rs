@@ -335,7 +335,7 @@ fn nothing_that_a_record_says_begins_a_list_or_links_to_anything() {
         ("===", "\\==="),
         ("see https://evil.org/a", "see https\\://evil.org/a"),
         ("see WWW.evil.org", "see WWW\\.evil.org"),
-        ("ask ann@evil.org", "ask ann\\@evil.org"),
+        ("ask ann@evil.org", "ask ann@evil.org"),
         ("&lt;b&gt;", "\\&lt;b\\&gt;"),
         ("1.5 at 12:30 - or so", "1\\.5 at 12:30 - or so"),
     ] {
