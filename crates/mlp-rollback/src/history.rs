@@ -5,6 +5,7 @@ use std::fmt;
 use mlp_core::{Timestamp, VersionNumber};
 use serde::{Deserialize, Serialize};
 
+use crate::exposure;
 use crate::record::{Action, Cause, Intent, Record};
 
 /// One change that was made.
@@ -60,40 +61,6 @@ impl HistoryEntry {
                 | Action::Retreat { .. }
                 | Action::Block { .. }
         )
-    }
-
-    /// Since when a version answers requests after this change, if it answered them since a moment before; none if it answers none.
-    fn serves(&self, version: VersionNumber, since: Option<Timestamp>) -> Option<Timestamp> {
-        let begins = Some(since.unwrap_or(self.at));
-        match self.action {
-            Action::Deploy { version: gains } | Action::Promote { version: gains } => {
-                // Whoever was active before is replaced.
-                let is_replaced = self.from == Some(version);
-                if gains == version { begins } else { since.filter(|_| !is_replaced) }
-            }
-            Action::StartCanary { version: gains, .. }
-            | Action::StartChallenger { version: gains, .. }
-            | Action::StartFlag { version: gains, .. }
-                if gains == version =>
-            {
-                begins
-            }
-            Action::RollBack { to, .. } | Action::Retreat { to, .. } if to == version => begins,
-            Action::Block { to, .. } if to == Some(version) => begins,
-            Action::CancelRetreat { to, .. } if to == version => None,
-            Action::RollBack { from, .. } if from == version => None,
-            Action::Block { version: loses, to } if loses == version && to.is_some() => None,
-            Action::Abort { version: loses }
-            | Action::StartShadow { version: loses, .. }
-            | Action::Demote { version: loses, .. }
-            | Action::Unblock { version: loses }
-            | Action::Warm { version: loses }
-                if loses == version =>
-            {
-                None
-            }
-            _ => since,
-        }
     }
 
     fn is_about(&self, version: VersionNumber) -> bool {
@@ -213,7 +180,7 @@ impl PostMortem {
         let version = incident.from?;
         let timeline: Vec<_> =
             history[..at].iter().filter(|entry| entry.is_about(version)).cloned().collect();
-        let started = timeline.iter().fold(None, |since, entry| entry.serves(version, since));
+        let started = exposure::serves_since(version, &history[..at]);
         let exposure = started.map(|since| incident.at.since(since));
         Some(Self { incident, timeline, exposure })
     }
@@ -243,5 +210,96 @@ impl fmt::Display for PostMortem {
             writeln!(f, "    {entry}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::CanaryPlan;
+    use crate::share::Share;
+
+    const HOUR: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+    /// How many hours version 1 had served when it was rolled back, if one change was made an hour.
+    fn hours_served(changes: &[Action]) -> Option<u64> {
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut active = None;
+        let end = Action::RollBack { from: V1, to: VersionNumber(9) };
+        let history: Vec<_> = (0..)
+            .zip(changes.iter().chain([&end]))
+            .map(|(generation, action)| {
+                let (at, active_before) = (start.after(HOUR * generation), active);
+                active = match action {
+                    Action::Deploy { version } | Action::Promote { version } => Some(*version),
+                    Action::RollBack { to, .. } | Action::Block { to: Some(to), .. } => Some(*to),
+                    _ => active,
+                };
+                HistoryEntry::new(Intent {
+                    generation: u64::from(generation),
+                    at,
+                    actor: "tester".to_owned(),
+                    reason: String::new(),
+                    idempotency_key: None,
+                    causes: Vec::new(),
+                    active_before,
+                    keep_warm: 2,
+                    action: action.clone(),
+                })
+            })
+            .collect();
+        let story = PostMortem::new(&history, changes.len() as u64).unwrap();
+        story.exposure.map(|exposure| exposure.as_secs() / 3_600)
+    }
+
+    const V1: VersionNumber = VersionNumber(1);
+    const V2: VersionNumber = VersionNumber(2);
+    const V3: VersionNumber = VersionNumber(3);
+
+    fn deploy(version: VersionNumber) -> Action {
+        Action::Deploy { version }
+    }
+
+    fn canary(version: VersionNumber) -> Action {
+        Action::StartCanary { version, plan: CanaryPlan::fixed(Share::HALF).unwrap() }
+    }
+
+    fn retreat_to(to: VersionNumber) -> Action {
+        Action::Retreat { from: V2, to, keeps: Share::HALF }
+    }
+
+    #[test]
+    fn the_target_of_a_retreat_serves_until_the_retreat_ends() {
+        let rolled_back = |from, to| Action::RollBack { from, to };
+        for ends in [
+            Action::CancelRetreat { from: V2, to: V1, failed: false },
+            Action::CancelRetreat { from: V2, to: V1, failed: true },
+            Action::Promote { version: V3 },
+            deploy(V3),
+            rolled_back(V2, V3),
+            Action::Block { version: V2, to: Some(V3) },
+            retreat_to(V3),
+            Action::GiveUp { version: V1, error: String::new() },
+        ] {
+            let changes = [deploy(V1), deploy(V2), retreat_to(V1), ends.clone()];
+            assert_eq!(hours_served(&changes), None, "{ends:?}");
+            let again = [&changes[..], &[deploy(V1)]].concat();
+            assert_eq!(hours_served(&again), Some(1), "{ends:?}");
+        }
+        // That a canary is taken out meanwhile does not end it, nor that it ends with this version active.
+        let changes = [deploy(V1), deploy(V2), canary(V3), retreat_to(V1), rolled_back(V3, V2)];
+        assert_eq!(hours_served(&changes), Some(2));
+        let changes = [deploy(V1), deploy(V2), retreat_to(V1), rolled_back(V2, V1)];
+        assert_eq!(hours_served(&changes), Some(2));
+    }
+
+    #[test]
+    fn a_block_ends_a_trial_but_not_the_service_of_a_version_that_nothing_replaces() {
+        let blocked = Action::Block { version: V1, to: None };
+        let unblocked = Action::Unblock { version: V1 };
+        let changes = [deploy(V1), blocked.clone(), unblocked.clone()];
+        assert_eq!(hours_served(&changes), Some(3));
+        let changes = [deploy(V2), canary(V1), blocked, unblocked, deploy(V1)];
+        assert_eq!(hours_served(&changes), Some(1));
     }
 }

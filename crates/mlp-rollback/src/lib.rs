@@ -79,6 +79,7 @@ mod status;
 mod counts;
 mod draw;
 mod evidence;
+mod exposure;
 mod ledger;
 mod sequences;
 mod sync;
