@@ -60,11 +60,12 @@ impl Sequences {
         }
     }
 
-    /// All events and trials so far, from where they are counted: a cohort ends with the first look at which it is full. Where counts went
-    /// back, cohorts begin anew, but get no weight anew.
+    /// All events and trials so far, from where they are counted: a cohort ends with the first look at which it is full. Events may be taken
+    /// back. Where trials went back, all sequences are over, and one begins anew that gets no weight anew.
     pub(crate) fn look(&mut self, events: u64, trials: u64) {
-        if events < self.events || trials < self.trials {
-            self.starts.truncate(1);
+        if trials < self.trials {
+            self.begun += 1;
+            self.starts = vec![Start { number: self.begun, trials: 0, events: 0 }];
         }
         (self.events, self.trials) = (events, trials);
         if self.starts.last().is_some_and(|last| trials - last.trials >= COHORT) {
@@ -239,22 +240,33 @@ mod tests {
         for trial in [10, 5_002, 4_999, 5_001] {
             sequences.note(trial);
         }
-        let counted: Vec<_> =
-            sequences.windows(5_003).map(|window| (window.events, window.trials)).collect();
-        assert_eq!(counted, [(4, 5_003), (2, 3)]);
+        assert_eq!(counted(&sequences, 5_003), [(4, 5_003), (2, 3)]);
+    }
+
+    fn counted(sequences: &Sequences, trials: u64) -> Vec<(u64, u64)> {
+        sequences.windows(trials).map(|window| (window.events, window.trials)).collect()
     }
 
     #[test]
-    fn counts_that_go_back_begin_anew() {
+    fn events_that_are_taken_back_leave_the_cohorts() {
         let mut sequences = Sequences::default();
         sequences.look(100, 10_000);
         sequences.look(150, 12_000);
-        assert_eq!(sequences.starts.len(), 3);
         sequences.look(140, 12_000);
-        sequences.look(150, 12_100);
-        let counted: Vec<_> =
-            sequences.windows(12_100).map(|window| (window.events, window.trials)).collect();
-        assert_eq!(counted, [(150, 12_100), (10, 100)]);
-        assert_eq!((sequences.starts[1].number, sequences.begun), (4, 4), "no weight twice");
+        assert_eq!(counted(&sequences, 12_000), [(140, 12_000), (40, 2_000), (0, 0)]);
+        assert_eq!(sequences.begun, 3);
+    }
+
+    #[test]
+    fn trials_that_go_back_begin_anew_and_get_no_weight_anew() {
+        let mut sequences = Sequences::default();
+        sequences.look(100, 10_000);
+        sequences.look(150, 12_000);
+        sequences.look(5, 500);
+        assert_eq!(counted(&sequences, 500), [(5, 500)]);
+        sequences.look(20, 1_500);
+        assert_eq!(counted(&sequences, 1_500), [(20, 1_500), (0, 0)]);
+        let numbers: Vec<_> = sequences.starts.iter().map(|start| start.number).collect();
+        assert_eq!((numbers, sequences.begun), (vec![4, 5], 5));
     }
 }
