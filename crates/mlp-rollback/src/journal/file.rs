@@ -39,7 +39,7 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
     Open,
-    /// A sync found the disk full: what came after the last line is unknown, and is cut off before another line.
+    /// The disk was full: what came after the last line is unknown, and is cut off before another line.
     Full,
     /// The disk fails: nothing more may follow.
     Closed,
@@ -114,9 +114,10 @@ impl Journal for FileJournal {
 
     fn read(&self) -> Result<JournalContents, StoreError> {
         let mut state = self.state.lock();
-        let mut bytes = Vec::new();
+        let (mut bytes, length) = (Vec::new(), state.length);
         state.file.seek(SeekFrom::Start(0)).map_err(StoreError::backend)?;
-        state.file.read_to_end(&mut bytes).map_err(StoreError::backend)?;
+        // What a failed append left is no line.
+        (&mut state.file).take(length).read_to_end(&mut bytes).map_err(StoreError::backend)?;
         let parsed = parse(&bytes)?;
         Ok(JournalContents { lines: parsed.lines, torn_bytes: self.torn_bytes })
     }
@@ -124,16 +125,13 @@ impl Journal for FileJournal {
 
 impl State {
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let written =
-            self.file.seek(SeekFrom::Start(self.length)).and_then(|_| self.file.write_all(bytes));
+        let written = self
+            .file
+            .seek(SeekFrom::Start(self.length))
+            .and_then(|_| self.file.write_all(bytes))
+            .and_then(|()| self.file.sync_data());
         if let Err(error) = written {
-            // Half a line may be there. It is cut off again, or else nothing may follow it; and a disk that fails is not trusted again.
-            let is_cut = self.file.set_len(self.length).is_ok();
-            self.condition =
-                if is_cut && is_full(&error) { Condition::Open } else { Condition::Closed };
-            return Err(failed(error));
-        }
-        if let Err(error) = self.file.sync_data() {
+            // The line may be there, or half of it. A disk that fails is not trusted again.
             self.condition = if is_full(&error) { Condition::Full } else { Condition::Closed };
             return Err(failed(error));
         }

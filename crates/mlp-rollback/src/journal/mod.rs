@@ -50,9 +50,9 @@ impl JournalContents {
 ///
 /// * An [`append`](Self::append) that returns `Ok` survives a crash of the process and of the machine.
 /// * A line whose number is not the next one is a [`StoreError::Conflict`]: two writers cannot both go on.
-/// * After an append failed in a way that may have left something behind, the journal refuses further ones (`Closed`) until it is
-///   opened again.
-/// * [`read`](Self::read) gives every line that was appended, in order.
+/// * After an append failed in a way that may have left something behind, the journal takes no further one before that is gone: it is cut off
+///   first, or further ones are refused (`Closed`) until the journal is opened again.
+/// * [`read`](Self::read) gives every line that was appended, in order, and nothing of an append that failed.
 pub trait Journal: Debug + Send + Sync {
     /// Appends a line.
     ///

@@ -92,6 +92,7 @@ fn child_whose_disk_stays_full() {
     append(0).unwrap();
     for _ in 0..3 {
         assert!(matches!(append(1), Err(StoreError::StorageFull)));
+        assert_eq!(journal.read().unwrap().lines.len(), 1, "what was refused is no line");
         let other = FileJournal::open(&path);
         assert!(matches!(other, Err(StoreError::Busy { .. })), "the lock was lost: {other:?}");
     }
@@ -109,11 +110,13 @@ fn a_journal_on_a_disk_that_stays_full_keeps_its_lock_and_goes_on_when_there_is_
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal");
-    // The sync of the second line finds the disk full, and so does whatever would cut the line off, twice.
-    let faults = "fdatasync:error=ENOSPC:when=2 ftruncate:error=ENOSPC:when=1..2";
-    let (ended, printed) = traced(&path, "child_whose_disk_stays_full", faults);
-    assert!(ended && printed.contains("it went on"), "{printed}");
+    // The second line finds the disk full, and so does whatever would cut it off, twice.
+    for call in ["write", "fdatasync"] {
+        let path = folder.path().join(call);
+        let faults = format!("{call}:error=ENOSPC:when=2 ftruncate:error=ENOSPC:when=1..2");
+        let (ended, printed) = traced(&path, "child_whose_disk_stays_full", &faults);
+        assert!(ended && printed.contains("it went on"), "{call}: {printed}");
+    }
 }
 
 /// Runs a child while some calls on the journal's file go wrong, the `number`-th of a kind for example; gives whether it ended well, and
