@@ -78,11 +78,14 @@ struct Snapshot {
 }
 
 /// Everything that fires by the version's own counters.
-pub(crate) fn breaches(triggers: &[Trigger], counts: &Counts) -> Vec<(Response, Cause)> {
+pub(crate) fn breaches<'a>(
+    triggers: impl IntoIterator<Item = &'a Trigger>,
+    counts: &Counts,
+) -> Vec<(Response, Cause)> {
     let (errors, slow) = (counts.errors_in_time(), counts.slow_in_time());
     let snapshot = Snapshot { errors, slow, slow_above: counts.slow_above() };
     let fires = |trigger: &Trigger| Some((trigger.response, breach(trigger, &snapshot)?));
-    triggers.iter().filter_map(fires).collect()
+    triggers.into_iter().filter_map(fires).collect()
 }
 
 /// What a trigger that needs nothing but the version's own counters says of one reading of them.
@@ -158,7 +161,8 @@ pub(crate) fn cause(
         threshold,
         events,
         samples,
-        log_e,
+        // JSON has no infinity.
+        log_e: log_e.map(|log_e| log_e.min(f64::MAX)),
         detail: String::new(),
     }
 }

@@ -262,7 +262,7 @@ pub struct Cause {
     /// The natural logarithm of the e-value; none for a naive threshold or a report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_e: Option<f64>,
-    /// What a person or a monitor said.
+    /// What a person or a monitor said; of numbers that are about the last requests only, since when: `since the first 4000`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }

@@ -404,8 +404,13 @@ impl<M: ?Sized + 'static> Deployment<M> {
     }
 }
 
-/// The newest first, and of each kind the latest only: what goes on is told again and again.
-fn add_alerts(waiting: &mut Notification, alerts: Vec<Alert>) {
+/// The newest first, and of each kind the latest only: what goes on is told again and again, and began when it was told first.
+fn add_alerts(waiting: &mut Notification, mut alerts: Vec<Alert>) {
+    for alert in &mut alerts {
+        if let Some(known) = waiting.alerts.iter().find(|known| known.labels == alert.labels) {
+            alert.starts_at = known.starts_at;
+        }
+    }
     waiting.alerts.retain(|known| alerts.iter().all(|alert| alert.labels != known.labels));
     waiting.alerts.splice(..0, alerts);
     waiting.alerts.truncate(MAX_ALERTS);

@@ -111,11 +111,18 @@ impl<M: ?Sized> Core<M> {
     fn write_unwritten(&mut self) -> Result<()> {
         while let Some(earlier) = self.unwritten.pop_front() {
             if let Err(error) = self.write_one(&earlier) {
+                self.note_journal_failure(&error);
                 self.unwritten.push_front(earlier);
                 return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// Everything waits behind a record that is still to be written, also behind one that was not begun.
+    fn note_journal_failure(&mut self, error: &Error) {
+        let reason = std::error::Error::source(error).map(ToString::to_string);
+        self.journal_failure.get_or_insert_with(|| reason.unwrap_or_else(|| error.to_string()));
     }
 
     fn write_one(&mut self, record: &Record) -> Result<()> {
@@ -301,7 +308,8 @@ impl<M: ?Sized + 'static> Deployment<M> {
             self.apply(core, &intent);
             // The change is made all the same, and is written as soon as the journal takes anything again.
             failure = core.write(&written).err();
-            if failure.is_some() {
+            if let Some(error) = &failure {
+                core.note_journal_failure(error);
                 core.unwritten.push_back(written);
                 core.unwritten.push_back(commit);
             } else if core.write(&commit).is_err() {

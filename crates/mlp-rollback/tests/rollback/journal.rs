@@ -300,6 +300,47 @@ fn a_full_disk_refuses_changes_but_not_rollbacks() {
     assert!(world.deployment.status().journal_failure.is_some());
 }
 
+/// A journal that takes everything but blocks.
+#[derive(Debug)]
+struct Picky(MemoryJournal);
+
+impl Journal for Picky {
+    fn append(&self, line: &JournalLine) -> Result<(), StoreError> {
+        if line.text.contains(r#""block""#) {
+            return Err(StoreError::invalid("journal line", "a block"));
+        }
+        self.0.append(line)
+    }
+
+    fn read(&self) -> Result<JournalContents, StoreError> {
+        self.0.read()
+    }
+}
+
+#[test]
+fn a_protective_change_that_no_journal_takes_is_a_failure_of_the_journal() {
+    for by_hand in [false, true] {
+        let world = on(Arc::new(Picky(MemoryJournal::new())));
+        for version in [V1, V2] {
+            assert_eq!(world.register(), version);
+            world.deployment.deploy(version, &me()).unwrap();
+        }
+        if by_hand {
+            assert!(world.deployment.block(V2, &me()).is_err());
+        } else {
+            world.deployment.report_security(V2, "leaks").unwrap();
+        }
+        let failure = || world.deployment.status().journal_failure.unwrap_or_default();
+        assert!(failure().contains("a block"), "{}", failure());
+        assert!(world.deployment.pin("alice", V1, &me()).is_err(), "it comes before");
+        assert!(failure().contains("a block"), "{}", failure());
+        world.deployment.report_security(V1, "leaks").unwrap();
+        world.deployment.tick();
+        let paged = world.pager.0.lock();
+        assert!(paged.iter().any(|page| page.dedupe_key.contains("/journal/")), "{paged:?}");
+    }
+}
+
 #[test]
 fn a_block_that_could_not_be_written_is_no_success_when_it_is_asked_for_again() {
     let journal = Arc::new(Failing { inner: MemoryJournal::new(), left: Mutex::new(usize::MAX) });

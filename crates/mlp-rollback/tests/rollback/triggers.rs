@@ -9,8 +9,8 @@ use mlp_core::{
     VersionNumber,
 };
 use mlp_rollback::{
-    AutoRollback, AutoRollbackOptions, BusinessMetric, CanaryPlan, Condition, Deployment, Response,
-    ScaleReplicas, Trigger, VersionState,
+    AutoRollback, AutoRollbackOptions, BusinessMetric, CanaryPlan, Condition, Deployment,
+    MemoryJournal, Response, ScaleReplicas, Trigger, VersionState,
 };
 use parking_lot::Mutex;
 
@@ -131,6 +131,46 @@ fn a_business_metric_ten_percent_down_is_rolled_back_at_once_and_nine_percent_is
 }
 
 /// Active requests take 1 ms, those of the canary `slow`; the baseline's p99 is known when the canary starts.
+#[test]
+fn evidence_beyond_all_numbers_can_be_written_down() {
+    let answers: Answers = Box::new(|version, _| {
+        let mean = if version == V2 { f64::MIN } else { 10.0 };
+        Ok(Reading::Mean { count: 1_000, mean, squared_deviations: 1.0 })
+    });
+    let journal = Arc::new(MemoryJournal::new());
+    let open = |sources| {
+        let triggers = config().with_triggers(vec![Trigger::business("revenue", 1.0)]);
+        World::with_metrics(triggers, Some(Arc::clone(&journal) as _), sources)
+    };
+    let world = open(vec![Arc::new(Source(Mutex::new(answers))) as _]);
+    world.deployment.deploy(world.register(), &me()).unwrap();
+    world.register();
+    world.deployment.start_canary(V2, CanaryPlan::fixed(percent(50.0)).unwrap(), &me()).unwrap();
+    world.deployment.tick();
+    assert_eq!(world.state(V2), VersionState::RolledBack);
+    world.deployment.pin("alice", V1, &me()).unwrap();
+    let cause = world.deployment.latest_post_mortem().unwrap().incident.causes.remove(0);
+    assert_eq!(cause.log_e, Some(f64::MAX));
+    drop(world);
+    assert_eq!(open(Vec::new()).state(V2), VersionState::RolledBack);
+}
+
+#[test]
+fn an_alert_that_is_repeated_while_it_waits_says_since_when_it_fires() {
+    let world = World::started(config(), 1);
+    world.deployment.deploy(V2, &me()).unwrap();
+    for detail in ["first look", "second look"] {
+        world.clock.advance(Duration::from_secs(60));
+        world.deployment.report_drift(V2, detail).unwrap();
+    }
+    world.deployment.tick();
+    let paged = world.pager.0.lock();
+    assert_eq!((paged.len(), paged[0].alerts.len()), (1, 1));
+    let alert = &paged[0].alerts[0];
+    assert!(alert.summary.contains("second look"), "{}", alert.summary);
+    assert_eq!(alert.starts_at, "2026-01-01T00:01:00Z".parse().unwrap());
+}
+
 fn slow_canary(world: &World, slow: Duration) {
     for _ in 0..1_000 {
         let route = world.next();
@@ -534,6 +574,9 @@ fn the_page_of_a_rollback_does_not_give_way_to_one_that_waits_for_approval() {
     let route = route_to(&world, V2);
     (0..40).for_each(|_| world.report(&route, OutcomeStatus::Failed));
     assert_eq!(world.state(V2), VersionState::RolledBack);
+    let causes = world.deployment.latest_post_mortem().unwrap().incident.causes;
+    let causes: Vec<_> = causes.iter().map(|cause| cause.trigger.as_str()).collect();
+    assert_eq!(causes, ["error-rate", "latency"], "also what was decided before");
     world.deployment.tick();
     let paged = world.pager.0.lock();
     let told: Vec<_> = paged.iter().flat_map(|n| &n.alerts).map(|a| a.summary.as_str()).collect();
