@@ -6,7 +6,7 @@ use mlp_core::{
 
 use super::Deployment;
 use crate::evidence;
-use crate::trigger::{Response, Trigger};
+use crate::trigger::Response;
 
 impl<M: ?Sized + 'static> Router for Deployment<M> {
     /// A hash of the seed and the unit, or of the seed and the request's number where no unit is named. A pin to a version that is warm
@@ -31,10 +31,11 @@ impl<M: ?Sized + 'static> Router for Deployment<M> {
         let tracked = tracked.clone();
         drop(table);
         // What was decided already is weighed again only to be told of beside something new.
-        let is_open = |trigger: &&Trigger| !tracked.counts.is_decided(trigger.response);
-        let new = evidence::breaches(self.config.triggers.iter().filter(is_open), &tracked.counts);
+        let is_open = |response| !tracked.counts.is_decided(response);
+        let open = self.config.triggers.iter().filter(|trigger| is_open(trigger.response));
+        let new = evidence::breaches(open, &tracked.counts);
         let worse = self.worse_than_active(&tracked);
-        if new.is_empty() && worse.is_empty() {
+        if new.is_empty() && !worse.iter().any(|(response, _)| is_open(*response)) {
             return;
         }
         let mut causes = evidence::breaches(&self.config.triggers, &tracked.counts);
