@@ -1,9 +1,11 @@
 //! Coordinate descent for quadratic functions with an L1 penalty.
 
+use std::cmp::Ordering;
+
 use mlp_core::choose_columns;
 use ndarray::{Array2, Axis};
 
-use crate::solve::{dot, solve};
+use crate::solve::{Factor, dot};
 
 /// The fewest sweeps between two attempts to settle.
 const PATIENCE: usize = 64;
@@ -74,27 +76,78 @@ pub(crate) fn minimise(
 fn settle(a: &Array2<f64>, l1: &[f64], x: &mut [f64], left: &mut [f64]) {
     let is_free = |j: &usize| (x[*j] != 0.0 || l1[*j] == 0.0) && a[[*j, *j]] > 0.0;
     let free: Vec<usize> = (0..x.len()).filter(is_free).collect();
-    let among = choose_columns(a.select(Axis(0), &free).view(), &free);
-    let held = |j: usize| if l1[j] == 0.0 { 0.0 } else { l1[j] * x[j].signum() };
-    let slopes: Vec<f64> = free.iter().map(|&j| left[j] - held(j)).collect();
-    let step = solve(among, slopes.clone());
-    // Where coordinates depend on each other the equations may have no solution, and what was found no use.
-    if dot(&step, &slopes) <= 0.0 || step.iter().any(|part| !part.is_finite()) {
+    let factor = Factor::of(&choose_columns(a.select(Axis(0), &free).view(), &free));
+    let held: Vec<f64> =
+        free.iter().map(|&j| if l1[j] == 0.0 { 0.0 } else { l1[j] * x[j].signum() }).collect();
+    let slopes = |left: &[f64]| -> Vec<f64> {
+        free.iter().zip(&held).map(|(&j, held)| left[j] - held).collect()
+    };
+    let slope = slopes(left);
+    let step = factor.solve(slope.clone());
+    let is_descent = dot(&step, &slope) > 0.0 && step.iter().all(|part| part.is_finite());
+    if is_descent && go(a, l1, x, left, &free, &step, 1.0).is_some() {
         return;
     }
-    let crossing = |(&j, part): (&usize, &f64)| {
-        let crosses = l1[j] != 0.0 && (x[j] + part) * x[j] <= 0.0;
-        crosses.then_some((-x[j] / part, j))
+    // Where coordinates depend on each other the equations leave a slope, on which coordinate descent would walk for ever: the penalty's, for one.
+    let mut directions = factor.null_directions();
+    while let Some(mut direction) = directions.pop() {
+        let slope = dot(&direction, &slopes(left));
+        let size = |(&j, part): (&usize, &f64)| {
+            part.abs() * (left[j].abs() + l1[j] + a[[j, j]] * x[j].abs())
+        };
+        let rounding = 8.0 * f64::EPSILON * free.iter().zip(&direction).map(size).sum::<f64>();
+        // Also where it is no number.
+        if slope.abs().partial_cmp(&rounding) != Some(Ordering::Greater) {
+            continue;
+        }
+        direction.iter_mut().for_each(|part| *part *= slope.signum());
+        let length = slope.abs() / curvature(a, &free, &direction);
+        let Some(zero) = go(a, l1, x, left, &free, &direction, length) else { continue };
+        // The others are to let the coordinate that is 0 now be.
+        for other in &mut directions {
+            let times = other[zero] / direction[zero];
+            other.iter_mut().zip(&direction).for_each(|(part, gone)| *part -= times * gone);
+            other[zero] = 0.0;
+        }
+    }
+}
+
+/// Goes so far along a direction, or until the first coordinate would change its sign: that one is 0 then, and its place in `free` is given.
+fn go(
+    a: &Array2<f64>,
+    l1: &[f64],
+    x: &mut [f64],
+    left: &mut [f64],
+    free: &[usize],
+    direction: &[f64],
+    length: f64,
+) -> Option<usize> {
+    let crossing = |(place, (&j, part)): (usize, (&usize, &f64))| {
+        let crosses = l1[j] != 0.0 && *part != 0.0 && (x[j] + length * part) * x[j] <= 0.0;
+        crosses.then_some((-x[j] / part, place))
     };
-    let crossings = free.iter().zip(&step).filter_map(crossing);
+    let crossings = free.iter().zip(direction).enumerate().filter_map(crossing);
     let first = crossings.min_by(|one, other| one.0.total_cmp(&other.0));
-    let length = first.map_or(1.0, |(length, _)| length);
-    for (&j, part) in free.iter().zip(&step) {
-        let new =
-            if first.is_some_and(|(_, first)| first == j) { 0.0 } else { x[j] + length * part };
+    let length = first.map_or(length, |(length, _)| length);
+    let zero = first.map(|(_, place)| place);
+    for (place, (&j, part)) in free.iter().zip(direction).enumerate() {
+        let new = if zero == Some(place) { 0.0 } else { x[j] + length * part };
         subtract(left, a, j, new - x[j]);
         x[j] = new;
     }
+    zero
+}
+
+/// The curvature along a direction, or what its rounding may be if that is more.
+fn curvature(a: &Array2<f64>, free: &[usize], direction: &[f64]) -> f64 {
+    let (mut sum, mut rounding) = (0.0, 0.0);
+    for (&i, left) in free.iter().zip(direction) {
+        let row = a.row(i);
+        let along: f64 = free.iter().zip(direction).map(|(&j, part)| row[j] * part).sum();
+        sum += left * along;
+        rounding += left * left * a[[i, i]];
+    }
+    sum.max(f64::EPSILON * rounding)
 }
 
 /// Towards 0 by an amount, and not beyond.

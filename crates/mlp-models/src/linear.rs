@@ -70,7 +70,7 @@ impl LinearRegression {
         let mut products = Products::of(data)?;
         products.gram.diag_mut().map_inplace(|value| *value += self.alpha);
         let (names, active) = (data.names().to_vec(), (0..data.n_features()).collect());
-        let coefficients = solve(products.gram.clone(), products.with_target.to_vec());
+        let coefficients = solve(&products.gram, products.with_target.to_vec());
         Ok(LinearElimination { products, names, active, coefficients })
     }
 }
@@ -178,7 +178,7 @@ impl EliminationState for LinearElimination {
         let rows = self.products.gram.select(Axis(0), &self.active);
         let gram = choose_columns(rows.view(), &self.active);
         let products = self.products.with_target.select(Axis(0), &self.active);
-        self.coefficients = solve(gram, products.to_vec());
+        self.coefficients = solve(&gram, products.to_vec());
         Ok(())
     }
 

@@ -66,7 +66,7 @@ impl Problem {
             let gradient = self.gradient_at(&solution, &probabilities);
             let is_old = curvature.is_some();
             let hessian = curvature.take().unwrap_or_else(|| self.hessian_at(&probabilities));
-            let step = solve(hessian.clone(), gradient.clone());
+            let step = solve(&hessian, gradient.clone());
             let decrease = dot(&step, &gradient);
             let scale = 1.0 + objective.abs();
             // Below this the objective is flat to rounding, and only the expected decrease still tells progress.

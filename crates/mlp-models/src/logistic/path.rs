@@ -7,7 +7,7 @@ use ndarray::{Array2, Axis};
 
 use super::Classes;
 use super::problem::Problem;
-use crate::solve::{inverse, solve};
+use crate::solve::{Factor, inverse};
 
 /// The expected decrease of the objective from which on a last step is enough, if the order of the features is certain …
 const SMALL: f64 = 1e-8;
@@ -67,13 +67,13 @@ impl LogisticElimination {
         let block = |rows: &[usize], columns: &[usize]| {
             choose_columns(self.inverse.select(Axis(0), rows).view(), columns)
         };
-        let (between, among) = (block(left, dropped), block(dropped, dropped));
+        let (between, among) = (block(left, dropped), Factor::of(&block(dropped, dropped)));
         let weights = dropped.iter().map(|&at| self.solution[at]).collect();
-        let pull = between.dot(&ndarray::Array1::from(solve(among.clone(), weights)));
+        let pull = between.dot(&ndarray::Array1::from(among.solve(weights)));
         self.solution = left.iter().zip(pull).map(|(&at, pull)| self.solution[at] - pull).collect();
         let mut correction = Array2::zeros((dropped.len(), left.len()));
         for (mut column, row) in correction.columns_mut().into_iter().zip(between.rows()) {
-            let solved = solve(among.clone(), row.to_vec());
+            let solved = among.solve(row.to_vec());
             column.iter_mut().zip(solved).for_each(|(cell, value)| *cell = value);
         }
         self.inverse = block(left, left) - between.dot(&correction);

@@ -74,58 +74,128 @@ fn eliminated_down_to_few_features_a_logistic_regression_is_the_fit_of_those() {
     pairs.for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{a} for {b}"));
 }
 
-/// Two features that are equal but for one part in 100,000, and a third one.
-fn near_duplicates() -> (Array2<f64>, Vec<f64>) {
-    let mut draw = random::stream(21, 0);
+/// What a feature becomes that is nearly the same as another: from that one's value, and noise.
+type Copied = fn(f64, f64) -> f64;
+
+const COPIES: [(&str, Copied); 5] = [
+    ("1e-5 apart", |x, noise| x * (1.0 + 1e-5 * noise)),
+    ("1e-7 apart", |x, noise| x * (1.0 + 1e-7 * noise)),
+    ("1e-8 apart", |x, noise| x * (1.0 + 1e-8 * noise)),
+    ("rounded to 32 bits", |x, _| f64::from(x as f32)),
+    ("the same", |x, _| x),
+];
+
+/// Every way to copy, with some seeds.
+fn copies() -> impl Iterator<Item = ((&'static str, Copied), u64)> {
+    COPIES.into_iter().flat_map(|copy| (21..25).map(move |seed| (copy, seed)))
+}
+
+/// A feature, its copy, and a third one; and scores that depend on the first and the third.
+fn near_duplicates(seed: u64, copied: Copied) -> (Array2<f64>, Vec<f64>) {
+    let mut draw = random::stream(seed, 0);
     let mut features = Array2::zeros((300, 3));
     let mut scores = Vec::new();
     for mut row in features.rows_mut() {
         let (x, noise) = (random::normal(&mut draw), random::normal(&mut draw));
         row[0] = x;
-        row[1] = x * (1.0 + 1e-5 * random::normal(&mut draw));
+        row[1] = copied(x, random::normal(&mut draw));
         row[2] = noise;
         scores.push(x + 0.5 * noise + random::normal(&mut draw));
     }
     (features, scores)
 }
 
+/// How far the slope of the objective in a weight, without the L1 penalty, is from what that penalty holds.
+fn rest(slope: f64, weight: f64, l1: f64) -> f64 {
+    match weight {
+        0.0 => (slope.abs() - l1).max(0.0),
+        weight => (slope + l1 * weight.signum()).abs(),
+    }
+}
+
 #[test]
 fn features_that_are_nearly_equal_do_not_keep_an_l1_penalty_from_its_minimum() {
-    let (features, scores) = near_duplicates();
-    let labels: Vec<usize> = scores.iter().map(|score| usize::from(*score > 0.0)).collect();
-    let data = Given::classes(features, &labels);
-    for (c, ratio) in [(1.0, 1.0), (100.0, 1.0), (1e8, 1.0), (1e8, 0.5)] {
-        let logistic = LogisticRegression::default().with_c(c).with_l1_ratio(ratio);
-        let model = logistic.fit(data.samples(), 0).unwrap();
-        let weights = model.linear_weights().unwrap().remove(0);
-        for (slope, weight) in slopes(&data, &*model).0.into_iter().zip(&weights) {
-            let (smooth, held) = (slope + (1.0 - ratio) / c * weight, ratio / c);
-            let rest = match *weight {
-                0.0 => (smooth.abs() - held).max(0.0),
-                weight => (smooth + held * weight.signum()).abs(),
-            };
-            let rounding = 1e-13 * weights.iter().fold(1_000.0, |sum, weight| sum + weight.abs());
-            assert!(rest < rounding, "C {c}: a slope of {rest} is left at {weights:?}");
+    for ((copy, copied), seed) in copies() {
+        let (features, scores) = near_duplicates(seed, copied);
+        let labels: Vec<usize> = scores.iter().map(|score| usize::from(*score > 0.0)).collect();
+        let data = Given::classes(features, &labels);
+        for (c, ratio) in [(1.0, 1.0), (100.0, 1.0), (1e8, 1.0), (1e8, 0.5)] {
+            let logistic = LogisticRegression::default().with_c(c).with_l1_ratio(ratio);
+            let model = logistic.fit(data.samples(), 0);
+            let model = model.unwrap_or_else(|error| panic!("{copy}, {seed}, C {c}: {error}"));
+            let weights = model.linear_weights().unwrap().remove(0);
+            for (slope, &weight) in slopes(&data, &*model).0.into_iter().zip(&weights) {
+                let rest = rest(slope + (1.0 - ratio) / c * weight, weight, ratio / c);
+                let rounding =
+                    1e-13 * weights.iter().fold(1_000.0, |sum, weight| sum + weight.abs());
+                assert!(rest < rounding, "{copy}, C {c}: a slope of {rest} is left at {weights:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_l1_penalty_that_hardly_counts_decides_what_the_likelihood_of_several_classes_leaves_open() {
+    // A number added to a feature's weights in all classes changes no probability: only the penalty tells which, and the median of them is 0.
+    for seed in [31, 32, 33] {
+        let mut draw = random::stream(seed, 0);
+        let mut features = Array2::zeros((150, 2));
+        let mut labels = Vec::new();
+        for mut row in features.rows_mut() {
+            row.map_inplace(|cell| *cell = random::normal(&mut draw));
+            let means = [row[0], row[1] - 0.5 * row[0], 0.0];
+            let scores = means.map(|mean| mean + 1.5 * random::normal(&mut draw));
+            let best = (0..3).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+            labels.push(best.unwrap());
+        }
+        let data = Given::classes(features, &labels);
+        let heavy = vec![100.0; 150];
+        for (c, is_heavy) in [(1.0, false), (1e4, false), (1e6, false), (1e3, true)] {
+            let samples = data.samples();
+            let samples = if is_heavy { samples.with_weights(&heavy).unwrap() } else { samples };
+            let logistic = LogisticRegression::default().with_c(c).with_l1_ratio(1.0);
+            let model = logistic.fit(samples, 0);
+            let model = model.unwrap_or_else(|error| panic!("{seed}, C {c}: {error}"));
+            let weights = model.linear_weights().unwrap();
+            let predicted = model.predict(data.features.view()).unwrap();
+            for (class, weights) in weights.iter().enumerate() {
+                for (column, &weight) in data.features.columns().into_iter().zip(weights) {
+                    let truth = labels.iter().map(|&label| f64::from(u8::from(label == class)));
+                    let rows = column.iter().zip(predicted.column(class)).zip(truth);
+                    let slope: f64 = rows.map(|((x, p), y)| x * (p - y)).sum();
+                    let times = if is_heavy { 100.0 } else { 1.0 };
+                    let rest = rest(times * slope, weight, 1.0 / c);
+                    assert!(rest < 1e-10 * times, "{seed}, C {c}: {rest} is left at {weights:?}");
+                }
+            }
+            for feature in 0..2 {
+                let zeros = weights.iter().filter(|weights| weights[feature] == 0.0).count();
+                assert!(zeros > 0, "{seed}, C {c}: {weights:?}");
+            }
         }
     }
 }
 
 #[test]
 fn features_that_are_nearly_equal_do_not_keep_an_elastic_net_from_its_minimum() {
-    let (features, scores) = near_duplicates();
-    let data = Given::values(features, &scores);
-    for alpha in [0.1, 1e-3, 1e-6, 1e-9] {
-        let model = ElasticNet::lasso(alpha).fit(data.samples(), 0).unwrap();
-        let weights = model.linear_weights().unwrap().remove(0);
-        let predicted = model.predict_values(data.features.view()).unwrap();
-        for (column, weight) in data.features.columns().into_iter().zip(&weights) {
-            let rows = column.iter().zip(&predicted).zip(&scores);
-            let slope = rows.map(|((x, p), y)| x * (p - y)).sum::<f64>() / 300.0;
-            let rest = match *weight {
-                0.0 => (slope.abs() - alpha).max(0.0),
-                weight => (slope + alpha * weight.signum()).abs(),
-            };
-            assert!(rest < 1e-11, "alpha {alpha}: a slope of {rest} is left at {weights:?}");
+    for ((copy, copied), seed) in copies() {
+        let (features, scores) = near_duplicates(seed, copied);
+        let data = Given::values(features, &scores);
+        for alpha in [0.1, 0.01, 1e-3, 1e-6, 1e-9] {
+            let model = ElasticNet::lasso(alpha).fit(data.samples(), 0);
+            let model = model.unwrap_or_else(|error| panic!("{copy}, {seed}, {alpha}: {error}"));
+            let weights = model.linear_weights().unwrap().remove(0);
+            let predicted = model.predict_values(data.features.view()).unwrap();
+            for (column, &weight) in data.features.columns().into_iter().zip(&weights) {
+                let rows = column.iter().zip(&predicted).zip(&scores);
+                let slope = rows.map(|((x, p), y)| x * (p - y)).sum::<f64>() / 300.0;
+                let rest = rest(slope, weight, alpha);
+                let rounding = 1e-15 * weights.iter().fold(1e4, |sum, weight| sum + weight.abs());
+                assert!(
+                    rest < rounding,
+                    "{copy}, {alpha}: a slope of {rest} is left at {weights:?}"
+                );
+            }
         }
     }
 }
