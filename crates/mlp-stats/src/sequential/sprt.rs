@@ -59,12 +59,32 @@ pub enum SprtDecision {
 
 /// The trials so far under a plan. Once decided, it stays so.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "StoredState")]
 pub struct SprtState {
     plan: SprtPlan,
     events: u64,
     trials: u64,
     decision: SprtDecision,
+}
+
+/// What is stored of a state, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredState {
+    plan: SprtPlan,
+    events: u64,
+    trials: u64,
+    decision: SprtDecision,
+}
+
+impl TryFrom<StoredState> for SprtState {
+    type Error = StatsError;
+
+    fn try_from(stored: StoredState) -> Result<Self, StatsError> {
+        let StoredState { plan, events, trials, decision } = stored;
+        check::parameter("events", events as f64, "at most trials", events <= trials)?;
+        Ok(Self { plan, events, trials, decision })
+    }
 }
 
 impl SprtPlan {

@@ -35,16 +35,41 @@ impl Config for HddmAConfig {
 /// Compares the error rate so far with the part of the stream at which its upper bound was least, by Hoeffding's inequality
 /// (Frías-Blanco and others 2015, the A-test). As River's `HDDM_A`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Stored")]
 pub struct HddmA {
-    #[serde(deserialize_with = "checked")]
     config: HddmAConfig,
-    #[serde(deserialize_with = "rate")]
     all: RunningMean,
     /// The stream up to where its upper bound was least, and to where its lower bound was greatest.
     least: Cut,
     greatest: Cut,
     is_drift: bool,
+}
+
+/// What is stored of a detector, before its parts are compared.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    #[serde(deserialize_with = "checked")]
+    config: HddmAConfig,
+    #[serde(deserialize_with = "rate")]
+    all: RunningMean,
+    least: Cut,
+    greatest: Cut,
+    is_drift: bool,
+}
+
+impl TryFrom<Stored> for HddmA {
+    type Error = StatsError;
+
+    fn try_from(stored: Stored) -> Result<Self, StatsError> {
+        let Stored { config, all, least, greatest, is_drift } = stored;
+        for Cut { part, .. } in [&least, &greatest] {
+            // Of a stream with a prediction every part has one.
+            let is_part = part.count <= all.count && (part.count > 0 || all.count == 0);
+            check::parameter("count", part.count as f64, "of a part of the stream", is_part)?;
+        }
+        Ok(Self { config, all, least, greatest, is_drift })
+    }
 }
 
 /// A part of the stream and the bound on its mean.

@@ -1,6 +1,7 @@
 //! Drift detection by McDiarmid's bound on moving averages.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Config, DriftDetector, DriftSignal, as_error, checked, signal};
 use crate::check;
@@ -51,8 +52,31 @@ pub struct HddmW {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Weighted {
+    #[serde(deserialize_with = "rate")]
     mean: Option<f64>,
+    #[serde(deserialize_with = "squares")]
     squares: f64,
+}
+
+/// Reads a stored average of errors, which is a rate.
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let mean = Option::<f64>::deserialize(deserializer)?;
+    match mean {
+        Some(mean) if !(0.0..=1.0).contains(&mean) => {
+            Err(D::Error::custom(format_args!("the error rate is {mean}, must be in [0, 1]")))
+        }
+        _ => Ok(mean),
+    }
+}
+
+/// Reads a stored sum of the squares of weights, which add up to 1.
+fn squares<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let squares = f64::deserialize(deserializer)?;
+    if (0.0..=1.0).contains(&squares) {
+        Ok(squares)
+    } else {
+        Err(D::Error::custom(format_args!("the squares are {squares}, must be in [0, 1]")))
+    }
 }
 
 impl Weighted {

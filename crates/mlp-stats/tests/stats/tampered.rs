@@ -34,6 +34,7 @@ fn evidence_that_no_constructor_makes_is_refused() {
     ];
     refused(&plan, &changes);
     refused(&plan.start(), &changes);
+    refused(&plan.start(), &[("\"events\":0", "\"events\":1")]);
     let mut means = MeanDifferenceEvidence::new(1.5, 2.5).unwrap();
     means.record(30.0, 1.0).unwrap();
     refused(
@@ -72,10 +73,22 @@ fn detectors_whose_configuration_no_constructor_takes_are_refused() {
             ("\"drift_confidence\":0.001", "\"drift_confidence\":0.0"),
             ("\"warning_confidence\":0.005", "\"warning_confidence\":1.0"),
             ("\"mean\":1.0", "\"mean\":-1.0"),
+            ("{\"part\":{\"count\":1", "{\"part\":{\"count\":2"),
+            ("\"greatest\":{\"part\":{\"count\":1", "\"greatest\":{\"part\":{\"count\":0"),
         ],
     );
-    let hddm = HddmW::new(HddmWConfig::default()).unwrap();
-    refused(&hddm, &[("\"lambda\":0.05", "\"lambda\":1.0")]);
+    let mut hddm = HddmW::new(HddmWConfig::default()).unwrap();
+    hddm.record(true);
+    refused(
+        &hddm,
+        &[
+            ("\"lambda\":0.05", "\"lambda\":1.0"),
+            ("\"mean\":1.0", "\"mean\":1.5"),
+            ("\"squares\":0.", "\"squares\":-0."),
+            ("\"squares\":0.", "\"squares\":1."),
+            ("\"since\":{\"mean\":null", "\"since\":{\"mean\":-1.0"),
+        ],
+    );
     let test = PageHinkley::new(PageHinkleyConfig::default()).unwrap();
     refused(
         &test,
@@ -109,9 +122,9 @@ fn counts_at_their_end_stay_there() {
 
     let mut state = SprtPlan::new(0.01, 0.05, 0.01, 0.05).unwrap().start();
     state.record(true);
-    for part in ["events", "trials"] {
-        let full = format!("\"{part}\":{most}");
-        let mut state: SprtState = tampered(&state, &format!("\"{part}\":1"), &full).unwrap();
+    for events in ["1", &most] {
+        let full = format!("\"events\":{events},\"trials\":{most}");
+        let mut state: SprtState = tampered(&state, "\"events\":1,\"trials\":1", &full).unwrap();
         state.record(true);
     }
     let mut means = MeanDifferenceEvidence::new(1.0, 1.0).unwrap();
