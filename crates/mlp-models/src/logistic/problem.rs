@@ -42,13 +42,6 @@ impl Problem {
             rows.extend(row.iter().zip(&means).map(|(value, mean)| value - mean));
             rows.push(1.0);
         }
-        for (column, mean) in means.iter().enumerate() {
-            // What is left of a constant is rounding.
-            let cells = || rows.iter().skip(column).step_by(width);
-            if cells().all(|value| value.abs() <= 10.0 * f64::EPSILON * mean.abs()) {
-                rows.iter_mut().skip(column).step_by(width).for_each(|value| *value = 0.0);
-            }
-        }
         Self { rows, means, width, labels, weights, functions, penalty }
     }
 

@@ -41,6 +41,19 @@ fn a_logistic_regression_is_at_its_minimum_however_far_from_zero_a_feature_is() 
 }
 
 #[test]
+fn a_difference_in_the_last_digits_of_a_large_feature_is_learnt_from() {
+    let features = Array2::from_shape_fn((40, 1), |(row, _)| 1e15 + (row % 2) as f64);
+    let labels: Vec<usize> = (0..40).map(|row| row % 2).collect();
+    let data = Given::classes(features, &labels);
+    for ratio in [0.0, 1.0] {
+        let logistic = LogisticRegression::default().with_l1_ratio(ratio);
+        let model = logistic.fit(data.samples(), 0).unwrap();
+        let weight = model.linear_weights().unwrap()[0][0];
+        assert!(weight > 1.0, "{weight}");
+    }
+}
+
+#[test]
 fn a_constant_feature_has_no_weight_in_a_logistic_regression() {
     let features = Array2::from_shape_fn((60, 2), |(row, column)| match column {
         0 => 0.1,
