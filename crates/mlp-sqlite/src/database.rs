@@ -39,7 +39,7 @@ pub struct Options {
     /// What a write that returned has survived. Default: everything.
     pub durability: Durability,
     /// How long a write waits for other processes that write, from when it was asked for. Default 10 s: more than any of our own writes
-    /// takes, but for what is done to a whole experiment of tens of thousands of evaluations; at most 24 days, which is what SQLite counts to.
+    /// takes, but for what is done to a whole experiment of more than 100,000 evaluations; at most 24 days, which is what SQLite counts to.
     pub busy_timeout: Duration,
     /// Whether a file on a network file system is opened all the same. Default: no, locks cannot be trusted there, and neither can the numbers
     /// of files, so that a file that was replaced is not noticed.
