@@ -57,7 +57,7 @@ impl SelectFromModel {
             Some(functions) => Some(sums(&functions, data.n_features())),
             None => model.importances(),
         };
-        let importances = guard::importances(told)?.ok_or(SelectError::NoImportances)?;
+        let importances = guard::importances(data.n_features(), told)?;
         if let Some(column) = importances.iter().position(|importance| importance.is_nan()) {
             return Err(SelectError::UndefinedImportance { feature: data.names()[column].clone() });
         }

@@ -3,7 +3,7 @@
 use mlp_core::{FitError, FittedModel, ModelError, ModelExt, Samples, catch_panic};
 use ndarray::{Array2, ArrayView2};
 
-use crate::error::FoldError;
+use crate::error::{FoldError, SelectError};
 use crate::scorer::Scorer;
 
 /// What an estimator does.
@@ -11,11 +11,17 @@ pub(crate) fn fit<T>(fit: impl FnOnce() -> Result<T, FitError>) -> Result<T, Fit
     catch_panic(fit).unwrap_or_else(|panicked| Err(panicked.into()))
 }
 
-/// What a model says of its features; none if it says nothing.
+/// What a model says of its features, one number each.
 pub(crate) fn importances(
+    features: usize,
     told: impl FnOnce() -> Option<Vec<f64>>,
-) -> Result<Option<Vec<f64>>, FitError> {
-    fit(|| Ok(told()))
+) -> Result<Vec<f64>, SelectError> {
+    let told = fit(|| Ok(told()))?.ok_or(SelectError::NoImportances)?;
+    if told.len() == features {
+        return Ok(told);
+    }
+    let reason = format!("it tells {} importances of {features} features", told.len());
+    Err(FitError::failed(reason).into())
 }
 
 /// What a model predicts.

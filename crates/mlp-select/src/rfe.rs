@@ -105,9 +105,7 @@ impl Rfe {
             if walk.active().len() == self.keep {
                 break;
             }
-            let importances = guard::importances(|| walk.importances())
-                .map_err(SelectError::from)?
-                .ok_or(SelectError::NoImportances)?;
+            let importances = guard::importances(walk.active().len(), || walk.importances())?;
             let drop = step.min(walk.active().len() - self.keep);
             let removed = weakest(walk.active(), &importances, drop, data.names())?;
             let columns: Vec<usize> =

@@ -154,7 +154,7 @@ impl ShadowTest {
             data.to_owned_samples().with_features(doubled, names.chain(copies).collect())?;
         let fit_seed = random::below(&mut generator, u64::MAX);
         let model = guard::fit(|| self.estimator.fit(doubled.as_samples(), fit_seed))?;
-        guard::importances(|| model.importances())?.ok_or(SelectError::NoImportances)
+        guard::importances(2 * n, || model.importances())
     }
 }
 

@@ -8,19 +8,21 @@ use mlp_core::{
 };
 use mlp_select::{
     Candidate, CrossValidation, Fold, KFold, Ladder, PermutationRanked, Rfe, RfeCv, Rule, Score,
-    ScoreError, Scorer, SelectError, SelectFromModel, SelectKBest, ShuffleSplit, Split, Statistic,
-    TimeSeriesSplit, anova_f, permutation_importance,
+    ScoreError, Scorer, SelectError, SelectFromModel, SelectKBest, ShadowTest, ShuffleSplit, Split,
+    Statistic, TimeSeriesSplit, anova_f, permutation_importance,
 };
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, array};
 
 use crate::scripted::Scripted;
 
-/// Panics where it is told to; otherwise gives each row the probabilities of `row`.
+/// Panics where it is told to, or tells an importance too few; otherwise gives each row the probabilities of `row`.
 #[derive(Debug, Clone, Default)]
 struct Faulty {
     panics_in: &'static str,
     row: Vec<f64>,
 }
+
+const MISCOUNT: &str = "no place";
 
 impl Faulty {
     fn reach(&self, place: &str) {
@@ -60,7 +62,8 @@ impl Model for FaultyModel {
 impl FittedModel for FaultyModel {
     fn importances(&self) -> Option<Vec<f64>> {
         self.0.reach("importances");
-        Some((0..self.1.n_features()).map(|i| i as f64).collect())
+        let told = self.1.n_features() - usize::from(self.0.panics_in == MISCOUNT);
+        Some((0..told).map(|i| i as f64).collect())
     }
 
     fn complexity(&self) -> Complexity {
@@ -163,6 +166,24 @@ fn a_panic_in_an_elimination_is_an_error() {
     let run = rfecv.run(&data.samples(), &KFold::new(4), &CrossValidation::default());
     let error = chain(&run.unwrap_err());
     assert!(error.contains("poisoned score"), "{error}");
+}
+
+#[test]
+fn a_model_that_tells_too_few_importances_is_an_error() {
+    let data = Two::new(20);
+    let estimator: Arc<dyn Estimator> = Arc::new(faulty(MISCOUNT));
+    let eliminated = Rfe::new(Arc::clone(&estimator), 1).eliminate(&data.samples(), 0);
+    let selected = SelectFromModel::new(Arc::clone(&estimator)).select(&data.samples(), 0);
+    let shadowed = ShadowTest::new(estimator).run(&data.samples(), 0);
+    let errors = [
+        chain(&eliminated.unwrap_err()),
+        chain(&selected.unwrap_err()),
+        chain(&shadowed.unwrap_err()),
+    ];
+    for (error, features) in errors.iter().zip([2, 2, 4]) {
+        let expected = format!("{} importances of {features} features", features - 1);
+        assert!(error.contains(&expected), "{error}");
+    }
 }
 
 #[test]
