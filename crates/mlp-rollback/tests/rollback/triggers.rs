@@ -392,18 +392,23 @@ fn a_breach_during_a_freeze_waits_for_approval_and_is_acted_on_after_it() {
     assert_eq!(world.deployment.active(), Some(V1));
 }
 
+/// Version 2 is active and too inaccurate; version 1 and another one are its predecessors, and half goes to the latter.
+fn retreating() -> (World, VersionNumber) {
+    let mut triggers = Trigger::default_table();
+    triggers.push(Trigger::accuracy(0.8));
+    let (world, _) = with_source(triggers, wrong(26_000, 100_000));
+    let spare = world.register();
+    world.deployment.deploy(spare, &me()).unwrap();
+    world.deployment.deploy(V2, &me()).unwrap();
+    world.deployment.tick();
+    assert!(world.share(spare) > 0.4, "half goes to {spare}");
+    (world, spare)
+}
+
 #[test]
 fn a_retreat_ends_if_its_target_fails_or_falls_ill_and_goes_to_another() {
     for fails in [true, false] {
-        let mut triggers = Trigger::default_table();
-        triggers.push(Trigger::accuracy(0.8));
-        let (world, _) = with_source(triggers, wrong(26_000, 100_000));
-        let spare = world.register();
-        // Version 2 is active and too inaccurate; versions 1 and another one are its predecessors.
-        world.deployment.deploy(spare, &me()).unwrap();
-        world.deployment.deploy(V2, &me()).unwrap();
-        world.deployment.tick();
-        assert!(world.share(spare) > 0.4, "half goes to {spare}");
+        let (world, spare) = retreating();
         if fails {
             let routes: Vec<_> = std::iter::repeat_with(|| world.next())
                 .filter(|route| route.version == spare)
@@ -510,14 +515,7 @@ fn a_version_that_becomes_slow_after_many_quick_requests_is_found_within_a_hundr
 
 #[test]
 fn a_retreat_whose_target_is_blocked_goes_to_another() {
-    let mut triggers = Trigger::default_table();
-    triggers.push(Trigger::accuracy(0.8));
-    let (world, _) = with_source(triggers, wrong(26_000, 100_000));
-    let spare = world.register();
-    world.deployment.deploy(spare, &me()).unwrap();
-    world.deployment.deploy(V2, &me()).unwrap();
-    world.deployment.tick();
-    assert!(world.share(spare) > 0.4, "half goes to {spare}");
+    let (world, spare) = retreating();
     world.deployment.block(spare, &me()).unwrap();
     assert_eq!(world.share(V2), 1.0);
     (0..4).for_each(|_| drop(world.deployment.tick()));
